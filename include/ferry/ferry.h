@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ferry: eBPF programs inside ordinary processes. Load and use programs with libbpf as for the
+ * kernel; this is only what libbpf lacks. Link with -lferry -lbpf.
+ *
+ * Functions return 0 or a value on success and a negative errno on failure; the reason goes to the
+ * log (ferry_log_to). All are thread-safe unless they say otherwise.
+ */
+#ifndef FERRY_H
+#define FERRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ferry/module.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FERRY_API __attribute__((visibility("default")))
+
+#define FERRY_VERSION_MAJOR 0
+#define FERRY_VERSION_MINOR 1
+FERRY_API const char *ferry_version(void); /* "0.1.0" */
+
+/*
+ * Answers bpf(2) in this process from now on, for all objects loaded now: called at start when
+ * libferry is linked or preloaded, to be called again after a dlopen() of something that uses libbpf. Does nothing with
+ * FERRY=off in the environment.
+ */
+FERRY_API int ferry_hook(void);
+
+/* bpf(2) answered by Ferry whether hooked or not; -1 and errno as the system call. */
+FERRY_API long ferry_bpf(int cmd, void *attr, unsigned int size);
+
+/* Where messages for people go; `msg` has no newline. NULL restores stderr (warnings and errors). */
+enum ferry_log_level { FERRY_LOG_ERROR, FERRY_LOG_WARN, FERRY_LOG_INFO, FERRY_LOG_DEBUG };
+typedef void (*ferry_log_fn)(void *arg, int level, const char *msg);
+FERRY_API void ferry_log_to(ferry_log_fn fn, void *arg);
+
+/* Where bpf_trace_printk's lines go; NULL restores the buffer behind trace_pipe. */
+typedef void (*ferry_trace_fn)(void *arg, const char *line, size_t len);
+FERRY_API void ferry_trace_to(ferry_trace_fn fn, void *arg);
+
+/*
+ * Registers a module: programs loaded afterwards may call its functions. The descriptor is copied; the functions stay the
+ * caller's and must outlive the module and every program that uses it. -EINVAL (bad prototype: the log says where),
+ * -EEXIST, -ENOMEM.
+ */
+FERRY_API int ferry_module_register(const struct ferry_module *mod);
+FERRY_API int ferry_module_unregister(const char *name); /* -ENOENT */
+/* dlopen()s a library and registers the module that it exports (FERRY_MODULE). -ENOENT, -EINVAL. */
+FERRY_API int ferry_module_load(const char *path);
+
+/*
+ * Runs a loaded program once on `ctx`, which must be what its type expects: `size` bytes, for raw contexts (syscall, kprobe, tracepoint) as
+ * they are. The program's return value is in *ret. -EBADF, -EINVAL (context too small or of a packet type: use
+ * bpf_prog_test_run_opts).
+ */
+FERRY_API int ferry_prog_run(int prog_fd, void *ctx, size_t size, uint64_t *ret);
+
+/*
+ * A program prepared for many runs: no look-up of the descriptor each time. Holds a reference on the program until freed.
+ * ferry_run() does no check of ctx: the size was given once and holds for every call.
+ */
+struct ferry_runner;
+FERRY_API int ferry_runner_new(int prog_fd, size_t ctx_size, struct ferry_runner **out);
+FERRY_API uint64_t ferry_runner_run(const struct ferry_runner *r, void *ctx);
+FERRY_API void ferry_runner_free(struct ferry_runner *r);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Describing native functions to Ferry. A module is a name, C declarations that its prototypes use,
+ * and functions; programs call them as `extern int add(int x, int y) __ksym;`.
+ */
+#ifndef FERRY_MODULE_PUBLIC_H
+#define FERRY_MODULE_PUBLIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Flags of a function: the kernel's KF_* conventions. */
+#define FERRY_ACQUIRE     (1u << 0) /* returns a reference that must be released */
+#define FERRY_RELEASE     (1u << 1) /* releases the reference given to it */
+#define FERRY_RET_NULL    (1u << 2) /* may return NULL: the program has to check */
+#define FERRY_SLEEPABLE   (1u << 5) /* may block */
+#define FERRY_DESTRUCTIVE (1u << 6) /* needs a grant of its own */
+
+struct ferry_func {
+	const char *prototype; /* C, with the kernel's argument suffixes: `const void *p, u32 p__sz` */
+	void (*fn)(void);
+	uint32_t flags;
+};
+
+/*
+ * An entry of a module: FERRY_FUNC("int add(int x, int y)", add) or with flags as a third argument.
+ * The suffixes of parameter names (Documentation/bpf/kfuncs.rst) say what a program must prove:
+ *   mem, mem__sz       a buffer and its size in bytes
+ *   mem, mem__szk      the same, the size being a constant
+ *   x__k               a constant
+ *   s__str             a NUL-terminated string
+ *   p__nullable        may be NULL
+ *   p__uninit          need not be initialised, the function writes it
+ *   p__ign             not checked, not used
+ */
+#define FERRY_FUNC(prototype, fn, ...) { (prototype), (void (*)(void))(fn), (0u __VA_OPT__(| (__VA_ARGS__))) }
+
+struct ferry_module {
+	size_t sz;          /* sizeof(struct ferry_module): room to grow */
+	const char *name;   /* an identifier, unique in the process, at most 55 bytes */
+	const char *types;  /* C declarations of the structs in the prototypes; may be NULL */
+	const struct ferry_func *funcs;
+	size_t nfuncs;
+};
+
+/*
+ * Defines what a shared library exports so that `ferry run --module LIB.so` and
+ * ferry_module_load() find it:
+ *   FERRY_MODULE(geometry, "struct point { int x, y; };",
+ *                FERRY_FUNC("int norm1(const struct point *p)", norm1));
+ */
+#define FERRY_MODULE(ident, decls, ...)                                                            \
+	static const struct ferry_func ferry_funcs_##ident[] = { __VA_ARGS__ };                    \
+	__attribute__((visibility("default"))) const struct ferry_module ferry_module = {          \
+		sizeof(struct ferry_module), #ident, (decls), ferry_funcs_##ident,                 \
+		sizeof(ferry_funcs_##ident) / sizeof(ferry_funcs_##ident[0])                       \
+	}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* Strings being built, and the log. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+void text_add(struct text *t, const char *s, size_t n)
+{
+	char *p;
+
+	t->full += n;
+	if (t->limit && n > t->limit - t->len)
+		n = t->limit - t->len;
+	if (t->oom)
+		return;
+	if (!t->s || t->cap - t->len <= n) {
+		p = base_grow(t->s, &t->cap, t->len + n + 1, 1);
+		if (!p) {
+			t->oom = true;
+			return;
+		}
+		t->s = p;
+	}
+	memcpy(t->s + t->len, s, n);
+	t->len += n;
+	t->s[t->len] = '\0';
+}
+
+void text_puts(struct text *t, const char *s)
+{
+	text_add(t, s, strlen(s));
+}
+
+void text_vprintf(struct text *t, const char *fmt, va_list ap)
+{
+	char small[256], *big;
+	va_list again;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(small, sizeof(small), fmt, ap);
+	if (n >= 0 && (size_t)n < sizeof(small)) {
+		text_add(t, small, (size_t)n);
+	} else if (n >= 0) {
+		big = base_alloc((size_t)n + 1);
+		if (big) {
+			vsnprintf(big, (size_t)n + 1, fmt, again);
+			text_add(t, big, (size_t)n);
+			base_free(big);
+		} else {
+			t->oom = true;
+		}
+	}
+	va_end(again);
+}
+
+void text_printf(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	text_vprintf(t, fmt, ap);
+	va_end(ap);
+}
+
+void text_json(struct text *t, const char *s)
+{
+	text_puts(t, "\"");
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c == '"' || c == '\\')
+			text_printf(t, "\\%c", c);
+		else if (c == '\n')
+			text_puts(t, "\\n");
+		else if (c == '\t')
+			text_puts(t, "\\t");
+		else if (c < 0x20 || c == 0x7f)
+			text_printf(t, "\\u%04x", c);
+		else
+			text_add(t, s, 1);
+	}
+	text_puts(t, "\"");
+}
+
+const char *text_str(const struct text *t)
+{
+	return t->s ? t->s : "";
+}
+
+void text_reset(struct text *t)
+{
+	t->len = t->full = 0;
+	t->oom = false;
+	if (t->s)
+		t->s[0] = '\0';
+}
+
+void text_free(struct text *t)
+{
+	base_free(t->s);
+	memset(t, 0, sizeof(*t));
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b), i, j;
+	u8 row[64];
+
+	if (n >= sizeof(row) || m >= sizeof(row))
+		return 255;
+	for (j = 0; j <= m; j++)
+		row[j] = (u8)j;
+	for (i = 1; i <= n; i++) {
+		u8 diag = row[0];
+
+		row[0] = (u8)i;
+		for (j = 1; j <= m; j++) {
+			u8 best = (u8)(diag + (a[i - 1] != b[j - 1]));
+
+			diag = row[j];
+			if (row[j] + 1 < best)
+				best = (u8)(row[j] + 1);
+			if (row[j - 1] + 1 < best)
+				best = (u8)(row[j - 1] + 1);
+			row[j] = best;
+		}
+	}
+	return row[m];
+}
+
+/* ---- log -------------------------------------------------------------------------------------- */
+
+static int stderr_level(void)
+{
+	static const char *const names[] = { "error", "warn", "info", "debug" };
+	const char *env = getenv("FERRY_LOG");
+	size_t i;
+
+	for (i = 0; env && i < ARRAY_SIZE(names); i++)
+		if (!strcmp(env, names[i]))
+			return (int)i;
+	return LOG_WARN;
+}
+
+static void log_stderr(void *arg, int level, const char *msg)
+{
+	static int most = -1;
+
+	(void)arg;
+	if (most < 0)
+		most = stderr_level();
+	if (level <= most)
+		fprintf(stderr, "ferry: %s\n", msg);
+}
+
+static log_fn log_sink = log_stderr;
+static void *log_arg;
+
+void log_to(log_fn fn, void *arg)
+{
+	log_sink = fn ? fn : log_stderr;
+	log_arg = fn ? arg : NULL;
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+	char msg[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	log_sink(log_arg, (int)level, msg);
+}
+
+int base_broken(const char *file, int line, const char *what)
+{
+	log_msg(LOG_ERROR, "%s:%d: broken invariant: %s", file, line, what);
+#ifndef NDEBUG
+	abort();
+#endif
+	return -EFAULT;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What Ferry needs on top of libbpf's btf__*: checking hostile BTF, look-ups, C types to BTF, and
+ * the BTF that stands for the kernel's (`/sys/kernel/btf/vmlinux`).
+ */
+#ifndef FERRY_FBTF_H
+#define FERRY_FBTF_H
+
+#include <bpf/btf.h>
+
+#include "base/base.h"
+#include "ffi/ctype.h"
+
+/*
+ * Parses bytes from outside after checking all of them as the kernel does: header, sections inside
+ * the data, string offsets, type references (in range, no loops, no modifier cycles), sizes, member offsets, kinds.
+ * `base` is NULL or the BTF it is split from. 0, -EINVAL, -E2BIG, -ENOMEM; `why` (may be NULL) names
+ * the type id and the rule. The caller frees *out with btf__free.
+ */
+int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, struct text *why);
+
+/* Adds a C type, and all it refers to, to `btf`: the type id, or -errno. `seen` maps ctype to id. */
+int fbtf_add_ctype(struct btf *btf, struct hash *seen, const struct ctype *t);
+/* Adds a FUNC named `name` with the prototype `func`: its type id, or -errno. */
+int fbtf_add_func(struct btf *btf, struct hash *seen, const char *name, const struct ctype *func);
+
+/*
+ * The BTF shown as the kernel's: contexts of program types, integer types and what CO-RE programs of
+ * user space read. Made once; borrowed. NULL when out of memory.
+ */
+struct btf *fbtf_vmlinux(void);
+
+/* Through modifiers and typedefs: the type, its id in *id (may be NULL). NULL for void or bad ids. */
+const struct btf_type *fbtf_strip(const struct btf *btf, u32 id, u32 *out_id);
+const char *fbtf_name(const struct btf *btf, u32 name_off); /* "" when there is none */
+s64 fbtf_size(const struct btf *btf, u32 id);               /* bytes, or -EINVAL */
+
+/* A value as text, by its type: structs as { .a = 1, }, char arrays as strings; json: as JSON. */
+int fbtf_dump_value(const struct btf *btf, u32 type_id, const void *data, size_t size, bool json,
+		    struct text *out);
+
+#endif

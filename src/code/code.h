@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Executable memory that is never writable and executable at once, and a table of code addresses
+ * that may fault.
+ */
+#ifndef FERRY_CODE_H
+#define FERRY_CODE_H
+
+#include "base/base.h"
+
+/*
+ * A region of machine code with a guard page at each end. It is written, sealed, run, freed.
+ * `near` (may be NULL) is an address that rel32 calls should reach: placed within 2 GiB of it if
+ * the address space allows.
+ */
+struct code_region;
+int code_alloc(size_t size, const void *near, struct code_region **out); /* 0, -ENOMEM, -EPERM */
+u8 *code_write(struct code_region *r);       /* where to write; NULL once sealed */
+const u8 *code_addr(const struct code_region *r); /* where it will run, known before sealing */
+size_t code_size(const struct code_region *r);
+int code_seal(struct code_region *r);        /* 0 or -errno; unused room is filled with traps */
+void code_free(struct code_region *r);       /* nobody may be inside */
+
+/* May this process make machine code at all? No with FERRY_NO_JIT=1 and under hardened kernels. */
+bool code_allowed(void);
+
+/*
+ * Copies that survive bad addresses: 0 (or the string's length with its NUL, at most `n`) on
+ * success, -EFAULT otherwise; what could be copied before the fault may have been copied.
+ * `n` may be 0. Async-signal-safe.
+ */
+int code_copy_safe(void *dst, const void *src, size_t n);
+s64 code_copy_string_safe(char *dst, const char *src, size_t n);
+
+/*
+ * Machine code that may fault: when an instruction inside [start, end) gets SIGSEGV or SIGBUS,
+ * execution goes on at `resume`, with `on_fault` called first in the signal handler (may be NULL)
+ * with the register file of the thread. Lookup is lock-free and async-signal-safe. Other faults go
+ * to the handler that the host had. Entries of a region are removed before the region is freed.
+ */
+struct code_fault {
+	const void *start, *end, *resume;
+	void (*on_fault)(const struct code_fault *f, void *ucontext, const void *addr);
+	void *arg;
+};
+int code_fault_add(const struct code_fault *entries, size_t n); /* sorted by start; 0 or -errno */
+void code_fault_remove(const void *start, const void *end);     /* all within */
+
+/* What hooks of sigaction(2) in src/preload need: the host's handler for a signal we handle. */
+bool code_fault_owns(int sig);
+struct sigaction;
+int code_fault_host_action(int sig, const struct sigaction *act, struct sigaction *old);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* Helper functions: what each may be given and gives back (for the verifier), and its code. */
+#ifndef FERRY_HELPER_H
+#define FERRY_HELPER_H
+
+#include "base/base.h"
+#include "prog/prog.h"
+
+/* Kinds of arguments: the words of the kernel's enum bpf_arg_type. */
+enum helper_arg {
+	ARG_NONE,
+	ARG_ANYTHING,        /* any initialised value */
+	ARG_CTX,
+	ARG_MAP,             /* a map reference; see helper_proto.maps */
+	ARG_MAP_KEY,         /* memory of key_size bytes of the map before it */
+	ARG_MAP_VALUE,       /* memory of value_size bytes */
+	ARG_MAP_VALUE_UNINIT,/* the same, written by the helper */
+	ARG_MEM,             /* memory whose size is the next argument */
+	ARG_MEM_OR_NULL,
+	ARG_MEM_UNINIT,
+	ARG_SIZE,            /* bytes of the memory before it, above 0 */
+	ARG_SIZE_OR_ZERO,
+	ARG_CONST_SIZE,      /* of memory to allocate: a constant (ringbuf_reserve) */
+	ARG_ALLOC_MEM,       /* memory from a helper that returns RET_ALLOC_MEM; released here */
+	ARG_CONST_STR,       /* string in a read-only, frozen map */
+	ARG_LONG_OUT,        /* 8 bytes, written */
+	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (timers, later) */
+};
+
+enum helper_ret {
+	RET_INTEGER,
+	RET_VOID,
+	RET_MAP_VALUE_OR_NULL,
+	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */
+};
+
+enum helper_flag {
+	HELPER_GPL = 1 << 0,        /* only for GPL-compatible programs */
+	HELPER_MOVES_PACKET = 1 << 1, /* packet pointers are invalid afterwards */
+	HELPER_ACQUIRES = 1 << 2,
+	HELPER_RELEASES = 1 << 3,
+	HELPER_TAIL_CALL = 1 << 4,  /* done by the engine; fn is NULL */
+};
+
+typedef u64 (*helper_fn)(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);
+
+struct helper_proto {
+	u32 id;              /* enum bpf_func_id */
+	const char *name;    /* without "bpf_" */
+	helper_fn fn;
+	u8 ret;              /* enum helper_ret */
+	u8 args[5];          /* enum helper_arg */
+	u8 flags;            /* enum helper_flag */
+	u32 groups;          /* HELPERS_*: a program type needs one of them */
+	u64 maps;            /* bit per enum bpf_map_type that ARG_MAP accepts; 0 is any non-object map */
+};
+
+/* By number; NULL when Ferry does not have it. */
+const struct helper_proto *helper_of(u32 id);
+/* The name of any helper the kernel has, also those missing here; NULL beyond. */
+const char *helper_name(u32 id);
+
+/*
+ * What a helper may know of the program that runs: set by whoever runs it, read by helpers that
+ * need it. One a thread; nests by saving and restoring.
+ */
+struct helper_run {
+	const struct prog *prog;
+	void *ctx;
+	u64 cookie;
+	u64 func_ip;
+};
+extern _Thread_local struct helper_run helper_run;
+
+/*
+ * Where trace_printk's lines go: the kernel's line format without a newline. The default keeps
+ * them in a pipe-like buffer that helper_trace_read() empties.
+ */
+typedef void (*helper_trace_fn)(void *arg, const char *line, size_t len);
+void helper_trace_to(helper_trace_fn fn, void *arg);
+/* Formats as bpf_trace_printk does: bytes written or -EINVAL. `args` are n 64-bit values. */
+s64 helper_format(char *out, size_t size, const char *fmt, size_t fmt_size, const u64 *args, u32 n);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps: one file a type behind one table of operations. A map's memory is a memfd: shared between
+ * processes, position independent, and never trusted: what another process can write is read once,
+ * checked, and only the copy used.
+ */
+#ifndef FERRY_MAP_H
+#define FERRY_MAP_H
+
+#include <linux/bpf.h>
+
+#include "base/base.h"
+
+struct map;
+
+/* What BPF_MAP_CREATE says (bpf(2)). */
+struct map_attr {
+	u32 type; /* enum bpf_map_type */
+	u32 key_size, value_size, max_entries;
+	u32 flags; /* BPF_F_* */
+	u64 extra;
+	char name[BPF_OBJ_NAME_LEN];
+};
+
+/* How generated code may look an element up without a call; see jit. */
+enum map_inline { MAP_INLINE_NONE, MAP_INLINE_ARRAY, MAP_INLINE_HASH, MAP_INLINE_PERCPU_ARRAY };
+
+/*
+ * The operations of a type. All are thread-safe, process-safe and lock-free for readers. Keys and
+ * values passed in are private copies of the caller's. Errors are those of bpf(2).
+ */
+struct map_ops {
+	const char *name; /* "hash": bpftool's name */
+	/* Is the attr acceptable? 0, -EINVAL, -E2BIG, -EPERM. Also gives the bytes of shared memory. */
+	int (*check)(const struct map_attr *attr, size_t *bytes);
+	int (*init)(struct map *m);  /* fill fresh, zeroed memory; 0 or -errno */
+	void (*fini)(struct map *m); /* free process-local state; may be NULL */
+
+	/* As seen by a program: the address of the value (this CPU's for per-CPU types), or NULL. */
+	void *(*lookup)(struct map *m, const void *key);
+	int (*update)(struct map *m, const void *key, const void *value, u64 flags);
+	int (*remove)(struct map *m, const void *key);
+	/* `key` NULL or absent: the first key. -ENOENT at the end. */
+	int (*next_key)(struct map *m, const void *key, void *next);
+
+	/*
+	 * As seen by bpf(2): whole values, per-CPU ones with a slot of map_value_stride() bytes for each
+	 * possible CPU. NULL where `lookup` and `update` already do.
+	 */
+	int (*read)(struct map *m, const void *key, void *value, u64 flags);
+	int (*write)(struct map *m, const void *key, const void *value, u64 flags);
+	int (*take)(struct map *m, const void *key, void *value, u64 flags); /* lookup and delete */
+
+	/* Address of the byte `off` of the values for BPF_PSEUDO_MAP_VALUE: only arrays; else NULL op. */
+	void *(*direct)(struct map *m, u32 off);
+	/*
+	 * Elements that are objects (prog array): `obj` is the referenced object with a reference that
+	 * the map now owns and gives back through map_drop_obj; `id` is what a lookup shows.
+	 */
+	int (*set_obj)(struct map *m, const void *key, void *obj, u32 id);
+
+	u8 inline_kind; /* enum map_inline */
+};
+
+/* A process's handle on a map. Fields above the line are constant after creation. */
+struct map {
+	const struct map_ops *ops;
+	struct map_attr attr;
+	u32 id;          /* bpf(2)'s, given by the owner; 0 until then */
+	int fd;          /* the memfd, close-on-exec, owned; mmap at offset 0 is the user's view */
+	u8 *mem;         /* the shared mapping */
+	size_t mem_size;
+	size_t user_size; /* bytes from offset 0 that a user may mmap; 0 is none */
+	u32 stride;      /* bytes from one element's value to the next, where values form an array */
+	u8 *values;      /* arrays: element 0 (per-CPU arrays: of CPU 0, CPUs `cpu_stride` apart) */
+	size_t cpu_stride;
+	u32 btf_fd_id, btf_key_id, btf_value_id; /* as loaded; 0 without */
+	void *priv;      /* the type's process-local state */
+	void *_Atomic *objs; /* prog array: the objects, read by tail calls; else NULL */
+	/* ---- changes */
+	_Atomic u32 refs;
+	_Atomic u32 frozen;
+};
+
+/*
+ * A new map with one reference. `why` (may be NULL) gets one line on failure: which field, what
+ * would be right. 0, -EINVAL, -E2BIG, -ENOMEM, -EPERM, -EOPNOTSUPP (type known, not here).
+ */
+int map_create(const struct map_attr *attr, struct map **out, struct text *why);
+struct map *map_get(struct map *m);
+void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
+
+const struct map_ops *map_ops_of(u32 type); /* NULL when there is none */
+const char *map_type_name(u32 type);        /* for people; "type N" when unknown */
+
+/*
+ * What bpf(2)'s element commands do: checks flags and frozen state, then the operation. `value` is
+ * map_user_value_size() bytes. For types of objects, `write` is refused: use ops->set_obj.
+ */
+u32 map_user_value_size(const struct map *m);
+int map_lookup_user(struct map *m, const void *key, void *value, u64 flags);
+int map_update_user(struct map *m, const void *key, const void *value, u64 flags);
+int map_delete_user(struct map *m, const void *key);
+int map_next_key_user(struct map *m, const void *key, void *next);
+int map_take_user(struct map *m, const void *key, void *value, u64 flags);
+
+u32 map_cpus(void);    /* possible CPUs, the number that libbpf_num_possible_cpus() gives */
+u32 map_this_cpu(void); /* below map_cpus(); a hint: the thread may move at once */
+bool map_is_percpu(u32 type);
+
+/* Called with the object when an element of objects goes. Set once by src/bpf. */
+extern void (*map_drop_obj)(void *obj);
+
+/* ---- ring buffer, as helpers use it ------------------------------------------------------------ */
+
+/* Layout of bpf(2)'s: consumer page, producer page, data; `size` is a power of two of pages. */
+void *map_ringbuf_reserve(struct map *m, u64 size, u64 flags); /* NULL when full or too large */
+void map_ringbuf_commit(void *record, u64 flags, bool discard); /* BPF_RB_NO_WAKEUP, _FORCE_WAKEUP */
+int map_ringbuf_output(struct map *m, const void *data, u64 size, u64 flags);
+u64 map_ringbuf_query(struct map *m, u64 what);
+/* An eventfd that becomes readable when records were committed: epoll on the map's descriptor. */
+int map_ringbuf_eventfd(struct map *m);
+/*
+ * The user's mmap of a ring buffer: like mmap(2) on the kernel's, data twice in a row. Returns the
+ * address or MAP_FAILED with errno.
+ */
+void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flags, s64 off);
+
+#endif

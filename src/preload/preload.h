@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Interposition: libc's syscall, mmap, epoll_ctl, close, open... answer for bpf(2) and Ferry's files
+ * and leave everything else alone. One table of hooks, put in place by patching the import tables
+ * of loaded objects (linked, dlopen'ed) or by exporting the names (libferry-preload.so).
+ */
+#ifndef FERRY_PRELOAD_H
+#define FERRY_PRELOAD_H
+
+#include "base/base.h"
+
+/*
+ * Patches the import tables of every object loaded now, once each; again after dlopen. 0 or -errno.
+ * Does nothing with FERRY=off.
+ */
+int preload_hook(void);
+bool preload_off(void);
+
+#endif

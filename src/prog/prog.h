@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program as data: its instructions and what they refer to, the types of programs and their
+ * contexts, and the facts that the verifier proved. Says nothing about how a program is checked or
+ * run, so that verifier and engines share it and know nothing of each other.
+ */
+#ifndef FERRY_PROG_H
+#define FERRY_PROG_H
+
+#include "base/base.h"
+#include "isa/isa.h"
+#include "map/map.h"
+#include "module/module.h"
+
+/* ---- program types ----------------------------------------------------------------------------- */
+
+enum ctx_field_kind {
+	CTX_SCALAR,
+	CTX_PKT,      /* pointer to packet data, range unproven */
+	CTX_PKT_END,
+	CTX_PKT_META,
+};
+
+/*
+ * A field of a context as programs see it (uapi) and where it really is: the verifier's last pass
+ * rewrites the access, one instruction to one. Both views hold the value in the same bytes, so a
+ * narrow load of a scalar keeps its distance from the field's start.
+ */
+struct ctx_field {
+	u16 off, size;        /* as seen by the program */
+	u16 real_off, real_size;
+	u8 kind;              /* enum ctx_field_kind */
+	bool writable;
+	const char *name;
+};
+
+/* The real context of packet programs (xdp, tc, socket filter, cgroup skb). */
+struct prog_pkt {
+	u64 data, data_end, data_meta; /* addresses; legacy packet loads read [data, data_end) */
+	u64 hard_start, hard_end;      /* room for adjust_head and adjust_tail */
+	u64 tstamp;
+	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
+	u32 priority, ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data_len_unused;
+	u32 napi_id, family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4];
+	u32 remote_port, local_port, gso_segs, gso_size, wire_len, rx_queue_index, egress_ifindex;
+};
+
+enum { /* groups of helpers that a program type may call; see helper.def */
+	HELPERS_BASE = 1 << 0,     /* maps, numbers, time, strings */
+	HELPERS_TRACING = 1 << 1,  /* probe_read, current task, trace buffers */
+	HELPERS_SKB = 1 << 2,
+	HELPERS_XDP = 1 << 3,
+	HELPERS_SYSCALL = 1 << 4,
+};
+
+struct prog_type {
+	u32 type;             /* enum bpf_prog_type */
+	const char *name;     /* bpftool's: "xdp", "sched_cls", ... */
+	u32 helpers;          /* HELPERS_* */
+	const struct ctx_field *fields; /* NULL: a raw context */
+	u32 nfields;
+	/* Raw contexts: bytes [raw_start, raw_end) are readable at aligned offsets of any size. */
+	u32 raw_start, raw_end;
+	bool raw_writable;
+	u32 real_size;        /* bytes of the real context */
+	bool has_packet;      /* packet pointers and legacy packet loads */
+	bool direct_write;    /* may write through packet pointers */
+	bool bounded_ret;     /* return value must be proved in [ret_min, ret_max] */
+	s32 ret_min, ret_max;
+};
+const struct prog_type *prog_type_of(u32 type); /* NULL when unknown or not run here */
+const char *prog_type_name(u32 type);           /* for people; "type N" when unknown */
+
+/* ---- programs ---------------------------------------------------------------------------------- */
+
+/* A subprogram: instructions [start, end). The first is the main program. */
+struct prog_func {
+	u32 start, end;
+	u32 btf_id;           /* FUNC in the program's BTF; 0 without */
+	u16 stack;            /* bytes of stack it uses, at most 512; engines may give it all 512 */
+	bool has_tail_call, calls_back; /* set by the verifier */
+};
+
+/* Source of an instruction, from BTF line info; entries sorted by insn. Strings are the BTF's. */
+struct prog_line {
+	u32 insn;
+	const char *file, *text;
+	u32 line, col;
+};
+
+/* What the verifier proved or decided for an instruction. */
+struct insn_fact {
+	bool seen;       /* reached by some path; engines may leave out what is not */
+	bool probe;      /* a load that may fault: then the register becomes 0 */
+	bool const_map;  /* a helper call whose r1 is always p->maps[map] */
+	bool zext_dead;  /* the upper half of a 32-bit result is never read */
+	u16 map;
+	/* Tail call or array look-up whose index is always this; -1 otherwise. */
+	s64 const_key;
+};
+
+/*
+ * The internal form of references, made by src/bpf from file descriptors before the verifier runs:
+ *   LD_IMM64 src=BPF_PSEUDO_MAP_FD     imm = index into maps
+ *   LD_IMM64 src=BPF_PSEUDO_MAP_VALUE  imm = index into maps, second imm = offset in the value
+ *   LD_IMM64 src=BPF_PSEUDO_FUNC       imm = distance to the subprogram, as for a call
+ *   CALL src=0  imm = helper id;  src=1  imm = distance;  src=2  imm = index into natives
+ * Engines run this form directly: the value of a map reference is the `struct map *`.
+ */
+struct prog {
+	u32 type, attach_type, flags;
+	char name[BPF_OBJ_NAME_LEN];
+	bool gpl;
+	u32 insn_cnt;
+	struct bpf_insn *insns;    /* owned; the verifier's last pass rewrites context accesses here */
+	struct map **maps;         /* referenced */
+	u32 nmaps;
+	const struct module_func **natives; /* each with a reference on its module */
+	u32 nnatives;
+	struct prog_func *funcs;   /* NULL, 0 before the verifier found them */
+	u32 nfuncs;
+	struct btf *btf;           /* borrowed from the BTF object that src/bpf holds; NULL */
+	struct prog_line *lines;
+	u32 nlines;
+	struct insn_fact *facts;   /* one an instruction; NULL when not verified */
+	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
+	u32 verified_insns;        /* processed by the verifier */
+
+	/* How it runs: set by an engine. A tail call jumps to `tail` (JIT) or restarts (interpreter). */
+	u64 (*run)(const struct prog *p, void *ctx);
+	const void *tail;
+	void *code;                /* the JIT's; NULL when interpreted */
+
+	_Atomic u64 run_cnt, run_ns, recursion_misses;
+	_Atomic u32 refs;
+	void *owner;               /* the bpf(2) object it belongs to */
+};
+
+struct prog *prog_new(const struct bpf_insn *insns, u32 cnt); /* copies; one reference; NULL no memory */
+void prog_free(struct prog *p); /* drops maps and natives; the engine's code must be gone already */
+/* The line an instruction belongs to; NULL when not known. */
+const struct prog_line *prog_line_at(const struct prog *p, u32 insn);
+/* The function an instruction belongs to; NULL before funcs are known. */
+const struct prog_func *prog_func_at(const struct prog *p, u32 insn);
+/* Finds subprograms (targets of BPF-to-BPF calls and function references) into p->funcs: 0, -errno. */
+int prog_find_funcs(struct prog *p);
+
+static inline u64 prog_run(const struct prog *p, void *ctx)
+{
+	return p->run(p, ctx);
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs a command as an ordinary user with bpf(2) and perf_event_open(2) blocked: what passes under
+ * it used no kernel eBPF. `confine COMMAND [ARG...]`; FERRY_CONFINE=0 only runs the command.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCH AUDIT_ARCH_AARCH64
+#endif
+
+static void die(const char *what)
+{
+	fprintf(stderr, "confine: %s: %s\n", what, strerror(errno));
+	exit(99);
+}
+
+int main(int argc, char **argv)
+{
+	/* EPERM, the answer of a kernel that denies: as in most containers. */
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_perf_event_open, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+	const char *env = getenv("FERRY_CONFINE");
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: confine COMMAND [ARG...]\n");
+		return 99;
+	}
+	if (!env || strcmp(env, "0")) {
+		if (!getuid() && (setgroups(0, NULL) || setgid(65534) || setuid(65534)))
+			die("cannot become an ordinary user");
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+			die("cannot block bpf(2)");
+		/* What root owned of /proc/self is ours again: core dumps and /proc/self/fd work. */
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	}
+	execvp(argv[1], argv + 1);
+	die(argv[1]);
+}
