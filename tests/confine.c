@@ -5,14 +5,18 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,6 +30,40 @@ static void die(const char *what)
 {
 	fprintf(stderr, "confine: %s: %s\n", what, strerror(errno));
 	exit(99);
+}
+
+/* May other users reach this file? A checkout below a private home directory is out of reach. */
+static int reachable(const char *file)
+{
+	char path[PATH_MAX], *slash;
+	struct stat st;
+
+	if (!realpath(file, path))
+		return 1;
+	while ((slash = strrchr(path, '/')) && slash != path) {
+		*slash = '\0';
+		if (!stat(path, &st) && !(st.st_mode & S_IXOTH))
+			return 0;
+	}
+	return 1;
+}
+
+static void become_ordinary(const char *command)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	if (getuid())
+		return;
+	if (reachable(command)) {
+		if (setgroups(0, NULL) || setgid(65534) || setuid(65534))
+			die("cannot become an ordinary user");
+		return;
+	}
+	/* Then as the owner of the files, without any of root's powers, also after exec. */
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) ||
+	    syscall(SYS_capset, &head, none))
+		die("cannot drop capabilities");
 }
 
 int main(int argc, char **argv)
@@ -49,9 +87,9 @@ int main(int argc, char **argv)
 		return 99;
 	}
 	if (!env || strcmp(env, "0")) {
-		if (!getuid() && (setgroups(0, NULL) || setgid(65534) || setuid(65534)))
-			die("cannot become an ordinary user");
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		become_ordinary(argv[1]);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 			die("cannot block bpf(2)");
 		/* What root owned of /proc/self is ours again: core dumps and /proc/self/fd work. */
 		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);

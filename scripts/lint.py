@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Checks the rules of docs/architecture.md that a script can check. Prints 'file:line: what' and exits 1."""
+import glob
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LAYERS = ["base", "isa", "code", "ffi", "btf", "map", "module", "prog", "helper", "verify", "vm",
+          "jit", "bpf", "attach", "broker", "preload", "cli"]
+# Engines know nothing of the verifier; facts reach them through prog.h.
+FORBIDDEN = {"vm": {"verify"}, "jit": {"verify", "vm"}}
+MAX_FILE, MAX_FUNC = 1000, 100
+# Dispatch tables: long because they list every instruction.
+LONG_FUNCS = {("src/vm", "vm_loop"), ("src/vm", "vm_exec")}
+problems = []
+
+
+def problem(path, line, what):
+    problems.append(f"{path}:{line}: {what}")
+
+
+def check_includes(path, lines):
+    folder = path.split("/")[1]
+    for n, text in enumerate(lines, 1):
+        m = re.match(r'\s*#\s*include\s+"([^"/]+)/([^"]+)"', text)
+        if not m or m[1] not in LAYERS:
+            continue
+        other, header = m[1], m[2]
+        if LAYERS.index(other) > LAYERS.index(folder):
+            problem(path, n, f"{folder} includes {other}, a layer below it")
+        if other in FORBIDDEN.get(folder, ()):
+            problem(path, n, f"{folder} must not know {other}")
+        if other != folder and header.endswith("_int.h"):
+            problem(path, n, f'"{other}/{header}" is private to {other}')
+
+
+def check_sizes(path, lines):
+    if len(lines) > MAX_FILE:
+        problem(path, len(lines), f"{len(lines)} lines; at most {MAX_FILE}")
+    start = None
+    for n, text in enumerate(lines, 1):
+        if text.startswith("{"):
+            start = n
+        elif text.startswith("}") and start:
+            if n - start - 1 > MAX_FUNC:
+                head = " ".join(lines[max(0, start - 4):start - 1])
+                names = re.findall(r"(\w+)\s*\(", head)
+                name = names[0] if names else "?"
+                if (os.path.dirname(path), name) not in LONG_FUNCS:
+                    problem(path, start, f"{name} has {n - start - 1} lines; at most {MAX_FUNC}")
+            start = None
+
+
+def check_headers():
+    for path in sorted(glob.glob("src/*/*.h") + glob.glob("include/**/*.h", recursive=True)):
+        # A temporary unit: a header given as the main file draws warnings of its own.
+        r = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-Isrc", "-Iinclude", "-fsyntax-only", "-x", "c", "-"],
+                           input=f'#include "{path}"\n', text=True, capture_output=True)
+        if r.returncode:
+            problem(path, 1, "does not compile alone: " + r.stderr.strip().splitlines()[0])
+
+
+def symbols(path, dynamic):
+    args = ["nm", "-D"] if dynamic else ["nm"]
+    r = subprocess.run(args + ["--defined-only", "--extern-only", path], text=True, capture_output=True)
+    for line in r.stdout.splitlines():
+        parts = line.split()
+        if len(parts) == 3 and parts[1] in "TDBRVWi":
+            yield parts[2].split("@")[0]
+
+
+def check_symbols():
+    lib = "build/libferry.so"
+    if os.path.exists(lib):
+        for name in symbols(lib, True):
+            if not re.match(r"(ferry_|ffi_|_)", name):
+                problem(lib, 0, f"exports {name}")
+    objs = "build/libferry_objs.a"
+    if os.path.exists(objs):
+        for name in symbols(objs, False):
+            if re.match(r"(bpf|btf|ffi)_", name):
+                problem(objs, 0, f"internal symbol {name} may clash with a client's")
+
+
+def check_text(path, lines):
+    for n, text in enumerate(lines, 1):
+        if re.search(r"https?://[^ ]*(deb\.debian|archive\.ubuntu|registry\.npm)", text):
+            problem(path, n, "names a registry host")
+
+
+def main():
+    os.chdir(ROOT)
+    files = subprocess.run(["git", "ls-files"], text=True, capture_output=True).stdout.split("\n")
+    for path in filter(None, files):
+        if not path.endswith((".c", ".h", ".S", ".py", ".sh", ".build", ".def", ".md")):
+            continue
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8") as f:
+            lines = f.read().split("\n")[:-1]
+        check_text(path, lines)
+        if path.endswith((".c", ".h")):
+            check_sizes(path, lines)
+            if path.startswith("src/"):
+                check_includes(path, lines)
+                if not lines or "SPDX-License-Identifier" not in lines[0]:
+                    problem(path, 1, "no SPDX line")
+    check_headers()
+    check_symbols()
+    for p in problems:
+        print(p, file=sys.stderr)
+    return 1 if problems else 0
+
+
+sys.exit(main())

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* What the verbs of the `ferry` command share. */
+#ifndef FERRY_CLI_H
+#define FERRY_CLI_H
+
+#include <bpf/libbpf.h>
+#include <getopt.h>
+
+#include "base/base.h"
+
+/* Exit codes, the same for all verbs (ferry(1)). */
+enum {
+	CLI_OK = 0,
+	CLI_REFUSED = 1, /* the verifier refused, or the run failed */
+	CLI_USAGE = 2,
+	CLI_INPUT = 3,   /* a file is missing or is not what it should be */
+};
+
+struct cli_verb {
+	const char *name;
+	const char *brief;
+	int (*run)(int argc, char **argv); /* argv[0] is the verb */
+	const char *help;
+};
+extern const struct cli_verb cli_run, cli_verify, cli_disasm;
+
+/* One line on stderr: "ferry VERB: ...". Returns `code`. */
+int cli_fail(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int cli_usage(const struct cli_verb *verb, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Escape sequences, empty when stdout is no terminal or NO_COLOR is set. */
+const char *cli_bold(void);
+const char *cli_dim(void);
+const char *cli_red(void);
+const char *cli_green(void);
+const char *cli_plain(void);
+
+/* An object file as the verbs use it. */
+struct cli_object {
+	struct bpf_object *obj;
+	const char *path;
+};
+/*
+ * Opens an object file with libbpf after checking what libbpf is brief about: it exists, is ELF, for
+ * BPF, little-endian. 0, or a CLI_ code with the reason printed.
+ */
+int cli_open(struct cli_object *o, const char *path);
+void cli_close(struct cli_object *o);
+/*
+ * Loads it. 0, or a CLI_ code with the reason printed: names of native functions that are not
+ * registered, or what the verifier said.
+ */
+int cli_load(struct cli_object *o);
+/* The program to use: by name, or the only one. NULL with the choice printed. */
+struct bpf_program *cli_pick(const struct cli_object *o, const char *name);
+/* What libbpf and Ferry said since the last call: warnings and, with all, everything. Borrowed. */
+const char *cli_messages(void);
+void cli_messages_reset(void);
+/* Registers the modules named on the command line. */
+int cli_modules(char **paths, int n);
+
+/* Maps, as text for people or JSON; entries in the map's own order. */
+void cli_maps_text(const struct cli_object *o, struct text *out);
+void cli_maps_json(const struct cli_object *o, struct text *out);
+
+/* Reads a whole file ("-" is stdin) up to `limit` bytes: malloc'ed by base_alloc; -errno. */
+int cli_read_file(const char *path, size_t limit, void **data, size_t *size);
+/* A number with an optional unit-free suffix k or m, within [min, max]; false when it is none. */
+bool cli_number(const char *s, u64 min, u64 max, u64 *out);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* ferry run: load one object file and run one of its programs. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "ferry/ferry.h"
+
+#define MAX_DATA (16u << 20)
+#define MAX_MODULES 32
+
+struct run {
+	const char *file, *prog, *data_path;
+	char *modules[MAX_MODULES];
+	int nmodules;
+	u64 repeat;
+	bool json;
+	/* results */
+	void *data;
+	size_t data_size;
+	u64 ret, ns; /* ns: of one run, on average */
+	struct text trace;
+	u32 trace_lines;
+};
+
+static const char help[] =
+	"Usage: ferry run [OPTIONS] FILE.o\n\n"
+	"Loads an object file, runs one of its programs, and prints the return value, what it\n"
+	"wrote with bpf_trace_printk, and its maps.\n\n"
+	"Options:\n"
+	"  --prog NAME     the program to run; needed when the file has several\n"
+	"  --data FILE     the packet, or the context of other program types; '-' is stdin\n"
+	"  --repeat N      run it N times (1 to 1000000000; 10k, 5m); prints the mean time\n"
+	"  --module LIB    load a shared library that exports a module of native functions; may be\n"
+	"                  given several times\n"
+	"  --json          print the result as one JSON object\n"
+	"  --help          this text\n\n"
+	"Exit codes: 0 it ran, 1 it was refused or failed to run, 2 usage, 3 bad input file.\n";
+
+static void keep_trace(void *arg, const char *line, size_t len)
+{
+	struct run *r = arg;
+
+	text_puts(&r->trace, r->json ? (r->trace_lines ? "," : "") : "  ");
+	if (r->json) {
+		char copy[1024];
+		size_t n = len < sizeof(copy) - 1 ? len : sizeof(copy) - 1;
+
+		memcpy(copy, line, n);
+		copy[n] = '\0';
+		text_json(&r->trace, copy);
+	} else {
+		text_add(&r->trace, line, len);
+		text_puts(&r->trace, "\n");
+	}
+	r->trace_lines++;
+}
+
+static int parse(struct run *r, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "prog", required_argument, NULL, 'p' },   { "data", required_argument, NULL, 'd' },
+		{ "repeat", required_argument, NULL, 'r' }, { "module", required_argument, NULL, 'm' },
+		{ "json", no_argument, NULL, 'j' },         { NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (c) {
+		case 'p': r->prog = optarg; break;
+		case 'd': r->data_path = optarg; break;
+		case 'j': r->json = true; break;
+		case 'r':
+			if (!cli_number(optarg, 1, 1000000000, &r->repeat))
+				return cli_usage(&cli_run, "--repeat '%s': expected 1 to 1000000000", optarg);
+			break;
+		case 'm':
+			if (r->nmodules == MAX_MODULES)
+				return cli_usage(&cli_run, "more than %d modules", MAX_MODULES);
+			r->modules[r->nmodules++] = optarg;
+			break;
+		default: return cli_usage(&cli_run, "unknown or incomplete option");
+		}
+	}
+	if (optind + 1 != argc)
+		return cli_usage(&cli_run, "expected one object file, got %d", argc - optind);
+	r->file = argv[optind];
+	return CLI_OK;
+}
+
+/* Types that the system call runs; the others run on a context of ours. */
+static bool has_test_run(enum bpf_prog_type type)
+{
+	switch (type) {
+	case BPF_PROG_TYPE_SOCKET_FILTER:
+	case BPF_PROG_TYPE_SCHED_CLS:
+	case BPF_PROG_TYPE_SCHED_ACT:
+	case BPF_PROG_TYPE_XDP:
+	case BPF_PROG_TYPE_CGROUP_SKB:
+	case BPF_PROG_TYPE_SYSCALL:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT: return true;
+	default: return false;
+	}
+}
+
+static int run_on_packet(struct run *r, int fd, enum bpf_prog_type type)
+{
+	bool raw = type == BPF_PROG_TYPE_SYSCALL || type == BPF_PROG_TYPE_RAW_TRACEPOINT;
+	/* Without --data: the smallest frame that every packet type accepts. */
+	u8 blank[64] = { 0 };
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	if (raw) {
+		opts.ctx_in = r->data_size ? r->data : NULL;
+		opts.ctx_size_in = (u32)r->data_size;
+	} else {
+		opts.data_in = r->data_size ? r->data : blank;
+		opts.data_size_in = r->data_size ? (u32)r->data_size : sizeof(blank);
+		opts.repeat = (int)r->repeat;
+	}
+	if (bpf_prog_test_run_opts(fd, &opts))
+		return cli_fail(CLI_REFUSED, "cannot run the program: %s\n%s", strerror(errno),
+				cli_messages());
+	r->ret = opts.retval;
+	r->ns = opts.duration;
+	return CLI_OK;
+}
+
+static u64 now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+static int run_on_context(struct run *r, int fd)
+{
+	u8 blank[4096] = { 0 };
+	void *ctx = r->data_size ? r->data : blank;
+	size_t size = r->data_size ? r->data_size : sizeof(blank);
+	u64 start = now_ns(), i;
+	int err = 0;
+
+	for (i = 0; i < r->repeat && !err; i++)
+		err = ferry_prog_run(fd, ctx, size, &r->ret);
+	if (err < 0)
+		return cli_fail(CLI_REFUSED, "cannot run the program: %s\n%s", strerror(-err),
+				cli_messages());
+	r->ns = (now_ns() - start) / r->repeat;
+	return CLI_OK;
+}
+
+static void print_text(const struct run *r, const struct cli_object *o, const char *name)
+{
+	struct text out = { 0 };
+
+	text_printf(&out, "%s%s%s returned %s%lld%s", cli_bold(), name, cli_plain(), cli_bold(),
+		    (long long)(s64)r->ret, cli_plain());
+	if (r->repeat > 1)
+		text_printf(&out, " %s(%llu runs, %llu ns each)%s", cli_dim(),
+			    (unsigned long long)r->repeat, (unsigned long long)r->ns, cli_plain());
+	text_puts(&out, "\n");
+	if (r->trace_lines)
+		text_printf(&out, "%strace%s\n%s", cli_bold(), cli_plain(), text_str(&r->trace));
+	cli_maps_text(o, &out);
+	fputs(text_str(&out), stdout);
+	text_free(&out);
+}
+
+static void print_json(const struct run *r, const struct cli_object *o, const char *name)
+{
+	struct text out = { 0 };
+
+	text_puts(&out, "{\"program\":");
+	text_json(&out, name);
+	text_printf(&out, ",\"return\":%lld,\"runs\":%llu,\"ns\":%llu,\"trace\":[%s],\"maps\":",
+		    (long long)(s64)r->ret, (unsigned long long)r->repeat, (unsigned long long)r->ns,
+		    text_str(&r->trace));
+	cli_maps_json(o, &out);
+	text_puts(&out, "}\n");
+	fputs(text_str(&out), stdout);
+	text_free(&out);
+}
+
+static int load_and_run(struct run *r, struct cli_object *o)
+{
+	struct bpf_program *prog;
+	int code;
+
+	prog = cli_pick(o, r->prog);
+	if (!prog)
+		return r->prog ? CLI_INPUT : CLI_USAGE;
+	code = cli_load(o);
+	if (code)
+		return code;
+	/* Messages of the load that did no harm, such as a map that cannot be pinned. */
+	fputs(cli_messages(), stderr);
+	cli_messages_reset();
+	ferry_trace_to(keep_trace, r);
+	code = has_test_run(bpf_program__type(prog)) ?
+		       run_on_packet(r, bpf_program__fd(prog), bpf_program__type(prog)) :
+		       run_on_context(r, bpf_program__fd(prog));
+	ferry_trace_to(NULL, NULL);
+	if (code)
+		return code;
+	(r->json ? print_json : print_text)(r, o, bpf_program__name(prog));
+	return CLI_OK;
+}
+
+static int run_main(int argc, char **argv)
+{
+	struct run r = { .repeat = 1, .trace = { .limit = 1 << 20 } };
+	struct cli_object o = { 0 };
+	int code = parse(&r, argc, argv), err;
+
+	if (code)
+		return code;
+	if (r.data_path) {
+		err = cli_read_file(r.data_path, MAX_DATA, &r.data, &r.data_size);
+		if (err < 0)
+			return cli_fail(CLI_INPUT, "%s: %s", r.data_path, strerror(-err));
+	}
+	code = cli_modules(r.modules, r.nmodules);
+	if (!code)
+		code = cli_open(&o, r.file);
+	if (!code)
+		code = load_and_run(&r, &o);
+	if (o.obj)
+		cli_close(&o);
+	base_free(r.data);
+	text_free(&r.trace);
+	return code;
+}
+
+const struct cli_verb cli_run = { "run", "load an object file and run a program", run_main, help };
