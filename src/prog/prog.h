@@ -31,6 +31,12 @@ struct ctx_field {
 	u16 real_off, real_size;
 	u8 kind;              /* enum ctx_field_kind */
 	bool writable;
+	/*
+	 * Sizes of one access, which is aligned to its size and inside [off, off + size): a read has
+	 * read_min to max bytes, a write write_min to max. Arrays (cb, remote_ip6) are one field.
+	 */
+	u8 read_min, write_min, max;
+	u8 attach_type;       /* only for programs of this expected attach type; 0: for all */
 	const char *name;
 };
 
@@ -43,6 +49,8 @@ struct prog_pkt {
 	u32 priority, ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data_len_unused;
 	u32 napi_id, family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4];
 	u32 remote_port, local_port, gso_segs, gso_size, wire_len, rx_queue_index, egress_ifindex;
+	u64 hwtstamp;
+	u8 tstamp_type;
 };
 
 enum { /* groups of helpers that a program type may call; see helper.def */
@@ -63,13 +71,23 @@ struct prog_type {
 	u32 raw_start, raw_end;
 	bool raw_writable;
 	u32 real_size;        /* bytes of the real context */
-	bool has_packet;      /* packet pointers and legacy packet loads */
+	bool has_packet;      /* the real context is a struct prog_pkt; pointers as fields say */
+	bool legacy_packet;   /* may use LD_ABS and LD_IND */
 	bool direct_write;    /* may write through packet pointers */
 	bool bounded_ret;     /* return value must be proved in [ret_min, ret_max] */
 	s32 ret_min, ret_max;
 };
 const struct prog_type *prog_type_of(u32 type); /* NULL when unknown or not run here */
 const char *prog_type_name(u32 type);           /* for people; "type N" when unknown */
+/*
+ * The field that an access of `size` bytes at `off` of the context may touch, by the kernel's rules
+ * of the type; NULL when it may not. Not for raw contexts. An access of the program at `off` is
+ * really one of `size` bytes at real_off + (off - f->off), or of real_size bytes for packet pointers.
+ */
+const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_type, u32 off,
+					u32 size, bool write);
+/* Values a program may return, where the kernel bounds them (depends on the attach type). */
+bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max);
 
 /* ---- programs ---------------------------------------------------------------------------------- */
 
@@ -142,7 +160,12 @@ void prog_free(struct prog *p); /* drops maps and natives; the engine's code mus
 const struct prog_line *prog_line_at(const struct prog *p, u32 insn);
 /* The function an instruction belongs to; NULL before funcs are known. */
 const struct prog_func *prog_func_at(const struct prog *p, u32 insn);
-/* Finds subprograms (targets of BPF-to-BPF calls and function references) into p->funcs: 0, -errno. */
+/*
+ * Finds subprograms (targets of BPF-to-BPF calls and function references) into p->funcs, sorted; does
+ * nothing when they are there already. Any instructions are fine: 0, -EINVAL (a target outside the
+ * program or inside a 16-byte instruction), -E2BIG (over PROG_MAX_FUNCS), -ENOMEM.
+ */
+#define PROG_MAX_FUNCS 256
 int prog_find_funcs(struct prog *p);
 
 static inline u64 prog_run(const struct prog *p, void *ctx)
