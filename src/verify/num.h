@@ -75,8 +75,8 @@ bool num_clip_s(struct num *a, s64 smin, s64 smax);
 void num_sync(struct num *n);
 
 /*
- * As the kernel's log has it, behind "scalar": "" when unknown, the constant, or "(umin=1,umax=5,
- * var_off=(0x0; 0x7))" and so on.
+ * As the kernel's log has it between the brackets of "scalar()": nothing when unknown, a constant
+ * alone, else "umin=1,umax=5,var_off=(0x0; 0x7)" and so on.
  */
 void num_print(const struct num *n, struct text *out);
 
