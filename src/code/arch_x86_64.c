@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* What src/code needs to know of x86-64. */
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "code/code_int.h"
+
+int code_x86_copy(void *dst, const void *src, size_t n);
+s64 code_x86_copy_string(char *dst, const char *src, size_t n);
+void code_x86_sigreturn(void);
+extern const char code_x86_copy_start[], code_x86_copy_end[];
+extern const char code_x86_copy_string_start[], code_x86_copy_string_end[];
+extern const char code_x86_copy_fault[];
+
+static void fill_traps(u8 *p, size_t n)
+{
+	memset(p, 0xcc, n); /* int3 */
+}
+
+static const void *pc(const void *ucontext)
+{
+	const ucontext_t *uc = ucontext;
+
+	return (const void *)uc->uc_mcontext.gregs[REG_RIP];
+}
+
+static void set_pc(void *ucontext, const void *to)
+{
+	ucontext_t *uc = ucontext;
+
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)to;
+}
+
+const struct code_arch code_arch = {
+	.name = "x86-64",
+	.fill_traps = fill_traps,
+	.pc = pc,
+	.set_pc = set_pc,
+	.sa_flags = 0x04000000, /* SA_RESTORER: the kernel has no signal trampoline of its own */
+	.sa_restorer = code_x86_sigreturn,
+	.copy = { { code_x86_copy_start, code_x86_copy_end, code_x86_copy_fault },
+		  { code_x86_copy_string_start, code_x86_copy_string_end, code_x86_copy_fault } },
+	.copy_bytes = code_x86_copy,
+	.copy_string = code_x86_copy_string,
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to src/code: what differs between machines. One file a machine implements it. */
+#ifndef FERRY_CODE_INT_H
+#define FERRY_CODE_INT_H
+
+#include "code/code.h"
+
+/* A range of hand-written code that touches foreign memory, and where it goes on after a fault. */
+struct code_asm_range {
+	const char *start, *end, *resume;
+};
+
+struct code_arch {
+	const char *name;
+	void (*fill_traps)(u8 *p, size_t n); /* unused room of a region */
+	const void *(*pc)(const void *ucontext);
+	void (*set_pc)(void *ucontext, const void *pc);
+	unsigned long sa_flags;  /* added to rt_sigaction(2): SA_RESTORER where the ABI wants one */
+	void (*sa_restorer)(void);
+	struct code_asm_range copy[2]; /* sorted by start */
+	int (*copy_bytes)(void *dst, const void *src, size_t n);
+	s64 (*copy_string)(char *dst, const char *src, size_t n);
+};
+extern const struct code_arch code_arch;
+
+#endif

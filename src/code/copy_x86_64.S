@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* Copies from addresses that may be bad. Every access lies in a range of the fault table. */
+#include <errno.h>
+
+	.text
+
+	.macro func name
+	.p2align 4
+	.globl \name
+	.hidden \name
+	.type \name, @function
+\name:
+	.cfi_startproc
+	.endm
+
+	.macro endfunc name
+	.cfi_endproc
+	.size \name, . - \name
+	.endm
+
+	.macro mark name
+	.globl \name
+	.hidden \name
+\name:
+	.endm
+
+/* int code_x86_copy(void *dst, const void *src, size_t n): 0 or -EFAULT. No stack is used. */
+func code_x86_copy
+	xorl %eax, %eax
+mark code_x86_copy_start
+	cmpq $256, %rdx
+	jae 3f
+1:	subq $8, %rdx
+	jb 2f
+	movq (%rsi), %rcx
+	movq %rcx, (%rdi)
+	addq $8, %rsi
+	addq $8, %rdi
+	jmp 1b
+2:	addq $8, %rdx
+	jz 5f
+4:	movzbl (%rsi), %ecx
+	movb %cl, (%rdi)
+	incq %rsi
+	incq %rdi
+	decq %rdx
+	jnz 4b
+5:	ret
+3:	movq %rdx, %rcx
+	rep movsb
+	ret
+mark code_x86_copy_end
+endfunc code_x86_copy
+
+/* s64 code_x86_copy_string(char *dst, const char *src, size_t n): length with NUL, at most n. */
+func code_x86_copy_string
+	xorl %eax, %eax
+mark code_x86_copy_string_start
+1:	cmpq %rdx, %rax
+	je 2f
+	movzbl (%rsi,%rax), %ecx
+	movb %cl, (%rdi,%rax)
+	incq %rax
+	testl %ecx, %ecx
+	jnz 1b
+2:	ret
+mark code_x86_copy_string_end
+endfunc code_x86_copy_string
+
+func code_x86_copy_fault
+	movq $-EFAULT, %rax
+	ret
+endfunc code_x86_copy_fault
+
+/* The return from a signal handler; debuggers know a signal frame by exactly these bytes. */
+func code_x86_sigreturn
+	movq $15, %rax
+	syscall
+endfunc code_x86_sigreturn
+
+	.section .note.GNU-stack, "", @progbits
