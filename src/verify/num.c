@@ -416,6 +416,6 @@ void num_print(const struct num *n, struct text *out)
 			print_unsigned(out, f[i].v);
 	}
 	if (n->bits.mask != TNUM_ALL)
-		text_printf(out, "%svar_off=(%#llx; %#llx)", sep, (unsigned long long)n->bits.value,
+		text_printf(out, "%svar_off=(0x%llx; 0x%llx)", sep, (unsigned long long)n->bits.value,
 			    (unsigned long long)n->bits.mask);
 }

@@ -16,15 +16,15 @@
 #include "base/base.h"
 
 /*
- * Width of the domain. 64, except that tests compile the same sources at 8 bits (with halves of 4
- * and "bytes" of 1 bit), where everything can be tried. Values are then held zero-extended in the
- * unsigned fields and sign-extended in the signed ones.
+ * Width of the domain. 64, except that tests compile the same sources at 8 and 4 bits (with halves
+ * of 4 and 2, and "bytes" of 1), where everything can be tried. Values are then held zero-extended
+ * in the unsigned fields and sign-extended in the signed ones.
  */
 #ifndef NUM_BITS
 #define NUM_BITS 64
 #endif
 #define NUM_HALF (NUM_BITS / 2)
-#define NUM_BYTE (NUM_BITS / 8)
+#define NUM_BYTE ((NUM_BITS + 7) / 8)
 
 /* Known bits: bit i of a value is that of `value` unless it is set in `mask`; value & mask is 0. */
 struct tnum {
