@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/* Arrays and per-CPU arrays: values in a row from offset 0 of the file. */
+#include <limits.h>
+#include <sched.h>
+#include <sys/mman.h>
+
+#include "map/map_int.h"
+
+static u32 index_of(const void *key)
+{
+	u32 i;
+
+	memcpy(&i, key, sizeof(i));
+	return i;
+}
+
+static int check_form(const struct map_attr *a, u32 extra_flags)
+{
+	if (a->max_entries == 0)
+		return map_refuse(-EINVAL, "max_entries must be above 0");
+	if (a->key_size != 4)
+		return map_refuse(-EINVAL, "key_size must be 4");
+	if (a->value_size == 0)
+		return map_refuse(-EINVAL, "value_size must be above 0");
+	if (map_check_access_flags(a, BPF_F_NUMA_NODE | extra_flags) < 0)
+		return -EINVAL;
+	if (a->value_size > INT_MAX)
+		return map_refuse(-E2BIG, "value_size must be at most 2147483647");
+	return 0;
+}
+
+static int array_check(const struct map_attr *a, size_t *bytes)
+{
+	int err = check_form(a, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+
+	if (err < 0)
+		return err;
+	if (!base_mul(ALIGN_UP((size_t)a->value_size, 8), a->max_entries, bytes))
+		return -ENOMEM;
+	return 0;
+}
+
+static int array_init(struct map *m)
+{
+	m->stride = ALIGN_UP(m->attr.value_size, 8u);
+	m->values = m->mem;
+	if (m->attr.flags & BPF_F_MMAPABLE)
+		m->user_size = m->mem_size - MAP_PAGE;
+	return 0;
+}
+
+static void *array_lookup(struct map *m, const void *key)
+{
+	u32 i = index_of(key);
+
+	return i < m->attr.max_entries ? m->values + (size_t)i * m->stride : NULL;
+}
+
+/* The kernel's order of refusals for every array. */
+static int check_update(const struct map *m, u32 i, u64 flags)
+{
+	if (flags > BPF_EXIST)
+		return -EINVAL;
+	if (i >= m->attr.max_entries)
+		return -E2BIG;
+	return flags == BPF_NOEXIST ? -EEXIST : 0;
+}
+
+static int array_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	u32 i = index_of(key);
+	int err = check_update(m, i, flags);
+
+	if (err < 0)
+		return err;
+	map_store(m->values + (size_t)i * m->stride, value, m->attr.value_size);
+	return 0;
+}
+
+static int array_remove(struct map *m, const void *key)
+{
+	(void)m;
+	(void)key;
+	return -EINVAL;
+}
+
+static int array_next_key(struct map *m, const void *key, void *next)
+{
+	u32 i = key ? index_of(key) : UINT_MAX;
+
+	if (i >= m->attr.max_entries)
+		i = 0;
+	else if (i == m->attr.max_entries - 1)
+		return -ENOENT;
+	else
+		i++;
+	memcpy(next, &i, sizeof(i));
+	return 0;
+}
+
+static void *array_direct(struct map *m, u32 off)
+{
+	/* As the kernel: only a map of one element stands for a section of variables. */
+	if (m->attr.max_entries != 1 || off >= m->attr.value_size)
+		return NULL;
+	return m->values + off;
+}
+
+const struct map_ops map_array_ops = {
+	.name = "array",
+	.check = array_check,
+	.init = array_init,
+	.lookup = array_lookup,
+	.update = array_update,
+	.remove = array_remove,
+	.next_key = array_next_key,
+	.direct = array_direct,
+	.inline_kind = MAP_INLINE_ARRAY,
+};
+
+/* ---- per CPU ----------------------------------------------------------------------------------- */
+
+static int percpu_check(const struct map_attr *a, size_t *bytes)
+{
+	int err = check_form(a, 0);
+	size_t row;
+
+	if (err < 0)
+		return err;
+	if (ALIGN_UP((size_t)a->value_size, 8) > MAP_MAX_PERCPU_VALUE)
+		return map_refuse(-E2BIG, "value_size must be at most 32768 in a per-CPU map");
+	if (!base_mul(ALIGN_UP((size_t)a->value_size, 8), a->max_entries, &row) ||
+	    !base_mul(ALIGN_UP(row, 64), map_cpus(), bytes))
+		return -ENOMEM;
+	return 0;
+}
+
+static int percpu_init(struct map *m)
+{
+	m->stride = ALIGN_UP(m->attr.value_size, 8u);
+	m->cpu_stride = ALIGN_UP((size_t)m->stride * m->attr.max_entries, 64);
+	m->values = m->mem;
+	return 0;
+}
+
+static u8 *percpu_at(struct map *m, u32 i, u32 cpu)
+{
+	return m->values + cpu * m->cpu_stride + (size_t)i * m->stride;
+}
+
+static void *percpu_lookup(struct map *m, const void *key)
+{
+	u32 i = index_of(key);
+
+	return i < m->attr.max_entries ? percpu_at(m, i, map_this_cpu()) : NULL;
+}
+
+static int percpu_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	u32 i = index_of(key);
+	int err = check_update(m, i, flags);
+
+	if (err < 0)
+		return err;
+	map_store(percpu_at(m, i, map_this_cpu()), value, m->attr.value_size);
+	return 0;
+}
+
+static int percpu_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	u32 i = index_of(key), cpu;
+	u8 *to = value;
+
+	(void)flags;
+	if (i >= m->attr.max_entries)
+		return -ENOENT;
+	for (cpu = 0; cpu < map_cpus(); cpu++, to += m->stride)
+		map_load(to, percpu_at(m, i, cpu), m->stride);
+	return 0;
+}
+
+static int percpu_write(struct map *m, const void *key, const void *value, u64 flags)
+{
+	u32 i = index_of(key), cpu;
+	const u8 *from = value;
+	int err = check_update(m, i, flags);
+
+	if (err < 0)
+		return err;
+	for (cpu = 0; cpu < map_cpus(); cpu++, from += m->stride)
+		map_store(percpu_at(m, i, cpu), from, m->stride);
+	return 0;
+}
+
+const struct map_ops map_percpu_array_ops = {
+	.name = "percpu_array",
+	.check = percpu_check,
+	.init = percpu_init,
+	.lookup = percpu_lookup,
+	.update = percpu_update,
+	.remove = array_remove,
+	.next_key = array_next_key,
+	.read = percpu_read,
+	.write = percpu_write,
+	.inline_kind = MAP_INLINE_PERCPU_ARRAY,
+};
+
+/* ---- arrays of objects --------------------------------------------------------------------------- */
+
+/*
+ * What a lookup shows is in shared memory: the object's id. The object itself is of this process.
+ * The two change together under a lock of this process, so that they agree.
+ */
+struct objs {
+	_Atomic u32 lock;
+	void *_Atomic slot[];
+};
+
+static int objs_check(const struct map_attr *a, size_t *bytes)
+{
+	int err;
+
+	if (a->value_size != 4)
+		return map_refuse(-EINVAL, "value_size must be 4");
+	if (a->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
+		return map_refuse(-EINVAL, "an array of objects is always open to programs");
+	err = check_form(a, a->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ? BPF_F_PRESERVE_ELEMS : 0);
+	if (err < 0)
+		return err;
+	return base_mul(8, a->max_entries, bytes) ? 0 : -ENOMEM;
+}
+
+static int objs_init(struct map *m)
+{
+	struct objs *o;
+	size_t size;
+
+	m->stride = 8;
+	m->values = m->mem;
+	if (!base_mul(sizeof(o->slot[0]), m->attr.max_entries, &size) ||
+	    !base_add(size, sizeof(*o), &size))
+		return -ENOMEM;
+	/* Not from the allocator: pages come when touched, as those of the shared half do. */
+	o = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (o == MAP_FAILED)
+		return -ENOMEM;
+	m->priv = o;
+	m->objs = o->slot;
+	return 0;
+}
+
+/* Puts obj (maybe NULL) at i and gives back the one before. */
+static void *objs_swap(struct map *m, u32 i, void *obj, u32 id)
+{
+	struct objs *o = m->priv;
+	void *old;
+	u32 word = id;
+
+	while (atomic_exchange_explicit(&o->lock, 1, memory_order_acquire))
+		sched_yield();
+	old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
+	map_store(m->values + (size_t)i * 8, &word, sizeof(word));
+	atomic_store_explicit(&o->lock, 0, memory_order_release);
+	return old;
+}
+
+static void objs_fini(struct map *m)
+{
+	u32 i;
+
+	for (i = 0; i < m->attr.max_entries; i++) {
+		void *obj = atomic_load_explicit(&m->objs[i], memory_order_relaxed);
+
+		if (obj && map_drop_obj)
+			map_drop_obj(obj);
+	}
+	munmap(m->priv, sizeof(struct objs) + m->attr.max_entries * sizeof(void *));
+}
+
+static int objs_set(struct map *m, const void *key, void *obj, u32 id)
+{
+	u32 i = index_of(key);
+	void *old;
+
+	if (i >= m->attr.max_entries)
+		return -E2BIG;
+	old = objs_swap(m, i, obj, id);
+	if (old && map_drop_obj)
+		map_drop_obj(old);
+	return 0;
+}
+
+static int objs_remove(struct map *m, const void *key)
+{
+	u32 i = index_of(key);
+	void *old;
+
+	if (i >= m->attr.max_entries)
+		return -E2BIG;
+	old = objs_swap(m, i, NULL, 0);
+	if (!old)
+		return -ENOENT;
+	if (map_drop_obj)
+		map_drop_obj(old);
+	return 0;
+}
+
+static int objs_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	u32 i = index_of(key);
+
+	(void)flags;
+	if (i >= m->attr.max_entries ||
+	    !atomic_load_explicit(&m->objs[i], memory_order_acquire))
+		return -ENOENT;
+	map_load(value, m->values + (size_t)i * 8, 4);
+	return 0;
+}
+
+/* A descriptor is no value: src/bpf turns it into an object and calls set_obj. */
+static int objs_write(struct map *m, const void *key, const void *value, u64 flags)
+{
+	(void)value;
+	if (flags != BPF_ANY)
+		return -EINVAL;
+	return index_of(key) < m->attr.max_entries ? -EBADF : -E2BIG;
+}
+
+const struct map_ops map_prog_array_ops = {
+	.name = "prog_array",
+	.check = objs_check,
+	.init = objs_init,
+	.fini = objs_fini,
+	.remove = objs_remove,
+	.next_key = array_next_key,
+	.read = objs_read,
+	.write = objs_write,
+	.set_obj = objs_set,
+};
+
+static int perf_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	(void)m, (void)key, (void)value, (void)flags;
+	return -ENOTSUPP;
+}
+
+const struct map_ops map_perf_array_ops = {
+	.name = "perf_event_array",
+	.check = objs_check,
+	.init = objs_init,
+	.fini = objs_fini,
+	.remove = objs_remove,
+	.next_key = array_next_key,
+	.read = perf_read,
+	.write = objs_write,
+	.set_obj = objs_set,
+};

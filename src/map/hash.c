@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: MIT */
+/* Hash maps: look-up, change, iteration and the four types made of them. See hash_int.h. */
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "map/hash_int.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__SANITIZE_THREAD__)
+#define PLAIN_READS 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PLAIN_READS 0
+#endif
+#endif
+#ifndef PLAIN_READS
+#define PLAIN_READS 1
+#endif
+
+/* ---- finding --------------------------------------------------------------------------------------- */
+
+/* Bit i: slot i may hold `tag`. A hint: slots are read again, one by one. */
+INLINE u32 match(const struct bucket *b, u32 tag)
+{
+#if defined(__SSE2__) && PLAIN_READS
+	const __m128i *p = (const __m128i *)(const void *)b;
+	__m128i want = _mm_set1_epi32((int)tag);
+	__m128 a0 = _mm_castsi128_ps(_mm_load_si128(p));
+	__m128 a1 = _mm_castsi128_ps(_mm_load_si128(p + 1));
+	__m128 b0 = _mm_castsi128_ps(_mm_load_si128(p + 2));
+	__m128 b1 = _mm_castsi128_ps(_mm_load_si128(p + 3));
+	__m128i lo = _mm_castps_si128(_mm_shuffle_ps(a0, a1, _MM_SHUFFLE(3, 1, 3, 1)));
+	__m128i hi = _mm_castps_si128(_mm_shuffle_ps(b0, b1, _MM_SHUFFLE(3, 1, 3, 1)));
+	u32 m = (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(lo, want)));
+
+	m |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(hi, want))) << 4;
+	return m & ((1u << SLOTS) - 1);
+#else
+	u32 m = 0, i;
+
+	for (i = 0; i < SLOTS; i++)
+		m |= (u32)(atomic_load_explicit(&b->slot[i], memory_order_relaxed) >> 32 == tag) << i;
+	return m;
+#endif
+}
+
+/* Keys in the table are padded with zeros to whole words. */
+INLINE bool key_equal(const u8 *elem, const void *key, u32 size)
+{
+	const u64 *in = (const u64 *)(const void *)elem;
+	const u8 *p = key;
+	u64 w;
+
+	for (; size >= 8; size -= 8, p += 8, in++) {
+		memcpy(&w, p, 8);
+		if (__atomic_load_n(in, __ATOMIC_ACQUIRE) != w)
+			return false;
+	}
+	if (!size)
+		return true;
+	w = 0;
+	memcpy(&w, p, size);
+	return __atomic_load_n(in, __ATOMIC_ACQUIRE) == w;
+}
+
+#define NONE UINT32_MAX
+
+/* The element of `key`, or NONE. `pos` may be NULL. */
+INLINE u32 find(const struct htab *t, const void *key, u32 size, u64 h, struct hash_pos *pos)
+{
+	u32 tag = (u32)(h >> 32), b = hash_home(t, h), n, hits, i, again = 0;
+
+	for (n = 0; n < t->max_probe; n++) {
+		struct bucket *bk = &t->buckets[b];
+
+		for (hits = match(bk, tag); hits; hits &= hits - 1) {
+			u64 w, w2;
+			bool same;
+
+			i = (u32)__builtin_ctz(hits);
+			w = atomic_load_explicit(&bk->slot[i], memory_order_acquire);
+look_again:
+			if (w >> 32 != tag || (u32)w - 1 >= t->nelems)
+				continue;
+			same = key_equal(hash_elem(t, (u32)w - 1), key, size);
+			/*
+			 * If the slot has changed, the element may have become another key's while it
+			 * was compared. A bound, for somebody might change it for ever.
+			 */
+			w2 = atomic_load_explicit(&bk->slot[i], memory_order_acquire);
+			if (w2 != w && again++ < 10000) {
+				w = w2;
+				goto look_again;
+			}
+			if (!same)
+				continue;
+			if (pos)
+				*pos = (struct hash_pos){ b, i, (u32)w - 1 };
+			return (u32)w - 1;
+		}
+		if (!atomic_load_explicit(&bk->passed, memory_order_acquire))
+			break;
+		b = hash_next_bucket(t, b);
+	}
+	return NONE;
+}
+
+bool hash_find_elem(const struct htab *t, u32 elem, struct hash_pos *pos, u32 *home)
+{
+	u64 h = hash_of(t, hash_elem(t, elem), t->key_size);
+	u64 want = (h >> 32) << 32 | (elem + 1);
+	u32 b = hash_home(t, h), n, i;
+
+	*home = b;
+	for (n = 0; n < t->max_probe; n++) {
+		struct bucket *bk = &t->buckets[b];
+
+		for (i = 0; i < SLOTS; i++)
+			if (atomic_load_explicit(&bk->slot[i], memory_order_acquire) == want) {
+				*pos = (struct hash_pos){ b, i, elem };
+				return true;
+			}
+		if (!atomic_load_explicit(&bk->passed, memory_order_acquire))
+			break;
+		b = hash_next_bucket(t, b);
+	}
+	return false;
+}
+
+/* ---- linking, under the stripe's lock ------------------------------------------------------------------- */
+
+static void unpass(struct htab *t, u32 from, u32 to)
+{
+	u32 n;
+
+	for (n = 0; from != to && n < t->max_probe; n++, from = hash_next_bucket(t, from)) {
+		_Atomic u32 *p = &t->buckets[from].passed;
+		u32 have = atomic_load_explicit(p, memory_order_relaxed);
+
+		while (have && !atomic_compare_exchange_weak(p, &have, have - 1))
+			;
+	}
+}
+
+/*
+ * Slots of a bucket are shared with keys that came from buckets before it, whose stripes may be
+ * others: a free one is taken by compare-and-swap. `passed` grows before the key is to be found.
+ */
+static bool link_elem(struct htab *t, u64 h, u32 elem)
+{
+	u64 word = (h >> 32) << 32 | (elem + 1);
+	u32 home = hash_home(t, h), b = home, n, i;
+
+	for (n = 0; n < t->max_probe; n++) {
+		struct bucket *bk = &t->buckets[b];
+
+		for (i = 0; i < SLOTS; i++) {
+			u64 none = 0;
+
+			if (!atomic_load_explicit(&bk->slot[i], memory_order_relaxed) &&
+			    atomic_compare_exchange_strong(&bk->slot[i], &none, word))
+				return true;
+		}
+		atomic_fetch_add(&bk->passed, 1);
+		b = hash_next_bucket(t, b);
+	}
+	unpass(t, home, b);
+	return false;
+}
+
+void hash_unlink(struct htab *t, u32 home, const struct hash_pos *pos)
+{
+	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], 0, memory_order_release);
+	unpass(t, home, pos->bucket);
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------ */
+
+INLINE u8 *value_at(const struct htab *t, u32 e, u32 cpu)
+{
+	if (t->values)
+		return t->values + cpu * t->cpu_stride + (size_t)e * t->stride;
+	return hash_elem(t, e) + t->val_off;
+}
+
+/* Whose values a change is about: those of all CPUs (bpf(2)), or the one of this CPU (programs). */
+enum who { THIS_CPU, ALL_CPUS };
+
+static void fill_value(struct htab *t, u32 e, const void *value, enum who who, bool fresh)
+{
+	u32 cpu, here;
+
+	if (!t->values) {
+		map_store(value_at(t, e, 0), value, t->value_size);
+		return;
+	}
+	if (who == ALL_CPUS) {
+		for (cpu = 0; cpu < t->cpus; cpu++)
+			map_store(value_at(t, e, cpu), (const u8 *)value + (size_t)cpu * t->stride,
+				  t->stride);
+		return;
+	}
+	here = map_this_cpu();
+	for (cpu = 0; cpu < t->cpus; cpu++) {
+		if (cpu == here)
+			map_store(value_at(t, e, cpu), value, t->value_size);
+		else if (fresh)
+			map_zero(value_at(t, e, cpu), t->stride);
+	}
+}
+
+static void copy_out(const struct htab *t, u32 e, void *value)
+{
+	u32 cpu;
+
+	if (!t->values) {
+		map_load(value, value_at(t, e, 0), t->value_size);
+		return;
+	}
+	for (cpu = 0; cpu < t->cpus; cpu++)
+		map_load((u8 *)value + (size_t)cpu * t->stride, value_at(t, e, cpu), t->stride);
+}
+
+/* ---- changing ------------------------------------------------------------------------------------------------ */
+
+/* A key that is there gets a new element with the new value: a reader has the old one or the new. */
+static void replace(struct htab *t, struct stripe *s, const struct hash_pos *pos, u64 h,
+		    const void *key, const void *value)
+{
+	u32 e = atomic_load_explicit(&s->spare, memory_order_relaxed) - 1;
+
+	if (e >= t->nelems && hash_pool_take(t, s, &e) < 0) {
+		fill_value(t, pos->elem, value, ALL_CPUS, false);
+		return;
+	}
+	map_store(hash_elem(t, e), key, t->key_size);
+	fill_value(t, e, value, ALL_CPUS, false);
+	if (t->ref)
+		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
+	atomic_store_explicit(&s->given, pos->elem + 1, memory_order_relaxed);
+	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], (h >> 32) << 32 | (e + 1),
+			      memory_order_release);
+	atomic_store_explicit(&s->spare, pos->elem + 1, memory_order_release);
+	atomic_store_explicit(&s->given, 0, memory_order_release);
+	atomic_store_explicit(&s->taken, 0, memory_order_release);
+}
+
+static int insert(struct htab *t, struct stripe *s, u64 h, const void *key, const void *value,
+		  enum who who)
+{
+	u32 e;
+	int err = hash_pool_take(t, s, &e);
+
+	if (err < 0)
+		return err;
+	map_store(hash_elem(t, e), key, t->key_size);
+	fill_value(t, e, value, who, true);
+	if (t->ref)
+		atomic_store_explicit(&t->ref[e], 0, memory_order_relaxed);
+	if (!link_elem(t, h, e)) {
+		hash_pool_give(t, e);
+		err = -E2BIG; /* 28,672 keys of one hash, or nonsense in the table */
+	}
+	atomic_store_explicit(&s->taken, 0, memory_order_release);
+	return err;
+}
+
+static int change(struct map *m, const void *key, const void *value, u64 flags, enum who who)
+{
+	struct htab *t = m->priv;
+	u64 h = hash_of(t, key, t->key_size);
+	struct stripe *s = hash_stripe(t, hash_home(t, h));
+	struct hash_pos pos;
+	bool there;
+	int err;
+
+	if (flags > BPF_EXIST)
+		return -EINVAL;
+	err = hash_lock(t, s);
+	if (err < 0)
+		return err;
+	there = find(t, key, t->key_size, h, &pos) != NONE;
+	if (there && flags == BPF_NOEXIST)
+		err = -EEXIST;
+	else if (!there && flags == BPF_EXIST)
+		err = -ENOENT;
+	else if (!there)
+		err = insert(t, s, h, key, value, who);
+	else if (t->values) /* per-CPU values stay where they are, as the kernel's */
+		fill_value(t, pos.elem, value, who, false);
+	else
+		replace(t, s, &pos, h, key, value);
+	if (there && !err && t->values && t->ref)
+		atomic_store_explicit(&t->ref[pos.elem], 1, memory_order_relaxed);
+	map_unlock(&s->lock);
+	return err;
+}
+
+static int hash_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	return change(m, key, value, flags, THIS_CPU);
+}
+
+static int hash_write(struct map *m, const void *key, const void *value, u64 flags)
+{
+	return change(m, key, value, flags, ALL_CPUS);
+}
+
+/* Deletes, with a copy of the value if `value` is not NULL. */
+static int take(struct map *m, const void *key, void *value, u64 flags)
+{
+	struct htab *t = m->priv;
+	u64 h = hash_of(t, key, t->key_size);
+	u32 home = hash_home(t, h);
+	struct stripe *s = hash_stripe(t, home);
+	struct hash_pos pos;
+	int err;
+
+	(void)flags;
+	err = hash_lock(t, s);
+	if (err < 0)
+		return err;
+	if (find(t, key, t->key_size, h, &pos) == NONE) {
+		err = -ENOENT;
+	} else {
+		if (value)
+			copy_out(t, pos.elem, value);
+		atomic_store_explicit(&s->given, pos.elem + 1, memory_order_relaxed);
+		hash_unlink(t, home, &pos);
+		hash_pool_give(t, pos.elem);
+		atomic_store_explicit(&s->given, 0, memory_order_release);
+	}
+	map_unlock(&s->lock);
+	return err;
+}
+
+static int hash_remove(struct map *m, const void *key)
+{
+	return take(m, key, NULL, 0);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------ */
+
+static int hash_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	const struct htab *t = m->priv;
+	u64 h = hash_of(t, key, t->key_size);
+	struct hash_pos pos;
+	u32 e, tries;
+
+	(void)flags;
+	for (tries = 0; tries < 1000; tries++) {
+		e = find(t, key, t->key_size, h, &pos);
+		if (e == NONE)
+			return -ENOENT;
+		copy_out(t, e, value);
+		/* The copy is of this key if the element was its own to the end. */
+		if (atomic_load_explicit(&t->buckets[pos.bucket].slot[pos.slot],
+					 memory_order_acquire) == ((h >> 32) << 32 | (e + 1)))
+			return 0;
+	}
+	return 0; /* changed all the while: as it was found, like the kernel's */
+}
+
+/* In the order of slots. An element keeps its slot while it lives, whatever happens around it. */
+static int hash_next_key(struct map *m, const void *key, void *next)
+{
+	const struct htab *t = m->priv;
+	struct hash_pos pos;
+	u32 b = 0, i = 0;
+
+	if (key && find(t, key, t->key_size, hash_of(t, key, t->key_size), &pos) != NONE) {
+		b = pos.bucket;
+		i = pos.slot + 1;
+	}
+	for (; b < t->nbuckets; b++, i = 0) {
+		for (; i < SLOTS; i++) {
+			_Atomic u64 *slot = &t->buckets[b].slot[i];
+			u64 w = atomic_load_explicit(slot, memory_order_acquire);
+
+			if ((u32)w - 1 >= t->nelems)
+				continue;
+			map_load(next, hash_elem(t, (u32)w - 1), t->key_size);
+			if (atomic_load_explicit(slot, memory_order_acquire) == w)
+				return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+INLINE void *lookup(struct map *m, const void *key, u32 size, bool percpu, bool lru)
+{
+	const struct htab *t = m->priv;
+	u32 e = find(t, key, size, hash_of(t, key, size), NULL);
+
+	if (e == NONE)
+		return NULL;
+	if (lru && !atomic_load_explicit(&t->ref[e], memory_order_relaxed))
+		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
+	if (percpu)
+		return t->values + map_this_cpu() * t->cpu_stride + (size_t)e * t->stride;
+	return hash_elem(t, e) + t->val_off;
+}
+
+/* ---- the types ------------------------------------------------------------------------------------------------ */
+
+static int hash_check(const struct map_attr *a, size_t *bytes);
+static int hash_init(struct map *m);
+static void hash_fini(struct map *m);
+
+/*
+ * One table of operations for each type and for each key size worth its own code; a map gets the
+ * fitting one when it is made.
+ */
+#define LOOKUP(type, size, key_bytes, percpu, lru)                                                 \
+	static void *type##_lookup_##size(struct map *m, const void *key)                          \
+	{                                                                                          \
+		return lookup(m, key, key_bytes, percpu, lru);                                     \
+	}
+#define OPS(type, size, percpu)                                                                    \
+	{                                                                                          \
+		.name = #type, .check = hash_check, .init = hash_init, .fini = hash_fini,          \
+		.lookup = type##_lookup_##size, .update = hash_update, .remove = hash_remove,      \
+		.next_key = hash_next_key, .read = hash_read, .write = hash_write, .take = take,   \
+		.inline_kind = percpu ? MAP_INLINE_NONE : MAP_INLINE_HASH,                         \
+	}
+#define HASH_TYPE(type, percpu, lru)                                                               \
+	LOOKUP(type, 4, 4, percpu, lru)                                                            \
+	LOOKUP(type, 8, 8, percpu, lru)                                                            \
+	LOOKUP(type, 16, 16, percpu, lru)                                                          \
+	LOOKUP(type, any, ((const struct htab *)m->priv)->key_size, percpu, lru)                   \
+	static const struct map_ops type##_by_size[] = { OPS(type, 4, percpu),                     \
+							 OPS(type, 8, percpu),                     \
+							 OPS(type, 16, percpu) };                  \
+	const struct map_ops map_##type##_ops = OPS(type, any, percpu);
+
+HASH_TYPE(hash, false, false)
+HASH_TYPE(percpu_hash, true, false)
+HASH_TYPE(lru_hash, false, true)
+HASH_TYPE(lru_percpu_hash, true, true)
+
+static bool is_lru(u32 type)
+{
+	return type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+static const struct map_ops *ops_for(const struct map_attr *a)
+{
+	static const struct map_ops *const by_type[] = {
+		[BPF_MAP_TYPE_HASH] = hash_by_size,
+		[BPF_MAP_TYPE_PERCPU_HASH] = percpu_hash_by_size,
+		[BPF_MAP_TYPE_LRU_HASH] = lru_hash_by_size,
+		[BPF_MAP_TYPE_LRU_PERCPU_HASH] = lru_percpu_hash_by_size,
+	};
+
+	switch (a->key_size) {
+	case 4: return &by_type[a->type][0];
+	case 8: return &by_type[a->type][1];
+	case 16: return &by_type[a->type][2];
+	}
+	return map_ops_of(a->type);
+}
+
+/* Where everything is in the file: offsets in *off, the whole size as the result. */
+struct hash_layout {
+	size_t state, buckets, stripes, elems, owner, taken[POOL_LEVELS], ref, values;
+};
+
+static size_t lay_out(const struct map_attr *a, struct htab *t, struct hash_layout *off)
+{
+	size_t words[POOL_LEVELS], at = 64;
+	bool percpu = map_is_percpu(a->type);
+	u32 stripes = 1, l;
+
+	while (stripes < 256 && stripes < a->max_entries / 16)
+		stripes *= 2;
+	t->stripe_mask = stripes - 1;
+	t->nelems = a->max_entries + stripes;
+	t->nbuckets = (u32)(((u64)a->max_entries + 3) / 4);
+	t->max_probe = t->nbuckets < 4096 ? t->nbuckets : 4096;
+	t->key_size = a->key_size;
+	t->value_size = a->value_size;
+	t->stride = ALIGN_UP(a->value_size, 8u);
+	t->val_off = ALIGN_UP(a->key_size, 8u);
+	t->elem_size = percpu ? t->val_off : t->val_off + t->stride;
+	t->cpus = map_cpus();
+	t->levels = hash_pool_levels(t->nelems, words);
+
+	/* At most 2^31 elements of 2^23 bytes or 2^28 of per-CPU values: no sum overflows. */
+	off->state = 0;
+	off->stripes = at;
+	at += stripes * sizeof(struct stripe);
+	off->buckets = at;
+	at += (size_t)t->nbuckets * sizeof(struct bucket);
+	off->elems = at;
+	at += ALIGN_UP((size_t)t->nelems * t->elem_size, 64);
+	off->owner = at;
+	at += ALIGN_UP((size_t)t->nelems * sizeof(u16), 64);
+	for (l = 0; l < t->levels; l++) {
+		off->taken[l] = at;
+		at += ALIGN_UP(words[l] * 8, 64);
+	}
+	off->ref = at;
+	if (is_lru(a->type))
+		at += ALIGN_UP((size_t)t->nelems, 64);
+	off->values = at;
+	t->cpu_stride = ALIGN_UP((size_t)t->nelems * t->stride, 64);
+	if (percpu)
+		at += t->cpu_stride * t->cpus;
+	return at;
+}
+
+#define ELEM_HEAD 48 /* the kernel's struct htab_elem, for the same limits */
+
+static int hash_check(const struct map_attr *a, size_t *bytes)
+{
+	struct hash_layout off;
+	struct htab t;
+
+	if (map_check_access_flags(a, BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE |
+					      BPF_F_ZERO_SEED) < 0)
+		return -EINVAL;
+	if (!is_lru(a->type) && (a->flags & BPF_F_NO_COMMON_LRU))
+		return map_refuse(-EINVAL, "BPF_F_NO_COMMON_LRU is for LRU types");
+	if (is_lru(a->type) && (a->flags & BPF_F_NO_PREALLOC))
+		return map_refuse(-ENOTSUPP, "an LRU map has all its elements from the start");
+	if (!a->max_entries || !a->key_size || !a->value_size)
+		return map_refuse(-EINVAL, "key_size, value_size and max_entries must be above 0");
+	if ((u64)a->key_size + a->value_size >= MAP_MAX_VALUE - ELEM_HEAD)
+		return map_refuse(-E2BIG, "key and value together must be below 4 MiB");
+	if (map_is_percpu(a->type) && ALIGN_UP(a->value_size, 8u) > MAP_MAX_PERCPU_VALUE)
+		return map_refuse(-E2BIG, "value_size must be at most 32768 in a per-CPU map");
+	if (a->max_entries > 1u << 31)
+		return map_refuse(-E2BIG, "max_entries must be at most 2^31");
+	*bytes = lay_out(a, &t, &off);
+	return 0;
+}
+
+static int hash_init(struct map *m)
+{
+	struct htab *t = base_alloc(sizeof(*t));
+	struct hash_layout off;
+	u32 l;
+
+	if (!t)
+		return -ENOMEM;
+	lay_out(&m->attr, t, &off);
+	memcpy(t->seed, map_head(m)->seed, sizeof(t->seed));
+	t->state = (void *)(m->mem + off.state);
+	t->stripes = (void *)(m->mem + off.stripes);
+	t->buckets = (void *)(m->mem + off.buckets);
+	t->elems = m->mem + off.elems;
+	t->owner = (void *)(m->mem + off.owner);
+	for (l = 0; l < t->levels; l++)
+		t->taken[l] = (void *)(m->mem + off.taken[l]);
+	if (is_lru(m->attr.type))
+		t->ref = (void *)(m->mem + off.ref);
+	if (map_is_percpu(m->attr.type))
+		t->values = m->mem + off.values;
+	m->stride = t->stride;
+	m->cpu_stride = t->cpu_stride;
+	m->priv = t;
+	m->ops = ops_for(&m->attr);
+	hash_pool_init(t);
+	return 0;
+}
+
+static void hash_fini(struct map *m)
+{
+	base_free(m->priv);
+}

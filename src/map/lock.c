@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* Locks in shared memory whose holder may die, and who is alive. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "map/map_int.h"
+
+/* initial-exec: read on each update, and the library's few bytes fit the loader's reserve. */
+static _Thread_local u64 self_id __attribute__((tls_model("initial-exec")));
+
+static void forget_self(void)
+{
+	self_id = 0;
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, forget_self);
+}
+
+/*
+ * State and start time (clock ticks since boot) of a thread from /proc: false when it cannot be
+ * read. Only system calls: may run in a signal handler.
+ */
+static bool proc_stat(u32 tid, char *state, u32 *start)
+{
+	char path[32] = "/proc/", digits[11], buf[512];
+	const char *p = NULL;
+	int fd, n = 0, at = 6, field;
+	ssize_t len, i;
+
+	do {
+		digits[n++] = (char)('0' + tid % 10);
+	} while (tid /= 10);
+	while (n)
+		path[at++] = digits[--n];
+	memcpy(path + at, "/stat", 6);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	len = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	if (len <= 0)
+		return false;
+	buf[len] = '\0';
+	/* The name in field 2 may hold anything: fields count from the last ')'. */
+	for (i = len; i-- > 0 && !p;)
+		if (buf[i] == ')')
+			p = buf + i + 1;
+	if (!p || *p != ' ')
+		return false;
+	*state = p[1];
+	for (field = 3; field < 22; field++) {
+		p = strchr(p + 1, ' ');
+		if (!p)
+			return false;
+	}
+	*start = (u32)strtoull(p + 1, NULL, 10);
+	return true;
+}
+
+u64 map_self(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	u32 tid, start = 0;
+	char state;
+	int saved;
+
+	if (self_id)
+		return self_id;
+	saved = errno;
+	pthread_once(&once, watch_forks);
+	tid = (u32)syscall(SYS_gettid);
+	proc_stat(tid, &state, &start);
+	self_id = (u64)start << 32 | tid;
+	errno = saved;
+	return self_id;
+}
+
+static bool thread_is_dead(u32 tid, u32 start, u32 start_mask)
+{
+	int saved = errno;
+	bool dead = false;
+	u32 now;
+	char state;
+
+	if (!tid || tid > 1u << 22) {
+		dead = true; /* no thread: nonsense written by somebody */
+	} else if (kill((pid_t)tid, 0) < 0 && errno == ESRCH) {
+		dead = true;
+	} else if (proc_stat(tid, &state, &now)) {
+		dead = state == 'Z' || state == 'X' ||
+		       (start && (now & start_mask) != (start & start_mask));
+	}
+	errno = saved;
+	return dead;
+}
+
+bool map_is_dead(u64 who)
+{
+	return thread_is_dead((u32)who, (u32)(who >> 32), ~0u);
+}
+
+#define TID_BITS 22
+
+u32 map_self_short(void)
+{
+	u64 self = map_self();
+
+	return (u32)(self >> 32) << TID_BITS | ((u32)self & ((1u << TID_BITS) - 1));
+}
+
+bool map_is_dead_short(u32 who)
+{
+	return thread_is_dead(who & ((1u << TID_BITS) - 1), who >> TID_BITS,
+			      (1u << (32 - TID_BITS)) - 1);
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static u64 now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (u64)ts.tv_sec * 1000 + (u64)ts.tv_nsec / 1000000;
+}
+
+enum { SPINS = 200, LOOK_EVERY = 64, PATIENCE_MS = 1000 };
+
+/* The lock is held by another thread: wait for it, or take it over from the dead. */
+static int lock_slow(map_lock_word *w, u64 self, bool wait)
+{
+	u64 seen = 0, held, since = 0;
+	u32 tries;
+
+	for (tries = 1;; tries++) {
+		held = atomic_load_explicit(w, memory_order_relaxed);
+		if (held == self)
+			return -EBUSY;
+		if (!held) {
+			if (atomic_compare_exchange_strong_explicit(w, &held, self, memory_order_acquire,
+								    memory_order_relaxed))
+				return LOCK_TAKEN;
+			continue;
+		}
+		if (wait && tries < SPINS) {
+			relax();
+			continue;
+		}
+		if (!wait || tries % LOOK_EVERY == SPINS % LOOK_EVERY) {
+			if (map_is_dead(held)) {
+				if (atomic_compare_exchange_strong_explicit(
+					    w, &held, self, memory_order_acquire, memory_order_relaxed))
+					return LOCK_INHERITED;
+				continue;
+			}
+			if (!wait)
+				return -EBUSY;
+			if (held != seen) {
+				seen = held;
+				since = now_ms();
+			} else if (now_ms() - since > PATIENCE_MS) {
+				return -EBUSY;
+			}
+		}
+		sched_yield();
+	}
+}
+
+int map_lock(map_lock_word *w)
+{
+	u64 self = map_self(), none = 0;
+
+	if (__builtin_expect(atomic_compare_exchange_strong_explicit(
+				     w, &none, self, memory_order_acquire, memory_order_relaxed),
+			     1))
+		return LOCK_TAKEN;
+	return lock_slow(w, self, true);
+}
+
+int map_trylock(map_lock_word *w)
+{
+	u64 self = map_self(), none = 0;
+
+	if (atomic_compare_exchange_strong_explicit(w, &none, self, memory_order_acquire,
+						    memory_order_relaxed))
+		return LOCK_TAKEN;
+	return lock_slow(w, self, false);
+}
+
+void map_unlock(map_lock_word *w)
+{
+	atomic_store_explicit(w, 0, memory_order_release);
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* Maps: creation, references, and what bpf(2)'s element commands do for every type. */
+#include "map/map_int.h"
+
+#define MAPTYPE(num, str, type_ops) [BPF_MAP_TYPE_##num] = { str, &type_ops },
+#define MAPNAME(num, str) [BPF_MAP_TYPE_##num] = { str, NULL },
+static const struct {
+	const char *name;
+	const struct map_ops *ops;
+} types[] = {
+#include "map/map.def"
+};
+#undef MAPTYPE
+#undef MAPNAME
+
+void (*map_drop_obj)(void *obj);
+
+static _Thread_local const char *refusal;
+
+int map_refuse(int err, const char *why)
+{
+	refusal = why;
+	return err;
+}
+
+const struct map_ops *map_ops_of(u32 type)
+{
+	return type < ARRAY_SIZE(types) ? types[type].ops : NULL;
+}
+
+const char *map_type_name(u32 type)
+{
+	static _Thread_local char unknown[24];
+	char digits[11];
+	int n = 0, at = 5;
+
+	if (type < ARRAY_SIZE(types) && types[type].name)
+		return types[type].name;
+	memcpy(unknown, "type ", 5);
+	do {
+		digits[n++] = (char)('0' + type % 10);
+	} while (type /= 10);
+	while (n)
+		unknown[at++] = digits[--n];
+	unknown[at] = '\0';
+	return unknown;
+}
+
+bool map_is_percpu(u32 type)
+{
+	return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+}
+
+/* ---- creation ---------------------------------------------------------------------------------- */
+
+int map_check_access_flags(const struct map_attr *a, u32 allowed)
+{
+	if (a->flags & ~(allowed | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |
+			 BPF_F_WRONLY_PROG))
+		return map_refuse(-EINVAL, "map_flags has a flag that this type does not know");
+	if ((a->flags & BPF_F_RDONLY_PROG) && (a->flags & BPF_F_WRONLY_PROG))
+		return map_refuse(-EINVAL, "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other");
+	return 0;
+}
+
+static bool name_ok(const char *name)
+{
+	size_t i, n = strnlen(name, BPF_OBJ_NAME_LEN);
+
+	for (i = 0; i < n; i++)
+		if (!((name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z') ||
+		      (name[i] >= '0' && name[i] <= '9') || name[i] == '_' || name[i] == '.'))
+			return false;
+	if (n == BPF_OBJ_NAME_LEN)
+		return false;
+	for (; n < BPF_OBJ_NAME_LEN; n++)
+		if (name[n])
+			return false;
+	return true;
+}
+
+/* What holds for every type, in the kernel's order, then the type's own rules. */
+static int check(const struct map_attr *attr, const struct map_ops **ops, size_t *bytes)
+{
+	if (attr->type != BPF_MAP_TYPE_BLOOM_FILTER && attr->extra)
+		return map_refuse(-EINVAL, "map_extra must be 0 for this type");
+	if ((attr->flags & BPF_F_RDONLY) && (attr->flags & BPF_F_WRONLY))
+		return map_refuse(-EINVAL, "BPF_F_RDONLY and BPF_F_WRONLY exclude each other");
+	if (attr->type >= ARRAY_SIZE(types) || attr->type == BPF_MAP_TYPE_UNSPEC)
+		return map_refuse(-EINVAL, "there is no such map type");
+	*ops = types[attr->type].ops;
+	if (!*ops)
+		return map_refuse(-EOPNOTSUPP, "this map type is not supported");
+	if (!name_ok(attr->name))
+		return map_refuse(-EINVAL, "a name has letters, digits, '_' and '.', at most 15");
+	return (*ops)->check(attr, bytes);
+}
+
+int map_create(const struct map_attr *attr, struct map **out, struct text *why)
+{
+	const struct map_ops *ops = NULL;
+	struct map *m = NULL;
+	size_t bytes = 0;
+	int err;
+
+	refusal = NULL;
+	err = check(attr, &ops, &bytes);
+	if (err < 0)
+		goto out;
+	err = -ENOMEM;
+	m = base_alloc(sizeof(*m));
+	if (!m)
+		goto out;
+	m->ops = ops;
+	m->attr = *attr;
+	m->fd = -1;
+	atomic_init(&m->refs, 1);
+	err = map_mem_create(m, bytes);
+	if (err < 0)
+		goto out;
+	err = ops->init(m);
+	if (err < 0)
+		goto out;
+	*out = m;
+	return 0;
+out:
+	if (m) {
+		map_mem_free(m);
+		base_free(m);
+	}
+	if (why)
+		text_printf(why, "map '%.15s' (%s, key %u, value %u, max_entries %u, flags %#x): %s",
+			    attr->name, map_type_name(attr->type), attr->key_size, attr->value_size,
+			    attr->max_entries, attr->flags,
+			    refusal ? refusal : err == -ENOMEM ? "out of memory" : "cannot make its memory");
+	return err;
+}
+
+struct map *map_get(struct map *m)
+{
+	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+	return m;
+}
+
+void map_put(struct map *m)
+{
+	if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (m->ops->fini)
+		m->ops->fini(m);
+	map_mem_free(m);
+	base_free(m);
+}
+
+/* ---- bpf(2)'s element commands ------------------------------------------------------------------- */
+
+static bool may_read(const struct map *m)
+{
+	return !(m->attr.flags & BPF_F_WRONLY);
+}
+
+static bool may_write(const struct map *m)
+{
+	return !(m->attr.flags & BPF_F_RDONLY) &&
+	       !atomic_load_explicit(&m->frozen, memory_order_relaxed);
+}
+
+u32 map_user_value_size(const struct map *m)
+{
+	if (map_is_percpu(m->attr.type))
+		return ALIGN_UP(m->attr.value_size, 8u) * map_cpus();
+	return m->attr.value_size;
+}
+
+int map_lookup_user(struct map *m, const void *key, void *value, u64 flags)
+{
+	const void *v;
+
+	/* BPF_F_LOCK needs a bpf_spin_lock in the value, which no type here has. */
+	if (flags)
+		return -EINVAL;
+	if (!may_read(m))
+		return -EPERM;
+	if (m->ops->read)
+		return m->ops->read(m, key, value, flags);
+	if (!m->ops->lookup)
+		return -ENOTSUPP;
+	v = m->ops->lookup(m, key);
+	if (!v)
+		return -ENOENT;
+	map_load(value, v, m->attr.value_size);
+	return 0;
+}
+
+int map_update_user(struct map *m, const void *key, const void *value, u64 flags)
+{
+	if (!may_write(m))
+		return -EPERM;
+	if (flags & BPF_F_LOCK)
+		return -EINVAL;
+	if (m->ops->write)
+		return m->ops->write(m, key, value, flags);
+	return m->ops->update ? m->ops->update(m, key, value, flags) : -ENOTSUPP;
+}
+
+int map_delete_user(struct map *m, const void *key)
+{
+	if (!may_write(m))
+		return -EPERM;
+	return m->ops->remove ? m->ops->remove(m, key) : -ENOTSUPP;
+}
+
+int map_next_key_user(struct map *m, const void *key, void *next)
+{
+	if (!may_read(m))
+		return -EPERM;
+	return m->ops->next_key ? m->ops->next_key(m, key, next) : -ENOTSUPP;
+}
+
+int map_take_user(struct map *m, const void *key, void *value, u64 flags)
+{
+	if (flags & ~(u64)BPF_F_LOCK)
+		return -EINVAL;
+	if (!may_read(m) || !may_write(m))
+		return -EPERM;
+	if (flags)
+		return -EINVAL;
+	return m->ops->take ? m->ops->take(m, key, value, flags) : -ENOTSUPP;
+}

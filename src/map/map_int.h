@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* What the map types share: the file's layout, words of shared memory, locks that survive a death. */
+#ifndef FERRY_MAP_INT_H
+#define FERRY_MAP_INT_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "map/map.h"
+
+#ifndef ENOTSUPP
+#define ENOTSUPP 524 /* the kernel's own, which bpf(2) lets out */
+#endif
+
+#define MAP_PAGE 4096u
+#define MAP_MAX_VALUE (4u << 20)        /* the kernel's largest kmalloc */
+#define MAP_MAX_PERCPU_VALUE (32u << 10) /* the kernel's PCPU_MIN_UNIT_SIZE */
+
+/*
+ * A map's file is the type's memory from offset 0, in whole pages, and this header in one page after
+ * it: a user's mmap of an array at offset 0 sees values and never the header.
+ */
+#define MAP_MAGIC 0x70616d7972726566ull /* "ferrymap" */
+#define MAP_VERSION 1
+
+struct map_head {
+	u64 magic;
+	u32 version;
+	u32 cpus;           /* that per-CPU values are laid out for */
+	u64 mem_size;       /* of the whole file */
+	u64 seed[2];
+	struct map_attr attr;
+};
+
+#define MAPTYPE(num, name, ops) extern const struct map_ops ops;
+#define MAPNAME(num, name)
+#include "map/map.def"
+#undef MAPTYPE
+#undef MAPNAME
+
+/* Why `check` refuses: returns err, keeps the text for map_create. */
+int map_refuse(int err, const char *why);
+int map_check_access_flags(const struct map_attr *a, u32 allowed);
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+/* Makes the file, maps it and fills the header: 0 or -errno. */
+int map_mem_create(struct map *m, size_t bytes);
+void map_mem_free(struct map *m);
+struct map_head *map_head(const struct map *m);
+
+/*
+ * Copies between private memory and shared memory that others change meanwhile: word by word, each
+ * word whole, as the kernel's bpf_long_memcpy. The shared side is 8-byte aligned and padded to 8.
+ */
+static inline void map_store(void *shared, const void *src, size_t n)
+{
+	u64 *to = shared, w;
+	const u8 *from = src;
+
+	for (; n >= 8; n -= 8, from += 8) {
+		memcpy(&w, from, 8);
+		__atomic_store_n(to++, w, __ATOMIC_RELAXED);
+	}
+	if (n) {
+		w = 0;
+		memcpy(&w, from, n);
+		__atomic_store_n(to, w, __ATOMIC_RELAXED);
+	}
+}
+
+/* Acquire: what is read after this call was not read before it (see the hash's second look). */
+static inline void map_load(void *dst, const void *shared, size_t n)
+{
+	const u64 *from = shared;
+	u8 *to = dst;
+	u64 w;
+
+	for (; n >= 8; n -= 8, to += 8) {
+		w = __atomic_load_n(from++, __ATOMIC_ACQUIRE);
+		memcpy(to, &w, 8);
+	}
+	if (n) {
+		w = __atomic_load_n(from, __ATOMIC_ACQUIRE);
+		memcpy(to, &w, n);
+	}
+}
+
+static inline void map_zero(void *shared, size_t n)
+{
+	u64 *to = shared;
+
+	for (; n; n -= n < 8 ? n : 8)
+		__atomic_store_n(to++, 0, __ATOMIC_RELAXED);
+}
+
+/* ---- locks that survive the death of their holder -------------------------------------------------- */
+
+/*
+ * A lock word in shared memory: 0, or who holds it (thread id below, its start time above, so that a
+ * reused id is told apart). A program that runs in a signal handler may meet its own thread's lock,
+ * and any process may write nonsense here: both end with an error and not a hang.
+ */
+typedef _Atomic u64 map_lock_word;
+
+enum { LOCK_TAKEN = 0, LOCK_INHERITED = 1 };
+
+/*
+ * LOCK_TAKEN; LOCK_INHERITED when the holder before died inside, and the caller has to repair
+ * what the lock guards; -EBUSY when this thread holds it already or it was not let go for a second.
+ */
+int map_lock(map_lock_word *w);
+int map_trylock(map_lock_word *w); /* the same without waiting for the living */
+void map_unlock(map_lock_word *w);
+u64 map_self(void);                /* this thread, as in lock words; never 0 */
+bool map_is_dead(u64 who);         /* the thread of a lock word has ended */
+
+/* A short form of map_self() in 32 bits, for the owner of a ring buffer's record. */
+u32 map_self_short(void);
+bool map_is_dead_short(u32 who);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* A map's memory: a sealed memfd, mapped shared, with Ferry's header in its last page. */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "map/map_int.h"
+
+struct map_head *map_head(const struct map *m)
+{
+	return (struct map_head *)(m->mem + m->mem_size - MAP_PAGE);
+}
+
+/*
+ * Pages come when they are touched, so a size that the machine could never give is refused here,
+ * where the kernel's allocation would fail as well.
+ */
+static bool fits_machine(size_t bytes)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+	return pages <= 0 || page <= 0 || bytes / (size_t)page < (size_t)pages;
+}
+
+static void fill_head(struct map *m)
+{
+	struct map_head *h = map_head(m);
+
+	h->magic = MAP_MAGIC;
+	h->version = MAP_VERSION;
+	h->cpus = map_cpus();
+	h->mem_size = m->mem_size;
+	h->attr = m->attr;
+	if (!(m->attr.flags & BPF_F_ZERO_SEED) &&
+	    getrandom(h->seed, sizeof(h->seed), GRND_NONBLOCK) != sizeof(h->seed)) {
+		/* Early boot or a filter: the address is all the surprise there is. */
+		h->seed[0] = hash_bytes(&m, sizeof(m), (u64)(uintptr_t)m->mem);
+		h->seed[1] = hash_bytes(&m, sizeof(m), h->seed[0]);
+	}
+}
+
+int map_mem_create(struct map *m, size_t bytes)
+{
+	char name[32] = "ferry-map:";
+	size_t size;
+	void *mem;
+
+	if (!base_add(bytes, 2 * MAP_PAGE - 1, &size))
+		return -ENOMEM;
+	size &= ~(size_t)(MAP_PAGE - 1);
+	if (!fits_machine(size))
+		return -ENOMEM;
+	memcpy(name + 10, m->attr.name, BPF_OBJ_NAME_LEN);
+	m->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (m->fd < 0)
+		return -errno;
+	/* The size is final: nobody may cut the file under a mapping (SIGBUS). */
+	if (fchmod(m->fd, 0600) < 0 || ftruncate(m->fd, (off_t)size) < 0 ||
+	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	madvise(mem, size, MADV_HUGEPAGE); /* where the machine has huge pages for shared memory */
+	m->mem = mem;
+	m->mem_size = size;
+	fill_head(m);
+	return 0;
+}
+
+void map_mem_free(struct map *m)
+{
+	if (m->mem)
+		munmap(m->mem, m->mem_size);
+	if (m->fd >= 0)
+		close(m->fd);
+	m->mem = NULL;
+	m->fd = -1;
+}
