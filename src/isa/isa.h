@@ -55,12 +55,28 @@ enum isa_kind {
 	ISA_EXIT,
 };
 
+/* What an instruction uses of its fields; a field that is not used is reserved and zero. */
+enum isa_field {
+	ISA_F_DST_R = 1 << 0,   /* reads the register dst_reg */
+	ISA_F_DST_W = 1 << 1,   /* writes it */
+	ISA_F_DST_RW = ISA_F_DST_R | ISA_F_DST_W,
+	ISA_F_SRC = 1 << 2,     /* reads the register src_reg */
+	ISA_F_SRC_TAG = 1 << 3, /* src_reg is no register: it says what imm means */
+	ISA_F_OFF = 1 << 4,     /* an offset: of memory or of a jump */
+	ISA_F_IMM = 1 << 5,
+	ISA_F_SIGNED = 1 << 6,  /* off = 1 selects the signed operation (div, mod) */
+	ISA_F_EXTEND = 1 << 7,  /* off = 8, 16, 32 extends the sign from that many bits (mov) */
+	ISA_F_SHIFT = 1 << 8,   /* imm is a number of bits below the width */
+};
+
 /* A row of the table (isa.def): what one value of the opcode byte means. */
 struct isa_op {
 	u8 kind;      /* enum isa_kind; ISA_INVALID for an opcode that does not exist */
 	u8 groups;    /* enum isa_group, all that contain it */
 	u8 width;     /* 32 or 64 for ALU and JMP; bytes accessed for loads and stores */
+	u16 fields;   /* enum isa_field */
 	const char *name; /* "add", "jeq", ...; NULL when invalid */
+	const char *sym;  /* "+=", "==", ... of the text form; the type ("u32") for memory accesses */
 };
 extern const struct isa_op isa_ops[256];
 
@@ -78,6 +94,8 @@ static inline u32 isa_slots(const struct bpf_insn *i)
 {
 	return isa_is_ldimm64(i) ? 2 : 1;
 }
+/* The name of an atomic operation ("fetch_add", "xchg"); NULL when imm selects none. */
+const char *isa_atomic_name(s32 imm);
 /* Is it a jump other than call and exit, and then to which instruction (index of itself is `at`)? */
 bool isa_jump_target(const struct bpf_insn *i, u32 at, s64 *target);
 
@@ -86,7 +104,8 @@ bool isa_jump_target(const struct bpf_insn *i, u32 at, s64 *target);
  * registers at most 10 and r10 never written, jumps and BPF-to-BPF calls inside the program and not
  * into the second half of a 16-byte instruction, no falling off the end, immediates of byte swaps, shifts and
  * atomics in range. Says nothing about safety. Returns 0, or -EINVAL with one line in `why` (may be
- * NULL) that starts with the instruction number.
+ * NULL) that starts with the instruction number
+ * ("insn 7: ..."), or -ENOMEM.
  */
 int isa_validate(const struct bpf_insn *insns, u32 cnt, u32 groups, struct text *why);
 
