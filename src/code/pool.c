@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pool of small pieces: chunks of a memfd, mapped executable for good and writable, elsewhere,
+ * only while a piece is copied in.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "code/code.h"
+#include "code/pool.h"
+
+#define CHUNK ((size_t)256 << 10)
+#define MAX_PIECE ((size_t)64 << 10)
+
+static struct {
+	u8 *run;     /* the executable view; NULL before the first piece and when full */
+	size_t used;
+	int fd;
+} chunk = { .fd = -1 };
+
+#if defined(__x86_64__)
+/*
+ * One FDE for a whole chunk: every piece keeps a frame pointer, so at each call the CFA is rbp + 16,
+ * rbp and the return address just below it (System V ABI, 3.2.2; DWARF 4, 6.4).
+ */
+struct eh_frame {
+	u32 cie_len, cie_id;
+	u8 version, aug[1], code_align, data_align, ra, insns[8];
+	u8 pad[3];
+	u32 fde_len, fde_cie;
+	u64 start, size;
+	u32 end;
+} __attribute__((packed));
+
+void __register_frame(void *) __attribute__((weak));
+
+static void register_unwind(u8 *run)
+{
+	struct eh_frame *f = base_alloc(sizeof(*f));
+
+	if (!f || !__register_frame)
+		return;
+	*f = (struct eh_frame){
+		.cie_len = offsetof(struct eh_frame, fde_len) - 4,
+		.version = 1,
+		.code_align = 1,
+		.data_align = 0x78, /* -8 */
+		.ra = 16,
+		/* DW_CFA_def_cfa rbp 16; DW_CFA_offset rbp cfa-16; DW_CFA_offset ra cfa-8; nop */
+		.insns = { 0x0c, 6, 16, 0x80 | 6, 2, 0x80 | 16, 1, 0 },
+		.fde_len = offsetof(struct eh_frame, end) - offsetof(struct eh_frame, fde_cie),
+		.fde_cie = offsetof(struct eh_frame, fde_cie),
+		.start = (u64)(uintptr_t)run,
+		.size = CHUNK,
+	};
+	/* Kept for ever, as the chunk is. */
+	__register_frame(f);
+}
+#else
+static void register_unwind(u8 *run)
+{
+	(void)run;
+}
+#endif
+
+static bool new_chunk(void)
+{
+	void *run;
+	int fd = memfd_create("ferry-code", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)CHUNK)) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	run = mmap(NULL, CHUNK, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	if (run == MAP_FAILED) {
+		close(fd);
+		return false;
+	}
+	if (chunk.fd >= 0)
+		close(chunk.fd);
+	chunk.run = run;
+	chunk.used = 0;
+	chunk.fd = fd;
+	register_unwind(run);
+	return true;
+}
+
+const void *code_pool_add(const void *code, size_t size)
+{
+	u8 *w, *piece;
+
+	if (size > MAX_PIECE || !code_allowed())
+		return NULL;
+	if ((!chunk.run || CHUNK - chunk.used < size) && !new_chunk())
+		return NULL;
+	w = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, chunk.fd, 0);
+	if (w == MAP_FAILED)
+		return NULL;
+	memcpy(w + chunk.used, code, size);
+	munmap(w, CHUNK);
+	piece = chunk.run + chunk.used;
+	chunk.used = ALIGN_UP(chunk.used + size, (size_t)16);
+	return piece;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* ffi_prep_cif, ffi_call and call plans: the shape of a signature is found once, its number kept in the cif. */
+#include <pthread.h>
+#include <string.h>
+
+#include "ffi/call_int.h"
+
+/*
+ * Shapes by number, never freed: a cif that was copied anywhere stays right. Readers take no lock;
+ * an entry is complete before its number leaves call_intern.
+ */
+static struct shape *shapes[CALL_MAX_SHAPES];
+call_thunk call_thunks[CALL_MAX_SHAPES] = { call_slow };
+call_entry call_entries[CALL_MAX_SHAPES];
+static struct hash by_content;
+static u32 nshapes = 1;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void fork_done(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+__attribute__((constructor)) static void watch_fork(void)
+{
+	pthread_atfork(fork_prepare, fork_done, fork_done);
+}
+
+static size_t shape_size(const struct shape *s)
+{
+	return sizeof(*s) + s->nmoves * sizeof(s->moves[0]);
+}
+
+/* The shape equal to s with hash h; different shapes of one hash follow at the next keys. */
+static struct shape *find(const struct shape *s, u64 *h)
+{
+	struct shape *old;
+
+	for (; (old = hash_get(&by_content, *h)); (*h)++) {
+		u32 number = old->number;
+		bool same;
+
+		if (shape_size(old) != shape_size(s))
+			continue;
+		same = !memcmp((const char *)old + sizeof(number), (const char *)s + sizeof(number),
+			       shape_size(s) - sizeof(number));
+		if (same)
+			return old;
+	}
+	return NULL;
+}
+
+u32 call_intern(struct shape *s)
+{
+	u64 h = hash_bytes((char *)s + sizeof(s->number), shape_size(s) - sizeof(s->number), 0);
+	struct shape *old;
+	u32 number = 0;
+
+	pthread_mutex_lock(&lock);
+	old = find(s, &h);
+	if (old) {
+		number = old->number;
+	} else if (nshapes < CALL_MAX_SHAPES && !hash_put(&by_content, h, s)) {
+		number = s->number = nshapes++;
+		shapes[number] = s;
+		call_compile(s, &call_thunks[number], &call_entries[number]);
+		if (!call_thunks[number])
+			call_thunks[number] = call_slow;
+		if (!call_entries[number])
+			call_entries[number] = call_closure_entry_slow;
+		s = NULL;
+	}
+	pthread_mutex_unlock(&lock);
+	base_free(s);
+	return number;
+}
+
+const struct shape *call_shape(u32 number)
+{
+	return number < CALL_MAX_SHAPES ? shapes[number] : NULL;
+}
+
+bool call_is_small_int(const ffi_type *t)
+{
+	switch (t->type) {
+	case FFI_TYPE_INT:
+	case FFI_TYPE_UINT8:
+	case FFI_TYPE_SINT8:
+	case FFI_TYPE_UINT16:
+	case FFI_TYPE_SINT16:
+	case FFI_TYPE_UINT32:
+	case FFI_TYPE_SINT32: return true;
+	default: return false;
+	}
+}
+
+struct shape *call_new_shape(unsigned nargs, unsigned per_arg)
+{
+	struct shape *s = base_alloc(sizeof(*s) + (nargs * (size_t)per_arg + 1) * sizeof(s->moves[0]));
+
+	if (s)
+		s->nargs = nargs;
+	return s;
+}
+
+struct shape *call_classify(const ffi_cif *cif)
+{
+	if (cif->abi == FFI_UNIX64)
+		return call_classify_sysv(cif->nargs, cif->rtype, cif->arg_types);
+	return call_classify_win64(cif->abi, cif->nargs, cif->rtype, cif->arg_types,
+				   cif->flags >> CALL_FIXED_SHIFT);
+}
+
+/* Is the type something a call can be made with? Lays aggregates out on the way. */
+static ffi_status check(ffi_type *t, ffi_abi abi, bool result)
+{
+	ffi_status st = call_layout(t, abi);
+
+	if (st != FFI_OK)
+		return st;
+	if (t->type == FFI_TYPE_VOID && !result)
+		return FFI_BAD_TYPEDEF;
+	if (t->type == FFI_TYPE_VECTOR && t->size > 16)
+		return FFI_BAD_TYPEDEF; /* would need AVX registers */
+	return FFI_OK;
+}
+
+static ffi_status prepare(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned nargs,
+			  ffi_type *rtype, ffi_type **atypes)
+{
+	struct shape *s;
+	ffi_status st;
+	unsigned i;
+	u64 bytes = 0;
+
+	if (!cif || !rtype || (nargs && !atypes))
+		return FFI_BAD_TYPEDEF;
+	if (!((int)abi >= FFI_UNIX64 && abi < FFI_LAST_ABI))
+		return FFI_BAD_ABI;
+	if (nargs > CALL_MAX_ARGS || nfixed > nargs)
+		return FFI_BAD_TYPEDEF;
+	st = check(rtype, abi, true);
+	for (i = 0; i < nargs && st == FFI_OK; i++) {
+		st = atypes[i] ? check(atypes[i], abi, false) : FFI_BAD_TYPEDEF;
+		bytes += st == FFI_OK ? atypes[i]->size : 0;
+	}
+	/* More would not fit a thread's stack. */
+	if (st == FFI_OK && bytes > CALL_MAX_BYTES)
+		st = FFI_BAD_TYPEDEF;
+	if (st != FFI_OK)
+		return st;
+	*cif = (ffi_cif){ .abi = abi, .nargs = nargs, .arg_types = atypes, .rtype = rtype };
+	cif->flags = (nfixed < 127 ? nfixed : 127) << CALL_FIXED_SHIFT;
+	s = call_classify(cif);
+	if (s) {
+		cif->bytes = s->stack;
+		cif->flags |= call_intern(s);
+	}
+	return FFI_OK;
+}
+
+ffi_status ffi_prep_cif(ffi_cif *cif, ffi_abi abi, unsigned int nargs, ffi_type *rtype,
+			ffi_type **atypes)
+{
+	return prepare(cif, abi, nargs, nargs, rtype, atypes);
+}
+
+ffi_status ffi_prep_cif_var(ffi_cif *cif, ffi_abi abi, unsigned int nfixed, unsigned int nargs,
+			    ffi_type *rtype, ffi_type **atypes)
+{
+	ffi_status st = prepare(cif, abi, nfixed, nargs, rtype, atypes);
+	unsigned i;
+
+	/* C17 6.5.2.2, 6: the default argument promotions leave no float and nothing below int. */
+	for (i = nfixed; i < nargs && st == FFI_OK; i++)
+		if (atypes[i]->type == FFI_TYPE_FLOAT ||
+		    (call_is_small_int(atypes[i]) && atypes[i]->size < sizeof(int)))
+			st = FFI_BAD_ARGTYPE;
+	return st;
+}
+
+void ffi_call(ffi_cif *cif, void (*fn)(void), void *rvalue, void **avalue)
+{
+	call_thunks[cif->flags % CALL_MAX_SHAPES](cif, fn, rvalue, avalue);
+}
+
+/* ---- plans: all of what a cif's number leads to, at hand ---------------------------------------- */
+
+struct ffi_call_plan {
+	call_thunk thunk;
+	ffi_cif *cif;
+};
+
+ffi_call_plan *ffi_call_plan_alloc(ffi_cif *cif)
+{
+	ffi_call_plan *plan = base_alloc(sizeof(*plan));
+
+	if (plan) {
+		plan->thunk = call_thunks[cif->flags % CALL_MAX_SHAPES];
+		plan->cif = cif;
+	}
+	return plan;
+}
+
+void ffi_call_plan_invoke(ffi_call_plan *plan, void (*fn)(void), void *rvalue, void **avalue)
+{
+	plan->thunk(plan->cif, fn, rvalue, avalue);
+}
+
+void ffi_call_plan_free(ffi_call_plan *plan)
+{
+	base_free(plan);
+}
+
+size_t ffi_call_plan_size(ffi_call_plan *plan)
+{
+	return plan ? sizeof(*plan) : 0;
+}
+
+const char *ffi_get_version(void)
+{
+	return FFI_VERSION_STRING;
+}
+
+unsigned long ffi_get_version_number(void)
+{
+	return FFI_VERSION_NUMBER;
+}
+
+unsigned int ffi_get_default_abi(void)
+{
+	return FFI_DEFAULT_ABI;
+}
+
+size_t ffi_get_closure_size(void)
+{
+	return sizeof(ffi_closure);
+}

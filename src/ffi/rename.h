@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside libferry the interface of libffi bears other names, so that a host's own libffi is left alone. Included
+ * before ffi.h by ffi/call.h.
+ */
+#ifndef FERRY_FFI_RENAME_H
+#define FERRY_FFI_RENAME_H
+
+#define FFI_API
+#define ffi_type_void ferry_ffi_type_void
+#define ffi_type_uint8 ferry_ffi_type_uint8
+#define ffi_type_sint8 ferry_ffi_type_sint8
+#define ffi_type_uint16 ferry_ffi_type_uint16
+#define ffi_type_sint16 ferry_ffi_type_sint16
+#define ffi_type_uint32 ferry_ffi_type_uint32
+#define ffi_type_sint32 ferry_ffi_type_sint32
+#define ffi_type_uint64 ferry_ffi_type_uint64
+#define ffi_type_sint64 ferry_ffi_type_sint64
+#define ffi_type_float ferry_ffi_type_float
+#define ffi_type_double ferry_ffi_type_double
+#define ffi_type_longdouble ferry_ffi_type_longdouble
+#define ffi_type_pointer ferry_ffi_type_pointer
+#define ffi_type_complex_float ferry_ffi_type_complex_float
+#define ffi_type_complex_double ferry_ffi_type_complex_double
+#define ffi_type_complex_longdouble ferry_ffi_type_complex_longdouble
+#define ffi_type_uint128 ferry_ffi_type_uint128
+#define ffi_type_sint128 ferry_ffi_type_sint128
+#define ffi_call ferry_ffi_call
+#define ffi_call_go ferry_ffi_call_go
+#define ffi_call_plan_alloc ferry_ffi_call_plan_alloc
+#define ffi_call_plan_free ferry_ffi_call_plan_free
+#define ffi_call_plan_invoke ferry_ffi_call_plan_invoke
+#define ffi_call_plan_size ferry_ffi_call_plan_size
+#define ffi_closure_alloc ferry_ffi_closure_alloc
+#define ffi_closure_free ferry_ffi_closure_free
+#define ffi_get_closure_size ferry_ffi_get_closure_size
+#define ffi_get_default_abi ferry_ffi_get_default_abi
+#define ffi_get_struct_offsets ferry_ffi_get_struct_offsets
+#define ffi_get_version ferry_ffi_get_version
+#define ffi_get_version_number ferry_ffi_get_version_number
+#define ffi_prep_cif ferry_ffi_prep_cif
+#define ffi_prep_cif_var ferry_ffi_prep_cif_var
+#define ffi_prep_closure ferry_ffi_prep_closure
+#define ffi_prep_closure_loc ferry_ffi_prep_closure_loc
+#define ffi_prep_go_closure ferry_ffi_prep_go_closure
+#define ffi_prep_raw_closure ferry_ffi_prep_raw_closure
+#define ffi_prep_raw_closure_loc ferry_ffi_prep_raw_closure_loc
+#define ffi_prep_java_raw_closure ferry_ffi_prep_java_raw_closure
+#define ffi_prep_java_raw_closure_loc ferry_ffi_prep_java_raw_closure_loc
+#define ffi_raw_call ferry_ffi_raw_call
+#define ffi_raw_size ferry_ffi_raw_size
+#define ffi_raw_to_ptrarray ferry_ffi_raw_to_ptrarray
+#define ffi_ptrarray_to_raw ferry_ffi_ptrarray_to_raw
+#define ffi_java_raw_call ferry_ffi_java_raw_call
+#define ffi_java_raw_size ferry_ffi_java_raw_size
+#define ffi_java_raw_to_ptrarray ferry_ffi_java_raw_to_ptrarray
+#define ffi_java_ptrarray_to_raw ferry_ffi_java_ptrarray_to_raw
+
+#endif
