@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Conditional jumps: decided ones go one way; of the others both sides are walked, each with what the
+ * comparison tells there of numbers, of pointers that may be NULL, and of the end of the packet.
+ */
+#include <errno.h>
+
+#include "verify/verify_int.h"
+
+/* ---- numbers ---------------------------------------------------------------------------------- */
+
+/* Register r of the top frame of s is now known to be n; so are its copies. */
+static void refine(struct verifier *v, struct state *s, u32 r, const struct num *n, u32 node)
+{
+	struct reg_iter it = { s, 0, 0 };
+	struct reg *reg = &state_frame(s)->regs[r], *copy;
+
+	reg->n = *n;
+	reg->node = node;
+	if (!reg->id)
+		return;
+	while ((copy = reg_iter_next(&it))) {
+		if (copy == reg || copy->type != REG_SCALAR || copy->id != reg->id)
+			continue;
+		copy->n = *n;
+		copy->node = vprecise_join(v, copy->node, node);
+	}
+}
+
+static int branch_numbers(struct verifier *v, const struct bpf_insn *insn, u32 target,
+			  const struct reg *src, bool is_reg)
+{
+	struct reg *dst = cur_reg(v, insn->dst_reg);
+	bool is64 = BPF_CLASS(insn->code) == BPF_JMP;
+	bool same = is_reg && (insn->src_reg == insn->dst_reg || (dst->id && dst->id == src->id));
+	struct num yes[2], no[2];
+	enum num_truth truth;
+	struct state *other;
+	u32 node, node2;
+	int err;
+
+	if (same)
+		truth = num_compare_same(BPF_OP(insn->code), is64, &dst->n);
+	else
+		truth = num_branch(BPF_OP(insn->code), is64, &dst->n, &src->n, yes, no);
+	if (truth != NUM_UNKNOWN) {
+		vprecise_reg(v, dst);
+		vprecise_reg(v, src);
+		if (truth == NUM_TRUE)
+			v->next = target;
+		return 0;
+	}
+	err = vwalk_push(v, target, &other);
+	if (err || same)
+		return err;
+	node = vprecise_join(v, dst->node, src->node);
+	node2 = node;
+	refine(v, other, insn->dst_reg, &yes[0], node);
+	refine(v, v->cur, insn->dst_reg, &no[0], node);
+	if (is_reg) {
+		refine(v, other, insn->src_reg, &yes[1], node2);
+		refine(v, v->cur, insn->src_reg, &no[1], node2);
+	}
+	return 0;
+}
+
+/* ---- NULL ------------------------------------------------------------------------------------- */
+
+static void settle_null(struct state *s, u32 id, bool is_null)
+{
+	struct reg_iter it = { s, 0, 0 };
+	struct reg *r;
+	u32 ref = 0;
+
+	while ((r = reg_iter_next(&it))) {
+		if (!(r->flags & REG_NULLABLE) || r->id != id)
+			continue;
+		if (is_null) {
+			ref = r->ref;
+			reg_const(r, 0);
+		} else {
+			r->flags &= ~REG_NULLABLE;
+			r->id = 0;
+		}
+	}
+	/* Nothing was acquired. */
+	if (ref)
+		state_drop_ref(s, ref);
+}
+
+static bool never_null(const struct reg *r)
+{
+	if (r->flags & REG_NULLABLE)
+		return false;
+	return r->type == REG_MAP_VALUE || r->type == REG_MAP || r->type == REG_MEM ||
+	       r->type == REG_STACK;
+}
+
+/* ---- packets ---------------------------------------------------------------------------------- */
+
+/* In s, `open ? ptr < end : ptr <= end` holds: bytes up to the pointer are in the packet. */
+static void packet_proven(struct state *s, const struct reg *ptr, bool open)
+{
+	struct reg_iter it = { s, 0, 0 };
+	struct reg known = *ptr, *r;
+	s64 size = (s64)known.off + open;
+
+	if (known.off < 0 || size == 0)
+		return;
+	/* Beyond, base + n + off could have wrapped around. */
+	if (known.n.umax > MAX_PACKET_OFF || known.n.umax + (u64)known.off > MAX_PACKET_OFF)
+		return;
+	while ((r = reg_iter_next(&it)))
+		if (r->type == known.type && r->id == known.id && r->size < size)
+			r->size = (u32)size;
+}
+
+static bool is_packet_bound(const struct reg *ptr, const struct reg *end)
+{
+	return (ptr->type == REG_PKT && end->type == REG_PKT_END) ||
+	       (ptr->type == REG_PKT_META && end->type == REG_PKT && end->off == 0 && !end->id &&
+		num_is_const(&end->n));
+}
+
+/* What a comparison of a packet pointer with its end tells on each side. */
+static void branch_packet(const struct bpf_insn *insn, struct state *yes, struct state *no,
+			  const struct reg *dst, const struct reg *src)
+{
+	u8 op = BPF_OP(insn->code);
+	bool swapped = !is_packet_bound(dst, src);
+	const struct reg *ptr = swapped ? src : dst;
+
+	if (swapped) /* end op ptr, as ptr op' end */
+		op = op == BPF_JGT ? BPF_JLT : op == BPF_JLT ? BPF_JGT : op == BPF_JGE ? BPF_JLE : BPF_JGE;
+	switch (op) {
+	case BPF_JGT: packet_proven(no, ptr, false); break;
+	case BPF_JGE: packet_proven(no, ptr, true); break;
+	case BPF_JLT: packet_proven(yes, ptr, true); break;
+	case BPF_JLE: packet_proven(yes, ptr, false); break;
+	}
+}
+
+static bool is_order(u8 op)
+{
+	return op == BPF_JGT || op == BPF_JGE || op == BPF_JLT || op == BPF_JLE;
+}
+
+/* ---- pointers --------------------------------------------------------------------------------- */
+
+static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 target,
+			   const struct reg *src, bool is_reg)
+{
+	struct reg *dst = cur_reg(v, insn->dst_reg), d = *dst, s = *src;
+	u8 op = BPF_OP(insn->code);
+	bool is64 = BPF_CLASS(insn->code) == BPF_JMP;
+	bool with_null = is64 && (op == BPF_JEQ || op == BPF_JNE) && reg_is_ptr(&d) &&
+			 reg_is_const(&s) && s.n.bits.value == 0;
+	struct state *other;
+	int err;
+
+	if (with_null && never_null(&d)) {
+		vprecise_reg(v, src);
+		if (op == BPF_JNE)
+			v->next = target;
+		return 0;
+	}
+	err = vwalk_push(v, target, &other);
+	if (err)
+		return err;
+	if (with_null && (d.flags & REG_NULLABLE)) {
+		vprecise_reg(v, src);
+		settle_null(other, d.id, op == BPF_JEQ);
+		settle_null(v->cur, d.id, op == BPF_JNE);
+	} else if (is64 && is_reg && is_order(op) &&
+		   (is_packet_bound(&d, &s) || is_packet_bound(&s, &d))) {
+		branch_packet(insn, other, v->cur, &d, &s);
+	} else if (v->o->strict) {
+		return refuse(v, -EACCES, NULL, "R%u pointer comparison prohibited", insn->dst_reg);
+	}
+	return 0;
+}
+
+int vbranch(struct verifier *v, const struct bpf_insn *insn)
+{
+	bool is_reg = BPF_SRC(insn->code) == BPF_X;
+	struct reg imm, *src = &imm;
+	s64 target;
+	int err;
+
+	if (!isa_jump_target(insn, v->insn, &target))
+		return refuse(v, -EINVAL, NULL, "unknown jump %02x", insn->code);
+	if (is_reg) {
+		err = vcall_read_ok(v, insn->src_reg);
+		if (err)
+			return err;
+		src = cur_reg(v, insn->src_reg);
+	} else {
+		reg_const(&imm, (u64)(s64)insn->imm);
+	}
+	err = vcall_read_ok(v, insn->dst_reg);
+	if (err)
+		return err;
+	if (cur_reg(v, insn->dst_reg)->type == REG_SCALAR && src->type == REG_SCALAR)
+		return branch_numbers(v, insn, (u32)target, src, is_reg);
+	return branch_pointers(v, insn, (u32)target, src, is_reg);
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT */
+/* Loads, stores and atomics: what each kind of pointer allows. The stack is in stack.c. */
+#include <errno.h>
+#include <string.h>
+
+#include "verify/verify_int.h"
+
+#define BOUND_HINT "compare the index with the size first, as unsigned number or from below too"
+#define PACKET_HINT "compare the pointer plus the size with data_end first"
+
+/* One access of an instruction. */
+struct acc {
+	u32 r;             /* the register with the pointer */
+	s64 off;           /* of the instruction */
+	u32 size;
+	enum access access;
+	bool sx;           /* sign-extending load */
+	bool atomic;
+	const struct reg *value; /* stored; NULL: some number */
+	struct reg *out;   /* loaded */
+};
+
+/* ---- regions ---------------------------------------------------------------------------------- */
+
+static int outside(struct verifier *v, u32 r, s64 off, u64 size, u64 region, const char *what)
+{
+	const struct reg *reg = cur_reg(v, r);
+
+	if (reg->type == REG_MAP_VALUE)
+		return refuse(v, -EACCES, BOUND_HINT,
+			      "invalid access to map value, value_size=%llu off=%lld size=%llu",
+			      (unsigned long long)region, (long long)off, (unsigned long long)size);
+	if (reg_is_pkt(reg))
+		return refuse(v, -EACCES, PACKET_HINT,
+			      "invalid access to packet, off=%lld size=%llu, R%u(id=%u,off=%d,r=%u)",
+			      (long long)off, (unsigned long long)size, r, reg->id, reg->off, reg->size);
+	return refuse(v, -EACCES, BOUND_HINT, "invalid access to %s, mem_size=%llu off=%lld size=%llu",
+		      what, (unsigned long long)region, (long long)off, (unsigned long long)size);
+}
+
+int vmem_region(struct verifier *v, u32 r, s64 off, u64 size, u64 region, bool zero_ok,
+		const char *what)
+{
+	const struct reg *reg = cur_reg(v, r);
+	s64 lo, hi;
+
+	off += reg->off;
+	if (!size && !zero_ok)
+		return outside(v, r, off, size, region, what);
+	/* smin is far from the type's limits or refused: sums do not overflow. */
+	if (reg->n.smin < -MAX_VAR_OFF || off + reg->n.smin < 0) {
+		if (num_is_const(&reg->n))
+			return outside(v, r, off + reg->n.smin, size, region, what);
+		return refuse(v, -EACCES, BOUND_HINT,
+			      "R%u min value is negative, either use unsigned index or do a if (index >=0) "
+			      "check.", r);
+	}
+	lo = off + reg->n.smin;
+	if ((u64)lo + size > region) {
+		outside(v, r, lo, size, region, what);
+		return refuse(v, -EACCES, NULL,
+			      "R%u min value is outside of the allowed memory range", r);
+	}
+	if (reg->n.smax >= MAX_VAR_OFF)
+		return refuse(v, -EACCES, BOUND_HINT,
+			      "R%u unbounded memory access, make sure to bounds check any such access", r);
+	hi = off + reg->n.smax;
+	if ((u64)hi + size > region) {
+		outside(v, r, hi, size, region, what);
+		return refuse(v, -EACCES, NULL,
+			      "R%u max value is outside of the allowed memory range", r);
+	}
+	return 0;
+}
+
+int vmem_packet_access(struct verifier *v, u32 r, s64 off, u64 size)
+{
+	const struct reg *reg = cur_reg(v, r);
+
+	/* `size` bytes from base + n are proven, whatever n is, unless it is negative. */
+	if (reg->n.smin < 0)
+		return refuse(v, -EACCES, BOUND_HINT,
+			      "R%u min value is negative, either use unsigned index or do a if (index >=0) "
+			      "check.", r);
+	off += reg->off;
+	if (off < 0 || (u64)off + size > reg->size)
+		return outside(v, r, off, size, reg->size, "packet");
+	return 0;
+}
+
+static int check_aligned(struct verifier *v, const struct acc *a)
+{
+	const struct reg *reg = cur_reg(v, a->r);
+	struct tnum at;
+
+	/* Slots of the stack and fields of contexts rely on it; elsewhere the machine does not care. */
+	if (a->size == 1 || !(v->o->strict_align || a->atomic || reg->type == REG_STACK))
+		return 0;
+	at = tnum_add(reg->n.bits, tnum_const((u64)(reg->off + a->off)));
+	/* Ethernet headers are 14 bytes: the kernel places packets 2 bytes off. */
+	if (reg_is_pkt(reg) && v->o->strict_align)
+		at = tnum_add(at, tnum_const(2));
+	if (tnum_is_aligned(at, a->size))
+		return 0;
+	return refuse(v, -EACCES, "access it byte by byte, or align the variable",
+		      "misaligned %saccess off %d+%lld size %u",
+		      reg->type == REG_STACK ? "stack " : reg_is_pkt(reg) ? "packet " : "", reg->off,
+		      (long long)a->off, a->size);
+}
+
+static int check_leak(struct verifier *v, const struct acc *a, const char *where)
+{
+	if (!v->o->strict || a->access == ACCESS_READ || !a->value || !reg_is_ptr(a->value))
+		return 0;
+	return refuse(v, -EACCES, "store data, not an address", "R%u leaks addr into %s",
+		      v->insns[v->insn].src_reg, where);
+}
+
+static void loaded(const struct acc *a)
+{
+	if (a->access == ACCESS_READ && a->out)
+		reg_number(a->out, a->sx ? num_load_sx(a->size * 8) : num_load(a->size * 8));
+}
+
+/* ---- map values ------------------------------------------------------------------------------- */
+
+/* A load from a map that never changes again, at a place known now, gives a number known now. */
+static void fold(struct verifier *v, const struct acc *a, const struct map *m)
+{
+	const struct reg *reg = cur_reg(v, a->r);
+	s64 off = a->off + reg->off;
+	const u8 *p;
+	u64 value = 0;
+
+	if (a->access != ACCESS_READ || !a->out || !(m->attr.flags & BPF_F_RDONLY_PROG) ||
+	    !m->frozen || m->attr.max_entries != 1 || !num_is_const(&reg->n) || !m->ops->direct)
+		return;
+	off += (s64)reg->n.bits.value;
+	p = m->ops->direct((struct map *)m, (u32)off);
+	if (!p)
+		return;
+	memcpy(&value, p, a->size);
+	if (a->sx)
+		value = (u64)((s64)(value << (64 - 8 * a->size)) >> (64 - 8 * a->size));
+	reg_const(a->out, value);
+}
+
+/* Is it the same number on every path? Then fixup.c leaves out the load. */
+static void note_constant(struct verifier *v, const struct reg *out)
+{
+	struct insn_aux *aux = &v->aux[v->insn];
+
+	if (!reg_is_const(out) || (aux->const_known && aux->key != (s64)out->n.bits.value)) {
+		aux->const_varies = true;
+		return;
+	}
+	aux->const_known = true;
+	aux->key = (s64)out->n.bits.value;
+}
+
+static int access_map(struct verifier *v, const struct acc *a)
+{
+	const struct map *m = v->p->maps[cur_reg(v, a->r)->what];
+	u32 flags = m->attr.flags;
+	int err;
+
+	if (a->access == ACCESS_WRITE ? flags & BPF_F_RDONLY_PROG : flags & BPF_F_WRONLY_PROG)
+		return refuse(v, -EACCES, NULL, "%s map forbidden, value_size=%u off=%lld size=%u",
+			      a->access == ACCESS_WRITE ? "write into" : "read from",
+			      m->attr.value_size, (long long)a->off + cur_reg(v, a->r)->off, a->size);
+	err = check_leak(v, a, "map");
+	if (!err)
+		err = vmem_region(v, a->r, a->off, a->size, m->attr.value_size, false, "map value");
+	if (err)
+		return err;
+	loaded(a);
+	return 0;
+}
+
+/* ---- contexts --------------------------------------------------------------------------------- */
+
+static int bad_context(struct verifier *v, const struct acc *a, s64 off)
+{
+	return refuse(v, -EACCES, "this field, size or direction is not allowed for the program type",
+		      "invalid bpf_context access off=%lld size=%u", (long long)off, a->size);
+}
+
+/* An instruction is rewritten for one field of the context, so it must always mean that. */
+static int access_field(struct verifier *v, const struct acc *a, s64 off)
+{
+	const struct ctx_field *f;
+	static const u8 types[] = { REG_SCALAR, REG_PKT, REG_PKT_END, REG_PKT_META };
+
+	f = off >= 0 && off <= UINT16_MAX ?
+		    prog_type_field(v->type, v->p->attach_type, (u32)off, a->size,
+				    a->access == ACCESS_WRITE) : NULL;
+	if (!f || (f->kind != CTX_SCALAR && (a->sx || a->access == ACCESS_WRITE)))
+		return bad_context(v, a, off);
+	v->aux[v->insn].field = f;
+	if (!a->out)
+		return 0;
+	if (f->kind == CTX_SCALAR)
+		loaded(a);
+	else
+		reg_pointer(a->out, types[f->kind]);
+	return 0;
+}
+
+static int access_ctx(struct verifier *v, const struct acc *a)
+{
+	const struct reg *reg = cur_reg(v, a->r);
+	s64 off = a->off + reg->off;
+	int err;
+
+	if (a->atomic)
+		return refuse(v, -EACCES, NULL, "BPF_ATOMIC stores into R%u ctx is not allowed", a->r);
+	if (!num_is_const(&reg->n) || reg->n.bits.value)
+		return refuse(v, -EACCES, "access the context at constant offsets",
+			      "variable ctx access var_off off=%lld size=%u", (long long)off, a->size);
+	if (reg->off && v->type->fields)
+		return refuse(v, -EACCES, "use the context pointer as it was given",
+			      "dereference of modified ctx ptr R%u off=%d disallowed", a->r, reg->off);
+	err = check_leak(v, a, "ctx");
+	if (err)
+		return err;
+	if (v->type->fields)
+		return access_field(v, a, off);
+	if (off < v->type->raw_start || off + a->size > v->type->raw_end || off % a->size ||
+	    (a->access == ACCESS_WRITE && !v->type->raw_writable))
+		return bad_context(v, a, off);
+	if (off + a->size > v->p->max_ctx_off)
+		v->p->max_ctx_off = (u32)(off + a->size);
+	loaded(a);
+	return 0;
+}
+
+/* ---- the rest --------------------------------------------------------------------------------- */
+
+static int access_packet(struct verifier *v, const struct acc *a)
+{
+	int err;
+
+	if (a->atomic)
+		return refuse(v, -EACCES, NULL, "BPF_ATOMIC stores into R%u %s is not allowed", a->r,
+			      reg_type_name(cur_reg(v, a->r)));
+	if (a->access == ACCESS_WRITE && !v->type->direct_write)
+		return refuse(v, -EACCES, NULL, "cannot write into packet");
+	err = check_leak(v, a, "packet");
+	if (!err)
+		err = vmem_packet_access(v, a->r, a->off, a->size);
+	if (!err)
+		loaded(a);
+	return err;
+}
+
+static int access_mem(struct verifier *v, const struct acc *a)
+{
+	const struct reg *reg = cur_reg(v, a->r);
+	int err;
+
+	if (a->access == ACCESS_WRITE && reg->flags & REG_RDONLY)
+		return refuse(v, -EACCES, NULL, "R%u cannot write into %s", a->r, reg_type_name(reg));
+	err = check_leak(v, a, "mem");
+	if (!err)
+		err = vmem_region(v, a->r, a->off, a->size, reg->size, false, "memory");
+	if (!err)
+		loaded(a);
+	return err;
+}
+
+static int access_stack(struct verifier *v, const struct acc *a)
+{
+	struct reg scratch;
+
+	if (a->access == ACCESS_WRITE)
+		return vstack_write(v, a->r, a->off, a->size, a->value);
+	return vstack_read(v, a->r, a->off, a->size, a->sx, a->out ? a->out : &scratch);
+}
+
+static int access_memory(struct verifier *v, const struct acc *a)
+{
+	const struct reg *reg = cur_reg(v, a->r);
+	struct insn_aux *aux = &v->aux[v->insn];
+	int err;
+
+	if (reg->flags & REG_NULLABLE)
+		return refuse(v, -EACCES, "compare it with NULL before using it",
+			      "R%u invalid mem access '%s'", a->r, reg_type_name(reg));
+	err = check_aligned(v, a);
+	if (err)
+		return err;
+	if (aux->ptr_type && aux->ptr_type != reg->type &&
+	    (aux->ptr_type == REG_CTX || reg->type == REG_CTX))
+		return refuse(v, -EINVAL, "split the code so that each load has one kind of pointer",
+			      "same insn cannot be used with different pointers");
+	aux->ptr_type = reg->type;
+	switch (reg->type) {
+	case REG_STACK:
+		return access_stack(v, a);
+	case REG_MAP_VALUE:
+		return access_map(v, a);
+	case REG_CTX:
+		return access_ctx(v, a);
+	case REG_PKT:
+	case REG_PKT_META:
+		return access_packet(v, a);
+	case REG_MEM:
+		return access_mem(v, a);
+	}
+	return refuse(v, -EACCES,
+		      reg->type == REG_SCALAR ?
+			      "it is a number here: only pointers the verifier knows can be followed" :
+			      NULL,
+		      "R%u invalid mem access '%s'", a->r, reg_type_name(reg));
+}
+
+/* ---- instructions ----------------------------------------------------------------------------- */
+
+int vmem_load(struct verifier *v, const struct bpf_insn *insn)
+{
+	struct reg out;
+	struct acc a = { .r = insn->src_reg, .off = insn->off, .size = isa_ops[insn->code].width,
+			 .sx = BPF_MODE(insn->code) == BPF_MEMSX, .out = &out };
+	int err = vcall_read_ok(v, a.r);
+
+	if (!err)
+		err = access_memory(v, &a);
+	if (err)
+		return err;
+	if (cur_reg(v, a.r)->type == REG_MAP_VALUE) {
+		fold(v, &a, v->p->maps[cur_reg(v, a.r)->what]);
+		note_constant(v, &out);
+	} else {
+		v->aux[v->insn].const_varies = true;
+	}
+	*cur_reg(v, insn->dst_reg) = out;
+	return 0;
+}
+
+int vmem_store(struct verifier *v, const struct bpf_insn *insn)
+{
+	struct acc a = { .r = insn->dst_reg, .off = insn->off, .size = isa_ops[insn->code].width,
+			 .access = ACCESS_WRITE };
+	struct reg imm, value;
+	int err = vcall_read_ok(v, a.r);
+
+	if (BPF_CLASS(insn->code) == BPF_STX) {
+		if (!err)
+			err = vcall_read_ok(v, insn->src_reg);
+		/* A copy: the value may be in the register whose state the store reads. */
+		value = *cur_reg(v, insn->src_reg);
+		a.value = &value;
+	} else {
+		reg_const(&imm, (u64)(s64)insn->imm);
+		a.value = &imm;
+	}
+	return err ? err : access_memory(v, &a);
+}
+
+int vmem_atomic(struct verifier *v, const struct bpf_insn *insn)
+{
+	struct reg old;
+	struct acc a = { .r = insn->dst_reg, .off = insn->off, .size = isa_ops[insn->code].width,
+			 .atomic = true };
+	bool cmpxchg = insn->imm == BPF_CMPXCHG;
+	int err = vcall_read_ok(v, insn->src_reg);
+
+	if (!err)
+		err = vcall_read_ok(v, a.r);
+	if (!err && cmpxchg)
+		err = vcall_read_ok(v, 0);
+	if (err)
+		return err;
+	if (v->o->strict && (reg_is_ptr(cur_reg(v, insn->src_reg)) ||
+			     (cmpxchg && reg_is_ptr(cur_reg(v, 0)))))
+		return refuse(v, -EACCES, "store data, not an address", "R%u leaks addr into mem",
+			      insn->src_reg);
+	a.out = &old;
+	err = access_memory(v, &a);
+	if (err)
+		return err;
+	if (old.type != REG_SCALAR)
+		return refuse(v, -EACCES, NULL, "R%u atomic operation on a spilled pointer", a.r);
+	a.out = NULL;
+	a.access = ACCESS_WRITE;
+	err = access_memory(v, &a);
+	if (err)
+		return err;
+	if (cmpxchg || insn->imm & BPF_FETCH)
+		reg_number(cur_reg(v, cmpxchg ? 0 : insn->src_reg), num_load(a.size * 8));
+	return 0;
+}
+
+int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
+{
+	struct reg *dst = cur_reg(v, insn->dst_reg);
+	u32 hi = (u32)insn[1].imm;
+	struct map *m;
+
+	if (insn->src_reg == 0) {
+		reg_const(dst, (u64)hi << 32 | (u32)insn->imm);
+		return 0;
+	}
+	if (insn->src_reg == BPF_PSEUDO_FUNC)
+		return refuse(v, -EINVAL, "write the loop in the program itself",
+			      "callback functions are not supported yet");
+	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
+		return refuse(v, -EINVAL, NULL, "unrecognized bpf_ld_imm64 insn");
+	if ((u32)insn->imm >= v->p->nmaps || !v->p->maps[insn->imm])
+		return refuse(v, -EINVAL, NULL, "reference to map %d that the program does not have",
+			      insn->imm);
+	m = v->p->maps[insn->imm];
+	if (insn->src_reg == BPF_PSEUDO_MAP_FD) {
+		reg_pointer(dst, REG_MAP);
+	} else {
+		if (!m->ops->direct || m->attr.max_entries != 1 || hi >= m->attr.value_size ||
+		    !m->ops->direct(m, hi))
+			return refuse(v, -EINVAL, "only array maps of one element have addresses",
+				      "invalid access to map value pointer, value_size=%u off=%u",
+				      m->attr.value_size, hi);
+		reg_pointer(dst, REG_MAP_VALUE);
+		dst->off = (s32)hi;
+	}
+	dst->what = (u16)insn->imm;
+	return 0;
+}
+
+/* LD_ABS and LD_IND: a load from the packet in r6's context, or the end of the program. */
+int vmem_packet_ld(struct verifier *v, const struct bpf_insn *insn)
+{
+	bool ind = BPF_MODE(insn->code) == BPF_IND;
+	int err;
+
+	if (!v->type->legacy_packet)
+		return refuse(v, -EINVAL, "use direct packet access",
+			      "BPF_LD_[ABS|IND] instructions not allowed for this program type");
+	if (v->cur->nframes > 1)
+		return refuse(v, -EINVAL, "load from the packet in the main program",
+			      "BPF_LD_[ABS|IND] is not supported in subprograms");
+	err = vcall_refs_released(v, "BPF_LD_[ABS|IND]");
+	if (!err)
+		err = vcall_read_ok(v, 6);
+	if (!err && ind)
+		err = vcall_read_ok(v, insn->src_reg);
+	if (err)
+		return err;
+	if (cur_reg(v, 6)->type != REG_CTX || cur_reg(v, 6)->off || !num_is_const(&cur_reg(v, 6)->n) ||
+	    cur_reg(v, 6)->n.bits.value)
+		return refuse(v, -EINVAL, "keep the context in r6",
+			      "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+	if (ind && cur_reg(v, insn->src_reg)->type != REG_SCALAR)
+		return refuse(v, -EACCES, NULL, "R%u is not a number", insn->src_reg);
+	vcall_clobber(v);
+	reg_number(cur_reg(v, 0), num_load(isa_ops[insn->code].width * 8));
+	return 0;
+}
+
+/* ---- arguments -------------------------------------------------------------------------------- */
+
+int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit)
+{
+	const struct reg *reg = cur_reg(v, r);
+	const struct map *m;
+	s64 off;
+
+	if (reg->flags & REG_NULLABLE)
+		goto wrong;
+	switch (reg->type) {
+	case REG_STACK:
+		return vstack_arg(v, r, size, access, uninit);
+	case REG_PKT:
+	case REG_PKT_META:
+		if (access == ACCESS_WRITE && !v->type->direct_write)
+			return refuse(v, -EACCES, NULL, "cannot write into packet");
+		return vmem_packet_access(v, r, 0, size);
+	case REG_MAP_VALUE:
+		m = v->p->maps[reg->what];
+		if (m->attr.flags & (access == ACCESS_WRITE ? BPF_F_RDONLY_PROG : BPF_F_WRONLY_PROG))
+			return refuse(v, -EACCES, NULL, "%s map forbidden, value_size=%u off=%d size=%llu",
+				      access == ACCESS_WRITE ? "write into" : "read from",
+				      m->attr.value_size, reg->off, (unsigned long long)size);
+		return vmem_region(v, r, 0, size, m->attr.value_size, true, "map value");
+	case REG_MEM:
+		if (access == ACCESS_WRITE && reg->flags & REG_RDONLY)
+			return refuse(v, -EACCES, NULL, "R%u cannot write into %s", r,
+				      reg_type_name(reg));
+		return vmem_region(v, r, 0, size, reg->size, true, "memory");
+	case REG_CTX:
+		/* Raw contexts are plain memory. */
+		off = reg->off;
+		if (v->type->fields || !num_is_const(&reg->n) || reg->n.bits.value ||
+		    off < v->type->raw_start || (u64)off + size > v->type->raw_end ||
+		    (access == ACCESS_WRITE && !v->type->raw_writable))
+			break;
+		if ((u64)off + size > v->p->max_ctx_off)
+			v->p->max_ctx_off = (u32)((u64)off + size);
+		return 0;
+	}
+wrong:
+	return refuse(v, -EACCES, "pass stack, a map value, packet data or memory of a helper",
+		      "R%u type=%s expected=fp, pkt, pkt_meta, map_value, mem, ringbuf_mem", r,
+		      reg_type_name(reg));
+}

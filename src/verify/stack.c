@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The stack, byte by byte: registers spilled and filled, data, zeros, and what was never written.
+ * Accesses are aligned to their size, so one of up to 8 bytes at a known offset is in one slot.
+ */
+#include <errno.h>
+
+#include "verify/verify_int.h"
+
+#define INIT_HINT "initialise the variable before it is read"
+
+static struct frame *frame_of(struct verifier *v, const struct reg *r)
+{
+	return v->cur->frames[r->what];
+}
+
+/* Slot and byte in it of a negative offset. */
+static u32 slot_at(s64 off)
+{
+	return (u32)((-off - 1) / SLOT_SIZE);
+}
+static u32 byte_at(s64 off)
+{
+	return (u32)(SLOT_SIZE - 1 - (-off - 1) % SLOT_SIZE);
+}
+
+/* The bytes [*min, *max) that an access may touch are in the frame; *exact: at one known place. */
+static int check_bounds(struct verifier *v, u32 r, s64 off, u64 size, const char *how, s64 *min,
+			s64 *max, bool *exact)
+{
+	const struct reg *reg = cur_reg(v, r);
+	const struct num *n = &reg->n;
+
+	off += reg->off;
+	*exact = num_is_const(n);
+	if (!*exact && (n->smin < -MAX_VAR_OFF || n->smax > MAX_VAR_OFF))
+		return refuse(v, -EACCES, "bound the index, from below too if it is signed",
+			      "invalid unbounded variable-offset%s stack R%u", how, r);
+	*min = off + n->smin;
+	*max = off + n->smax + (s64)size;
+	if (*min >= -ISA_STACK_SIZE && *max <= 0)
+		return 0;
+	if (*exact)
+		return refuse(v, -EACCES, "a frame has 512 bytes of stack",
+			      "invalid%s stack R%u off=%lld size=%llu", how, r, (long long)*min,
+			      (unsigned long long)size);
+	return refuse(v, -EACCES, "bound the index to the size of the array",
+		      "invalid variable-offset%s stack R%u off=%lld size=%llu", how, r, (long long)off,
+		      (unsigned long long)size);
+}
+
+static u64 slots_mask(s64 min, s64 max)
+{
+	u32 from = slot_at(max - 1), to = slot_at(min);
+
+	return (~0ull >> (63 - (to - from))) << from;
+}
+
+static int use_stack(struct verifier *v, struct frame *f, s64 min)
+{
+	struct prog_func *fn = &v->p->funcs[f->func];
+
+	if (fn->stack < -min)
+		fn->stack = (u16)-min;
+	return frame_grow(v, f, slot_at(min) + 1);
+}
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+static int check_written(struct verifier *v, u32 r, s64 min, s64 max, bool exact, u64 size)
+{
+	struct reg *reg = cur_reg(v, r);
+	struct frame *f = frame_of(v, reg);
+	s64 i;
+
+	for (i = min; i < max; i++) {
+		u32 s = slot_at(i);
+
+		if (s < f->nslots && f->slots[s].bytes[byte_at(i)] != BYTE_NONE)
+			continue;
+		if (exact)
+			return refuse(v, -EACCES, INIT_HINT,
+				      "invalid read from stack R%u off %lld+%lld size %llu", r,
+				      (long long)min, (long long)(i - min), (unsigned long long)size);
+		return refuse(v, -EACCES, INIT_HINT,
+			      "invalid read from stack R%u var_off [%lld,%lld)+%lld size %llu", r,
+			      (long long)min, (long long)max, (long long)(i - min),
+			      (unsigned long long)size);
+	}
+	if (min < max)
+		state_mark_read(v, v->cur, reg->what, slots_mask(min, max));
+	return 0;
+}
+
+static bool all_zero(const struct frame *f, s64 min, s64 max)
+{
+	s64 i;
+
+	for (i = min; i < max; i++)
+		if (f->slots[slot_at(i)].bytes[byte_at(i)] != BYTE_ZERO)
+			return false;
+	return true;
+}
+
+/* A register that was spilled, or its lower part. False when this reads data. */
+static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bool sx, struct reg *out,
+		bool *done)
+{
+	u32 spilled = slot_spill_bytes(s);
+
+	*done = false;
+	if (byte >= spilled)
+		return 0;
+	if (s->spill.type != REG_SCALAR) {
+		if (size != SLOT_SIZE)
+			return refuse(v, -EACCES, "read all 8 bytes of a spilled pointer",
+				      "invalid size of register fill");
+		*out = s->spill;
+		*done = true;
+		return 0;
+	}
+	if (byte || size > spilled)
+		return 0;
+	*out = s->spill;
+	if (size < spilled || (sx && size < SLOT_SIZE)) {
+		out->id = 0;
+		if (sx)
+			num_sext(&out->n, size * 8);
+		else
+			num_zext(&out->n, size * 8);
+	}
+	*done = true;
+	return 0;
+}
+
+int vstack_read(struct verifier *v, u32 r, s64 off, u32 size, bool sx, struct reg *out)
+{
+	struct frame *f = frame_of(v, cur_reg(v, r));
+	s64 min, max;
+	bool exact, done = false;
+	int err;
+
+	err = check_bounds(v, r, off, size, " read from", &min, &max, &exact);
+	if (!err)
+		err = check_written(v, r, min, max, exact, size);
+	if (err)
+		return err;
+	if (exact) {
+		err = fill(v, &f->slots[slot_at(min)], byte_at(min), size, sx, out, &done);
+		if (err || done)
+			return err;
+	}
+	if (all_zero(f, min, max))
+		reg_const(out, 0);
+	else
+		reg_number(out, sx ? num_load_sx(size * 8) : num_load(size * 8));
+	return 0;
+}
+
+bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value)
+{
+	struct reg *reg = cur_reg(v, r), out;
+	struct frame *f = frame_of(v, reg);
+	s64 off = reg->off;
+	u32 i, s;
+
+	if (!num_is_const(&reg->n) || !size || size > SLOT_SIZE)
+		return false;
+	off += (s64)reg->n.bits.value;
+	if (off < -ISA_STACK_SIZE || off + (s64)size > 0 || (-off) % size)
+		return false;
+	s = slot_at(off);
+	if (s >= f->nslots)
+		return false;
+	if (all_zero(f, off, off + size)) {
+		*value = 0;
+	} else {
+		i = slot_spill_bytes(&f->slots[s]);
+		out = f->slots[s].spill;
+		if (byte_at(off) || i < size || !reg_is_const(&out))
+			return false;
+		vprecise_reg(v, &f->slots[s].spill);
+		*value = out.n.bits.value;
+		if (size < SLOT_SIZE)
+			*value &= (1ull << (size * 8)) - 1;
+	}
+	state_mark_read(v, v->cur, reg->what, 1ull << s);
+	return true;
+}
+
+/* Is the byte known to be zero? */
+static bool zero_byte(struct verifier *v, const struct slot *s, u32 byte)
+{
+	if (s->bytes[byte] == BYTE_ZERO)
+		return true;
+	if (s->bytes[byte] != BYTE_SPILL || !reg_is_const(&s->spill) ||
+	    (u8)(s->spill.n.bits.value >> (8 * byte)))
+		return false;
+	vprecise_reg(v, &s->spill);
+	return true;
+}
+
+int vstack_string(struct verifier *v, u32 r)
+{
+	struct reg *reg = cur_reg(v, r);
+	struct frame *f = frame_of(v, reg);
+	s64 min, max, i;
+	bool exact;
+	int err = check_bounds(v, r, 0, 1, " read from", &min, &max, &exact);
+
+	if (err)
+		return err;
+	if (!exact)
+		return refuse(v, -EACCES, "pass the start of the array",
+			      "R%u string at a variable offset of the stack", r);
+	for (i = min; i < 0; i++) {
+		err = check_written(v, r, i, i + 1, true, 1);
+		if (err)
+			return err;
+		if (zero_byte(v, &f->slots[slot_at(i)], byte_at(i)))
+			return 0;
+	}
+	return refuse(v, -EINVAL, "store a zero byte at a constant place behind the text",
+		      "R%u string is not known to be zero-terminated", r);
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+static void set_bytes(struct slot *s, u32 byte, u32 size, u8 kind)
+{
+	u32 i;
+
+	for (i = byte; i < byte + size; i++)
+		s->bytes[i] = kind;
+}
+
+static void spill(struct slot *s, u32 size, const struct reg *value)
+{
+	slot_scrub(s);
+	set_bytes(s, 0, size, BYTE_SPILL);
+	s->spill = *value;
+	if (value->type == REG_SCALAR && size < SLOT_SIZE) {
+		if (value->n.umax >> (size * 8))
+			s->spill.id = 0;
+		num_zext(&s->spill.n, size * 8);
+	}
+}
+
+static int write_exact(struct verifier *v, const struct reg *ptr, s64 off, u32 size,
+		       const struct reg *value)
+{
+	struct frame *f = frame_of(v, ptr);
+	struct slot *s = &f->slots[slot_at(off)];
+	u32 byte = byte_at(off);
+
+	if (v->o->strict && slot_is_spill(s) && reg_is_ptr(&s->spill) && size != SLOT_SIZE)
+		return refuse(v, -EACCES, "overwrite all 8 bytes of a spilled pointer",
+			      "attempt to corrupt spilled pointer on stack");
+	if (value && reg_is_ptr(value)) {
+		if (size != SLOT_SIZE)
+			return refuse(v, -EACCES, "store all 8 bytes of a pointer",
+				      "invalid size of register spill");
+		/* The pointer would outlive what it points to. */
+		if (value->type == REG_STACK && ptr->what != value->what && ptr->what < value->what)
+			return refuse(v, -EINVAL, "return the data, not a pointer to it",
+				      "cannot spill pointers to stack into stack frame of the caller");
+		spill(s, size, value);
+	} else if (value && value->type == REG_SCALAR && byte == 0) {
+		spill(s, size, value);
+	} else if (value && reg_is_const(value) && value->n.bits.value == 0) {
+		/* Zeros are compared as such: the number mattered. */
+		vprecise_reg(v, value);
+		slot_scrub(s);
+		set_bytes(s, byte, size, BYTE_ZERO);
+	} else {
+		slot_scrub(s);
+		set_bytes(s, byte, size, BYTE_MISC);
+	}
+	if (size == SLOT_SIZE)
+		v->cur->written[ptr->what] |= 1ull << slot_at(off);
+	return 0;
+}
+
+/*
+ * Somewhere in [min, max) something was written: no longer a spilled register, nor zero unless that
+ * is what was written. Bytes never written stay so, for they may have been missed.
+ */
+static int smear(struct verifier *v, struct frame *f, s64 min, s64 max, bool zero)
+{
+	s64 i;
+
+	for (i = min; i < max; i++) {
+		struct slot *s;
+		u8 *b;
+
+		if (slot_at(i) >= f->nslots)
+			continue;
+		s = &f->slots[slot_at(i)];
+		b = &s->bytes[byte_at(i)];
+		if (*b == BYTE_NONE || (*b == BYTE_ZERO && zero))
+			continue;
+		if (slot_is_spill(s)) {
+			if (v->o->strict && reg_is_ptr(&s->spill))
+				return refuse(v, -EACCES, NULL,
+					      "attempt to corrupt spilled pointer on stack");
+			slot_scrub(s);
+		}
+		*b = BYTE_MISC;
+	}
+	return 0;
+}
+
+int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg *value)
+{
+	const struct reg ptr = *cur_reg(v, r);
+	bool exact, zero = value && reg_is_const(value) && value->n.bits.value == 0;
+	s64 min, max;
+	int err;
+
+	err = check_bounds(v, r, off, size, " write to", &min, &max, &exact);
+	if (!err)
+		err = use_stack(v, frame_of(v, &ptr), min);
+	if (err)
+		return err;
+	if (exact)
+		return write_exact(v, &ptr, min, size, value);
+	if (value && reg_is_ptr(value))
+		return refuse(v, -EACCES, "store pointers at constant offsets",
+			      "invalid variable-offset write of a pointer to stack R%u", r);
+	if (zero)
+		vprecise_reg(v, value);
+	return smear(v, frame_of(v, &ptr), min, max, zero);
+}
+
+/* ---- arguments -------------------------------------------------------------------------------- */
+
+int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit)
+{
+	const struct reg ptr = *cur_reg(v, r);
+	struct frame *f = frame_of(v, &ptr);
+	s64 min, max, i;
+	bool exact;
+	int err;
+
+	err = check_bounds(v, r, 0, size, access == ACCESS_READ ? " read from" : " write to", &min, &max,
+			   &exact);
+	if (err || !size)
+		return err;
+	err = use_stack(v, f, min);
+	if (err)
+		return err;
+	if (!exact || !uninit)
+		err = check_written(v, r, min, max, exact, size);
+	if (err || access == ACCESS_READ)
+		return err;
+	if (!exact || !uninit)
+		return smear(v, f, min, max, false);
+	for (i = min; i < max; i++) {
+		struct slot *s = &f->slots[slot_at(i)];
+
+		if (v->o->strict && slot_is_spill(s) && reg_is_ptr(&s->spill))
+			return refuse(v, -EACCES, NULL, "attempt to corrupt spilled pointer on stack");
+		slot_scrub(s);
+		s->bytes[byte_at(i)] = BYTE_MISC;
+		/* Slots whose first and last byte are written are all written. */
+		if (byte_at(i) == SLOT_SIZE - 1 && i - min >= SLOT_SIZE - 1)
+			v->cur->written[ptr.what] |= 1ull << slot_at(i);
+	}
+	return 0;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known at one point of one path: registers, stack slots, frames, references. Plain data,
+ * copied at branches and compared for pruning, so it is kept small.
+ */
+#ifndef FERRY_VERIFY_STATE_H
+#define FERRY_VERIFY_STATE_H
+
+#include "base/base.h"
+#include "isa/isa.h"
+#include "verify/num.h"
+
+enum reg_type {
+	REG_NONE,     /* nothing was written: may not be read */
+	REG_SCALAR,
+	REG_CTX,
+	REG_MAP,      /* the map itself; `what` is the index in prog->maps */
+	REG_MAP_VALUE,/* an element's value; `what` as above */
+	REG_STACK,    /* `what` is the frame */
+	REG_PKT,
+	REG_PKT_META,
+	REG_PKT_END,
+	REG_MEM,      /* `size` bytes of a helper or native function */
+};
+
+enum reg_flag {
+	REG_NULLABLE = 1 << 0, /* or NULL: all with the same `id` are it together */
+	REG_RDONLY = 1 << 1,
+	REG_NATIVE = 1 << 2,   /* REG_MEM from the native function `what` of prog->natives */
+	REG_RINGBUF = 1 << 3,  /* REG_MEM of a ring buffer reservation */
+};
+
+/*
+ * A value. Pointers are base + off + n, where n is a number unknown until the program runs. Ids are
+ * unique in a run of the verifier, 0 is none: equal ids on scalars mean equal values, on nullable
+ * pointers that they are NULL together, on packet pointers that they have the same n.
+ */
+struct reg {
+	struct num n;
+	s32 off;
+	u32 id;
+	u32 ref;   /* the reference that it is part of */
+	u32 node;  /* scalars: where its value came from (precise.c) */
+	u32 size;  /* REG_MEM: bytes; packet pointers: bytes from base + n proven to be in the packet */
+	u16 what;
+	u8 type;   /* enum reg_type */
+	u8 flags;  /* enum reg_flag */
+};
+
+enum byte_kind {
+	BYTE_NONE,  /* not written */
+	BYTE_SPILL, /* part of the spilled register; these bytes start at the first of the slot */
+	BYTE_MISC,  /* some data */
+	BYTE_ZERO,
+};
+
+#define SLOT_SIZE 8
+#define MAX_SLOTS (ISA_STACK_SIZE / SLOT_SIZE)
+
+/* Eight bytes of stack: slot i is [-8 * (i + 1), -8 * i) from the frame pointer. */
+struct slot {
+	u8 bytes[SLOT_SIZE]; /* enum byte_kind, in order of address */
+	struct reg spill;    /* when bytes[0] is BYTE_SPILL */
+};
+
+struct frame {
+	struct reg regs[11];
+	struct slot *slots; /* nslots of cap */
+	u16 nslots, cap;
+	u16 func;           /* index in prog->funcs */
+	u32 callsite;       /* the call instruction, in the frame below */
+};
+
+struct ref {
+	u32 id, insn;
+};
+#define MAX_REFS 32
+
+struct state {
+	struct frame *frames[ISA_MAX_FRAMES];
+	u8 nframes;
+	u8 nrefs;
+	bool detached;        /* no longer compared with; freed when complete */
+	u32 insn;             /* checkpoints: before this instruction */
+	u32 branches;         /* checkpoints: paths from here not yet walked to their end */
+	u32 hits, misses;
+	struct state *parent; /* the checkpoint before this state */
+	struct state *next;   /* other checkpoints at the same instruction */
+	struct state *all_prev, *all_next;
+	/*
+	 * Stack liveness, a bit a slot and a word a frame. read: some path from this checkpoint read
+	 * what the slot held here. written: wholly overwritten between the parent and this state.
+	 */
+	u64 read[ISA_MAX_FRAMES], written[ISA_MAX_FRAMES];
+	struct ref refs[MAX_REFS];
+};
+
+struct verifier;
+
+static inline struct frame *state_frame(const struct state *s)
+{
+	return s->frames[s->nframes - 1];
+}
+
+static inline bool reg_is_ptr(const struct reg *r)
+{
+	return r->type > REG_SCALAR;
+}
+static inline bool reg_is_pkt(const struct reg *r)
+{
+	return r->type == REG_PKT || r->type == REG_PKT_META;
+}
+static inline bool reg_is_const(const struct reg *r)
+{
+	return r->type == REG_SCALAR && num_is_const(&r->n);
+}
+static inline bool slot_is_spill(const struct slot *s)
+{
+	return s->bytes[0] == BYTE_SPILL;
+}
+
+void reg_none(struct reg *r);
+void reg_unknown(struct reg *r);                  /* a scalar of which nothing is known */
+void reg_const(struct reg *r, u64 value);
+void reg_number(struct reg *r, struct num n);     /* a scalar with no past */
+void reg_pointer(struct reg *r, enum reg_type type);
+u32 slot_spill_bytes(const struct slot *s);       /* bytes of the spilled register; 0 is none */
+void slot_scrub(struct slot *s);                  /* the spilled register becomes data */
+
+/* NULL: out of memory or past the limit; v->error says which. */
+struct state *state_new(struct verifier *v);
+struct state *state_copy(struct verifier *v, const struct state *s);
+void state_free(struct verifier *v, struct state *s);
+void state_free_all(struct verifier *v);
+int state_push_frame(struct verifier *v, struct state *s, u32 func, u32 callsite);
+void state_pop_frame(struct verifier *v, struct state *s);
+/* Room for slots [0, n): 0, -ENOMEM. */
+int frame_grow(struct verifier *v, struct frame *f, u32 n);
+
+int state_add_ref(struct verifier *v, struct state *s, u32 insn, u32 *id);
+bool state_has_ref(const struct state *s, u32 id);
+void state_drop_ref(struct state *s, u32 id);
+
+/* Every register and every spilled register of all frames: returns the next, NULL at the end. */
+struct reg_iter {
+	struct state *s;
+	u32 frame, i; /* i: 0 to 10 registers, 11 and up slots */
+};
+struct reg *reg_iter_next(struct reg_iter *it);
+
+/* The program's next reads of what slots `mask` of frame `frame` hold now. */
+void state_mark_read(struct verifier *v, struct state *s, u32 frame, u64 mask);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* The verifier's driver: the list of passes. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "verify/verify_int.h"
+
+#define DEFAULT_MEMORY ((size_t)1 << 30)
+
+bool verifier_charge(struct verifier *v, size_t size)
+{
+	if (size > v->max_memory - v->memory) {
+		if (!v->error)
+			v->error = refuse(v, -E2BIG, "bound the loops more tightly, or split the program",
+					  "the verifier's memory limit of %zu bytes is reached",
+					  v->max_memory);
+		return false;
+	}
+	v->memory += size;
+	if (v->memory > v->stats.peak_memory)
+		v->stats.peak_memory = v->memory;
+	return true;
+}
+
+static int check_form(struct verifier *v)
+{
+	struct text why = { 0 };
+	int err = isa_validate(v->insns, v->cnt, ISA_ALL, &why);
+
+	if (err)
+		refuse(v, err, NULL, "%s", text_str(&why));
+	text_free(&why);
+	return err;
+}
+
+static int check_type(struct verifier *v)
+{
+	v->type = prog_type_of(v->p->type);
+	if (v->type)
+		return 0;
+	return refuse(v, -EINVAL, NULL, "programs of type %s are not run here",
+		      prog_type_name(v->p->type));
+}
+
+static int allocate(struct verifier *v)
+{
+	v->aux = base_array(v->cnt, sizeof(*v->aux));
+	base_free(v->p->facts);
+	v->p->facts = base_array(v->cnt, sizeof(*v->p->facts));
+	/* So that node 0 can always be looked at. */
+	v->nodes = base_grow(NULL, &v->nodes_cap, 64, sizeof(*v->nodes));
+	v->nnodes = 1;
+	return v->aux && v->p->facts && v->nodes ? 0 : -ENOMEM;
+}
+
+static int run_passes(struct verifier *v)
+{
+	static int (*const passes[])(struct verifier *) = {
+		check_form,
+		check_type,
+		allocate,
+		vcfg_check,
+		vlive_compute,
+		vwalk,
+		vcfg_check_stack,
+		vfixup,
+	};
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < ARRAY_SIZE(passes) && !err; i++)
+		err = passes[i](v);
+	return err;
+}
+
+static u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
+int verify_prog(struct prog *p, const struct verify_opts *opts, struct verify_stats *stats)
+{
+	struct verifier v = {
+		.p = p, .o = opts, .insns = p->insns, .cnt = p->insn_cnt,
+		.level = opts->log_level, .log = opts->log_level ? opts->log : NULL,
+		.max_memory = opts->max_memory ? opts->max_memory : DEFAULT_MEMORY,
+	};
+	u64 start = now_ns();
+	int err = run_passes(&v);
+
+	v.stats.time_ns = now_ns() - start;
+	if (err)
+		refuse(&v, err, NULL, err == -ENOMEM ? "out of memory" : "the program was refused");
+	vlog_stats(&v);
+	p->verified_insns = v.stats.processed;
+	if (stats)
+		*stats = v.stats;
+	state_free_all(&v);
+	base_free(v.pending);
+	base_free(v.nodes);
+	base_free(v.work);
+	base_free(v.aux);
+	return err;
+}

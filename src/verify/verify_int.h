@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* What the verifier's files share: the run of one verification, and each file's part in it. */
+#ifndef FERRY_VERIFY_INT_H
+#define FERRY_VERIFY_INT_H
+
+#include "base/base.h"
+#include "helper/helper.h"
+#include "isa/isa.h"
+#include "prog/prog.h"
+#include "verify/num.h"
+#include "verify/state.h"
+#include "verify/verify.h"
+
+#define MAX_VAR_OFF (1 << 29) /* largest offset of a pointer, as the kernel's BPF_MAX_VAR_OFF */
+#define MAX_VAR_SIZE (1 << 29)
+#define MAX_PACKET_OFF 0xffff
+#define MAX_PENDING 8192      /* branches of one path not yet walked */
+
+/* What is known of an instruction over all paths. */
+struct insn_aux {
+	struct state *states;  /* checkpoints before it */
+	const struct ctx_field *field;
+	u16 live;              /* registers that are read later, a bit each (live.c) */
+	u16 func;              /* index in prog->funcs */
+	bool prune;            /* checkpoints are made here */
+	bool jump_target;
+	u8 ptr_type;           /* of the memory accessed: enum reg_type */
+	bool map_known, map_varies;
+	u16 map;
+	bool key_known, key_varies;
+	bool const_known, const_varies; /* a load from a frozen map: always `key` */
+	s64 key;
+};
+
+/* A branch to be walked later. */
+struct pending {
+	struct state *state;
+	u32 insn, from;
+	size_t log_len, log_full;
+};
+
+struct verifier {
+	struct prog *p;
+	const struct verify_opts *o;
+	const struct prog_type *type;
+	struct text *log;     /* NULL at level 0 */
+	u32 level;
+	struct bpf_insn *insns;
+	u32 cnt;
+	struct insn_aux *aux;
+
+	struct state *cur;
+	u32 insn, prev;       /* being walked, and the one before it on this path */
+	u32 next;             /* set by a jump, call or exit */
+	bool path_end;
+	struct pending *pending;
+	size_t npending, pending_cap;
+	struct state *all_states;
+
+	u32 ids;              /* last one given */
+	struct node *nodes;   /* precise.c */
+	size_t nnodes, nodes_cap;
+	u32 *work;
+	size_t work_cap;
+
+	u32 jumps, prev_jumps, prev_processed; /* since a checkpoint was made */
+	u32 states_now;
+	struct verify_stats stats;
+	size_t memory, max_memory;
+	int error;            /* sticky: out of memory anywhere */
+	bool explained;       /* a reason was logged */
+	u32 logged_line;      /* entry of prog->lines printed last, + 1 */
+};
+
+static inline struct reg *cur_reg(struct verifier *v, u32 r)
+{
+	return &state_frame(v->cur)->regs[r];
+}
+
+/* verify.c: counts memory; false (and v->error) past the limit. */
+bool verifier_charge(struct verifier *v, size_t size);
+
+/*
+ * log.c. refuse() logs what is wrong, in the kernel's words, then what would be right (`hint`, may be
+ * NULL), and returns err.
+ */
+int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...) PRINTF_LIKE(4, 5);
+int refuse_internal(struct verifier *v, const char *what); /* -EFAULT */
+const char *reg_type_name(const struct reg *r);            /* "map_value_or_null" */
+void vlog_reg(struct verifier *v, const struct reg *r, struct text *out);
+void vlog_state(struct verifier *v, const struct state *s);
+void vlog_path(struct verifier *v);                        /* a path starts at v->insn */
+void vlog_insn(struct verifier *v);
+void vlog_after(struct verifier *v, u32 insn);
+void vlog_stats(struct verifier *v);
+
+/* cfg.c */
+int vcfg_check(struct verifier *v);       /* functions, jumps, reachability, where to prune */
+int vcfg_check_stack(struct verifier *v); /* after the walk: stack over all call chains */
+
+/* live.c: registers read later, into aux[].live. */
+int vlive_compute(struct verifier *v);
+
+/* walk.c */
+int vwalk(struct verifier *v);
+int vwalk_push(struct verifier *v, u32 insn, struct state **branch); /* a copy of cur, for later */
+
+/* precise.c: which scalars' values mattered. Marking or joining never fails: see v->error. */
+struct node {
+	u32 a, b; /* the values it was made from; 0 is none */
+	bool precise;
+};
+u32 vprecise_leaf(struct verifier *v, u32 from);
+u32 vprecise_join(struct verifier *v, u32 a, u32 b);
+void vprecise_mark(struct verifier *v, u32 node);
+static inline void vprecise_reg(struct verifier *v, const struct reg *r)
+{
+	if (r->type == REG_SCALAR && r->node)
+		vprecise_mark(v, r->node);
+}
+static inline bool vprecise_is(const struct verifier *v, const struct reg *r)
+{
+	return r->node && v->nodes[r->node].precise;
+}
+
+/* prune.c: 1 when an equal state was proved safe, 0 to walk on, -EINVAL for an endless loop. */
+int vprune(struct verifier *v);
+void vprune_path_end(struct verifier *v, struct state *s);
+
+/* alu.c, branch.c */
+int valu(struct verifier *v, const struct bpf_insn *insn);
+int vbranch(struct verifier *v, const struct bpf_insn *insn);
+
+/* mem.c */
+enum access { ACCESS_READ, ACCESS_WRITE };
+int vmem_load(struct verifier *v, const struct bpf_insn *insn);
+int vmem_store(struct verifier *v, const struct bpf_insn *insn);
+int vmem_atomic(struct verifier *v, const struct bpf_insn *insn);
+int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn);
+int vmem_packet_ld(struct verifier *v, const struct bpf_insn *insn);
+/* Bytes [off, off + size) behind the pointer in register r (beside its own offset). */
+int vmem_region(struct verifier *v, u32 r, s64 off, u64 size, u64 region, bool zero_ok,
+		const char *what);
+/*
+ * Memory given to a helper or native function: `size` bytes read or written. uninit: all of it is
+ * written and none read. size 0 is fine then.
+ */
+int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit);
+int vmem_packet_access(struct verifier *v, u32 r, s64 off, u64 size);
+
+/* stack.c */
+int vstack_read(struct verifier *v, u32 r, s64 off, u32 size, bool sx, struct reg *out);
+int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg *value);
+int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit);
+/* A constant of `size` bytes at the pointer in r, when it is known. */
+bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value);
+int vstack_string(struct verifier *v, u32 r); /* bytes that end with a zero known to be there */
+
+/* call.c, native.c */
+int vcall_helper(struct verifier *v, const struct bpf_insn *insn);
+int vcall_func(struct verifier *v, const struct bpf_insn *insn);
+int vcall_exit(struct verifier *v);
+int vcall_native(struct verifier *v, const struct bpf_insn *insn);
+int vcall_read_ok(struct verifier *v, u32 r);    /* -EACCES when r was not written */
+int vcall_size(struct verifier *v, u32 size_reg, bool zero_ok, enum access access, bool uninit);
+int vcall_const(struct verifier *v, u32 r, u64 *value);
+int vcall_refs_released(struct verifier *v, const char *before);
+void vcall_release(struct verifier *v, u32 ref);
+void vcall_clobber(struct verifier *v);          /* r0 to r5, as a call leaves them */
+int vcall_string(struct verifier *v, u32 r);     /* NUL-terminated in memory that does not change */
+
+/* fixup.c: rewrites context accesses, fills in facts. */
+int vfixup(struct verifier *v);
+
+#endif
