@@ -27,7 +27,7 @@ struct ferry_func {
 };
 
 /*
- * An entry of a module: FERRY_FUNC("int add(int x, int y)", add) or with flags as a third argument.
+ * An entry of a module: FERRY_FUNC("int add(int x, int y)", add), or with flags as a third argument.
  * The suffixes of parameter names (Documentation/bpf/kfuncs.rst) say what a program must prove:
  *   mem, mem__sz       a buffer and its size in bytes
  *   mem, mem__szk      the same, the size being a constant
@@ -36,8 +36,18 @@ struct ferry_func {
  *   p__nullable        may be NULL
  *   p__uninit          need not be initialised, the function writes it
  *   p__ign             not checked, not used
+ * A pointer to a struct is a readable struct, writable when it is not const.
+ *
+ * Arguments are integers, enums, bool and such pointers, at most five; results are integers, enums,
+ * bool or void. What cannot be proved safe (pointers inside structs, pointers to pointers, function
+ * pointers, floating point, structs by value, variadic functions) is refused at registration.
  */
-#define FERRY_FUNC(prototype, fn, ...) { (prototype), (void (*)(void))(fn), (0u __VA_OPT__(| (__VA_ARGS__))) }
+#define FERRY_FUNC(...) FERRY_FUNC_WITH(__VA_ARGS__, 0u, 0u)
+/* A last argument more than is named: ISO C wants at least one for the dots. */
+#define FERRY_FUNC_WITH(prototype, fn, flags, ...)                                                 \
+	{                                                                                          \
+		(prototype), (void (*)(void))(fn), (flags)                                         \
+	}
 
 struct ferry_module {
 	size_t sz;          /* sizeof(struct ferry_module): room to grow */
@@ -47,6 +57,12 @@ struct ferry_module {
 	size_t nfuncs;
 };
 
+#ifdef __cplusplus
+#define FERRY_EXPORT extern "C" __attribute__((visibility("default")))
+#else
+#define FERRY_EXPORT extern __attribute__((visibility("default")))
+#endif
+
 /*
  * Defines what a shared library exports so that `ferry run --module LIB.so` and
  * ferry_module_load() find it:
@@ -55,7 +71,8 @@ struct ferry_module {
  */
 #define FERRY_MODULE(ident, decls, ...)                                                            \
 	static const struct ferry_func ferry_funcs_##ident[] = { __VA_ARGS__ };                    \
-	__attribute__((visibility("default"))) const struct ferry_module ferry_module = {          \
+	FERRY_EXPORT const struct ferry_module ferry_module;                                       \
+	const struct ferry_module ferry_module = {                                                 \
 		sizeof(struct ferry_module), #ident, (decls), ferry_funcs_##ident,                 \
 		sizeof(ferry_funcs_##ident) / sizeof(ferry_funcs_##ident[0])                       \
 	}

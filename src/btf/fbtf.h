@@ -19,10 +19,20 @@
  */
 int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, struct text *why);
 
-/* Adds a C type, and all it refers to, to `btf`: the type id, or -errno. `seen` maps ctype to id. */
+/*
+ * Adds a C type, and all it refers to, to `btf`: the type id, or -errno, after which the BTF is only
+ * good to be freed. `seen` maps ctype to id.
+ */
 int fbtf_add_ctype(struct btf *btf, struct hash *seen, const struct ctype *t);
 /* Adds a FUNC named `name` with the prototype `func`: its type id, or -errno. */
 int fbtf_add_func(struct btf *btf, struct hash *seen, const char *name, const struct ctype *func);
+
+/*
+ * A read-only copy of a BTF that was being edited: libbpf's edited form is changed even by look-ups
+ * of strings, a sealed one is safe for many threads as long as no btf__add_* touches it. 0, -ENOMEM,
+ * -EINVAL.
+ */
+int fbtf_seal(const struct btf *edited, struct btf *base, struct btf **out);
 
 /*
  * The BTF shown as the kernel's: contexts of program types, integer types and what CO-RE programs of

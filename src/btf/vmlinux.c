@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* The BTF that stands for the kernel's, made from C text (vmlinux_types.h) when first asked for. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "btf/fbtf.h"
+
+#define TYPES(...) #__VA_ARGS__
+static const char *const type_texts[] = {
+#include "btf/vmlinux_types.h"
+};
+#undef TYPES
+
+/* Base types come first and in a fixed order, also those that no struct uses. */
+static const char *const base_names[] = {
+	"unsigned long", "char", "unsigned int", "signed char", "unsigned char", "short",
+	"unsigned short", "int", "long long", "unsigned long long", "long", "__int128",
+	"unsigned __int128", "_Bool", "float", "double", "u8", "u16", "u32", "u64", "s8", "s16",
+	"s32", "s64", "bool", "size_t", "uintptr_t", "uint8_t", "uint16_t", "uint32_t",
+	"uint64_t", "int8_t", "int16_t", "int32_t", "int64_t", "pid_t", "__be16", "__be32",
+	"__be64", "__le16", "__le32", "__le64", "__wsum", "__sum16", "void *", "const void *",
+	"const char *",
+};
+
+static int fill(struct btf *btf, struct ctypes *cs, struct text *why)
+{
+	struct hash seen = { 0 };
+	const struct ctype *t;
+	int err = 0;
+	size_t i;
+	u32 n;
+
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(type_texts); i++)
+		err = ctypes_declare(cs, type_texts[i], why);
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(base_names); i++) {
+		err = ctypes_type(cs, base_names[i], &t, why);
+		if (err >= 0)
+			err = fbtf_add_ctype(btf, &seen, t);
+	}
+	for (n = 0; err >= 0 && (t = ctypes_nth(cs, n)); n++)
+		err = fbtf_add_ctype(btf, &seen, t);
+	hash_free(&seen);
+	return err < 0 ? err : 0;
+}
+
+static struct btf *make(void)
+{
+	struct ctypes *cs = NULL;
+	struct btf *btf = btf__new_empty(), *sealed = NULL;
+	struct text why = { 0 };
+	int err = btf ? ctypes_new(&cs) : -ENOMEM;
+
+	if (!err)
+		err = fill(btf, cs, &why);
+	ctypes_free(cs);
+	if (!err)
+		err = fbtf_seal(btf, NULL, &sealed);
+	if (err && err != -ENOMEM)
+		log_msg(LOG_ERROR, "the kernel's types cannot be made: %s (%d)", text_str(&why), err);
+	text_free(&why);
+	btf__free(btf);
+	return sealed;
+}
+
+struct btf *fbtf_vmlinux(void)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct btf *_Atomic made;
+	struct btf *btf = made;
+
+	if (btf)
+		return btf;
+	pthread_mutex_lock(&lock);
+	if (!made)
+		made = make();
+	btf = made;
+	pthread_mutex_unlock(&lock);
+	return btf;
+}
