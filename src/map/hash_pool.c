@@ -27,28 +27,28 @@ u32 hash_pool_levels(u32 nelems, size_t words[POOL_LEVELS])
 	return levels;
 }
 
-static void hint_set(struct htab *t, u32 elem)
+/* Word `i` of `level` is full: says so above, and takes it back if it is no longer true. */
+static void hint_full(struct htab *t, u32 level, size_t i)
 {
-	size_t i = elem;
-	u32 l;
+	for (; level + 1 < t->levels; level++, i /= 64) {
+		_Atomic u64 *up = &t->taken[level + 1][i / 64];
+		u64 bit = 1ull << i % 64, old = atomic_fetch_or(up, bit);
 
-	for (l = 0; l < t->levels; l++, i /= 64) {
-		_Atomic u64 *w = &t->taken[l][i / 64];
-		u64 bit = 1ull << i % 64, old = atomic_fetch_or(w, bit);
-
+		if (atomic_load(&t->taken[level][i]) != ~0ull) {
+			atomic_fetch_and(up, ~bit);
+			return;
+		}
 		if ((old | bit) != ~0ull)
 			return;
-		/* Full now: say so above, and take it back if it is no longer true. */
-		if (l + 1 < t->levels) {
-			size_t up = i / 64;
-
-			atomic_fetch_or(&t->taken[l + 1][up / 64], 1ull << up % 64);
-			if (atomic_load(w) != ~0ull) {
-				atomic_fetch_and(&t->taken[l + 1][up / 64], ~(1ull << up % 64));
-				return;
-			}
-		}
 	}
+}
+
+static void hint_set(struct htab *t, u32 elem)
+{
+	u64 bit = 1ull << elem % 64, old = atomic_fetch_or(&t->taken[0][elem / 64], bit);
+
+	if ((old | bit) == ~0ull)
+		hint_full(t, 0, elem / 64);
 }
 
 static void hint_clear(struct htab *t, u32 elem)
@@ -61,31 +61,49 @@ static void hint_clear(struct htab *t, u32 elem)
 			return;
 }
 
-/* An element that may be free; threads on different CPUs look in different parts. -1 for none. */
-static s64 hint_find(const struct htab *t)
+/* A process died and may not have said above what it did below. */
+static void hint_sweep(struct htab *t)
 {
-	u32 l = t->levels, turn = map_this_cpu() * 11;
-	size_t i = 0, words[POOL_LEVELS];
+	size_t words[POOL_LEVELS], i;
+	u32 l;
 
 	hash_pool_levels(t->nelems, words);
-	while (l--) {
-		u64 free_bits;
+	for (l = 0; l + 1 < t->levels; l++)
+		for (i = 0; i < words[l]; i++)
+			if (atomic_load_explicit(&t->taken[l][i], memory_order_relaxed) != ~0ull)
+				atomic_fetch_and(&t->taken[l + 1][i / 64], ~(1ull << i % 64));
+}
 
-		if (i >= words[l])
-			return -1;
-		free_bits = ~atomic_load_explicit(&t->taken[l][i], memory_order_relaxed);
-		if (!free_bits)
-			return -1;
-		if (l) { /* the lowest level in order, for the cache's sake */
-			u32 r = turn % 64;
-			u64 turned = free_bits >> r | (r ? free_bits << (64 - r) : 0);
+/*
+ * An element that may be free; threads on different CPUs look in different parts. -1 for none. A word
+ * that is full though not said to be is put right, and the search starts again.
+ */
+static s64 hint_find(struct htab *t)
+{
+	u32 turn = map_this_cpu() * 11 % 64, l, tries;
+	size_t words[POOL_LEVELS], i;
 
-			i = i * 64 + ((u32)__builtin_ctzll(turned) + r) % 64;
-		} else {
-			i = i * 64 + (u32)__builtin_ctzll(free_bits);
+	hash_pool_levels(t->nelems, words);
+	for (tries = 0; tries < 64; tries++) {
+		for (l = t->levels, i = 0; l--;) {
+			u32 r = l ? turn : 0; /* the lowest level in order, for the cache's sake */
+			u64 free_bits;
+
+			if (i >= words[l])
+				return -1;
+			free_bits = ~atomic_load_explicit(&t->taken[l][i], memory_order_relaxed);
+			if (!free_bits)
+				break;
+			free_bits = free_bits >> r | free_bits << (-r & 63);
+			i = i * 64 + ((u32)__builtin_ctzll(free_bits) + r) % 64;
+			if (!l)
+				return i < t->nelems ? (s64)i : -1;
 		}
+		if (l + 1 == t->levels)
+			return -1;
+		hint_full(t, l, i);
 	}
-	return i < t->nelems ? (s64)i : -1;
+	return -1;
 }
 
 /* The same without trusting the levels above, when they say that there is none. */
@@ -170,6 +188,7 @@ static void repair(struct htab *t, struct stripe *s)
 	atomic_store_explicit(&s->spare, spare, memory_order_relaxed);
 	atomic_store_explicit(&s->given, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->taken, 0, memory_order_relaxed);
+	hint_sweep(t);
 }
 
 int hash_lock(struct htab *t, struct stripe *s)
