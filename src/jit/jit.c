@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* The driver: a program in, its compiled form installed. */
+#include <errno.h>
+#include <string.h>
+
+#include "helper/helper.h"
+#include "jit/jit_int.h"
+
+/* Until src/helper has its code, the library still links. */
+#pragma weak helper_of
+
+const struct helper_proto *jit_helper(s32 id)
+{
+	return helper_of ? helper_of((u32)id) : NULL;
+}
+
+static const struct jit_target *target(void)
+{
+#if defined(__x86_64__)
+	return &jit_x86_64;
+#else
+	return NULL;
+#endif
+}
+
+static void free_code(struct jit_code *code)
+{
+	code_free(code->region);
+	base_free(code->insn_off);
+	base_free(code->func_off);
+	base_free(code->faults);
+	memset(code, 0, sizeof(*code));
+}
+
+static int compile_once(const struct prog *p, const struct jit_target *t, bool far,
+			struct jit_code *out)
+{
+	struct jit_unit u = { .prog = p, .far = far };
+	int err = jit_scan(&u, t);
+
+	if (!err)
+		err = t->compile(&u, out);
+	jit_unit_free(&u);
+	if (err)
+		free_code(out);
+	return err;
+}
+
+/* Loads that may fault leave 0 in their register (kernel: exception tables). */
+static int add_faults(struct jit_code *code)
+{
+	for (u32 n = 0; n < code->nfaults; n++)
+		code->faults[n].on_fault = target()->on_fault;
+	return code_fault_add(code->faults, code->nfaults);
+}
+
+int jit_install(struct prog *p)
+{
+	const struct jit_target *t = target();
+	struct jit_code *code;
+	const u8 *base;
+	int err;
+
+	if (!t)
+		return -EOPNOTSUPP;
+	if (!code_allowed())
+		return -EPERM;
+	if (!p->insn_cnt || p->insn_cnt > ISA_MAX_INSNS)
+		return -E2BIG;
+	code = base_alloc(sizeof(*code));
+	if (!code)
+		return -ENOMEM;
+	err = compile_once(p, t, false, code);
+	if (err == -EAGAIN)
+		err = compile_once(p, t, true, code);
+	if (!err) {
+		err = add_faults(code);
+		if (err)
+			free_code(code);
+	}
+	if (err) {
+		base_free(code);
+		return err;
+	}
+	base = code_addr(code->region);
+	p->code = code;
+	p->tail = base + code->tail_off;
+	p->run = (u64(*)(const struct prog *, void *))(uintptr_t)(base + code->run_off);
+	return 0;
+}
+
+void jit_remove(struct prog *p)
+{
+	struct jit_code *code = p->code;
+	const u8 *base;
+
+	if (!code)
+		return;
+	p->code = NULL;
+	p->tail = NULL;
+	p->run = NULL;
+	base = code_addr(code->region);
+	code_fault_remove(base, base + code->size);
+	free_code(code);
+	base_free(code);
+}
+
+int jit_image(const struct prog *p, struct jit_image *out)
+{
+	const struct jit_code *code = p->code;
+
+	if (!code)
+		return -ENOENT;
+	out->code = code_addr(code->region);
+	out->size = code->size;
+	out->insn_off = code->insn_off;
+	out->func_off = code->func_off;
+	return 0;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls: helpers, native functions, functions of the program, and tail calls. */
+#include <errno.h>
+
+#include "helper/helper.h"
+#include "jit/x86_int.h"
+
+/* A call is about to be made: arguments in place, nothing that lives on made of r0 to r5. */
+static void before_call(struct jx *c)
+{
+	u16 reads, writes;
+
+	jit_insn_regs(c->u->prog, &c->u->insns[c->at], &reads, &writes);
+	for (u8 r = 0; r < 6; r++)
+		x86_unhook(c, r, c->live_out);
+	x86_settle_all(c, reads);
+}
+
+static void after_call(struct jx *c)
+{
+	for (u8 r = 0; r < 6; r++)
+		x86_defined(c, r, false);
+}
+
+static void call_native_code(struct jx *c, const void *target)
+{
+	if (c->u->far) {
+		x86_mov_ri(&c->b, X86_RAX, (u64)(uintptr_t)target, true);
+		x86_call_r(&c->b, X86_RAX);
+	} else {
+		x86_call_abs(c, target);
+	}
+}
+
+/* ---- look-ups without a call ------------------------------------------------------------------- */
+
+/* The map that r1 surely refers to; NULL when not known. */
+static struct map *const_map(const struct jx *c)
+{
+	const struct prog *p = c->u->prog;
+	const struct insn_fact *f = p->facts ? &p->facts[c->at] : NULL;
+
+	return f && f->const_map && f->map < p->nmaps ? p->maps[f->map] : NULL;
+}
+
+/* r0 = address of the element whose number is at r2, or 0. */
+static bool array_lookup(struct jx *c, const struct map *m)
+{
+	struct x86_mem key;
+	size_t out, done;
+	u32 stride = m->stride;
+
+	if (m->ops->inline_kind != MAP_INLINE_ARRAY || !m->values || !stride ||
+	    m->attr.max_entries > INT32_MAX || stride > INT32_MAX)
+		return false;
+	for (u8 r = 0; r < 6; r++)
+		x86_unhook(c, r, c->live_out);
+	key = x86_mem_of(c, 2, 0);
+	x86_load(&c->b, 4, X86_RAX, key);
+	x86_alu_ri(&c->b, X86_CMP, 4, X86_RAX, (s32)m->attr.max_entries);
+	out = x86_jcc8(&c->b, X86_AE);
+	if (stride & (stride - 1))
+		x86_imul_rri(&c->b, 8, X86_RAX, X86_RAX, (s32)stride);
+	else if (stride > 1)
+		x86_shift_ri(&c->b, X86_SHL, 8, X86_RAX, (u8)__builtin_ctz(stride));
+	x86_mov_ri(&c->b, X86_RDX, (u64)(uintptr_t)m->values, true);
+	x86_alu_rr(&c->b, X86_ADD, 8, X86_RAX, X86_RDX);
+	done = x86_jmp8(&c->b);
+	x86_land8(&c->b, out);
+	x86_alu_rr(&c->b, X86_XOR, 4, X86_RAX, X86_RAX);
+	x86_land8(&c->b, done);
+	after_call(c);
+	return true;
+}
+
+static void helper_call(struct jx *c, const struct bpf_insn *i)
+{
+	const struct helper_proto *h = jit_helper(i->imm);
+	struct map *m = const_map(c);
+
+	if (!h || !h->fn) {
+		c->err = -EINVAL;
+		return;
+	}
+	if (i->imm == BPF_FUNC_map_lookup_elem && m && array_lookup(c, m))
+		return;
+	before_call(c);
+	call_native_code(c, (const void *)h->fn);
+	after_call(c);
+}
+
+/* ---- native functions -------------------------------------------------------------------------- */
+
+/*
+ * The callee may rely on its C types: each argument is extended from its width (SysV ABI 3.2.3 and
+ * what gcc and clang expect), and a bool is 0 or 1.
+ */
+static void extend_arg(struct jx *c, u8 reg, const struct module_arg *a)
+{
+	if (a->is_bool) {
+		x86_test_rr(&c->b, 1, reg, reg);
+		x86_setcc(&c->b, X86_NE, reg);
+		x86_movzx_rr(&c->b, 1, reg, reg);
+	} else if (a->width < 8 && a->is_signed) {
+		x86_movsx_rr(&c->b, 8, a->width, reg, reg);
+	} else if (a->width < 8) {
+		x86_movzx_rr(&c->b, a->width, reg, reg);
+	}
+}
+
+static void extend_ret(struct jx *c, const struct module_func *f)
+{
+	if (f->ret_kind != MODULE_RET_SCALAR || f->ret_width >= 8)
+		return;
+	if (f->ret_signed && !f->ret_bool)
+		x86_movsx_rr(&c->b, 8, f->ret_width, X86_RAX, X86_RAX);
+	else
+		x86_movzx_rr(&c->b, f->ret_width, X86_RAX, X86_RAX);
+}
+
+static bool width_ok(u8 w)
+{
+	return w == 1 || w == 2 || w == 4 || w == 8;
+}
+
+static void native_call(struct jx *c, const struct bpf_insn *i)
+{
+	const struct module_func *f = c->u->prog->natives[i->imm];
+
+	if (!f->addr || f->nargs > MODULE_MAX_ARGS ||
+	    (f->ret_kind == MODULE_RET_SCALAR && !width_ok(f->ret_width))) {
+		c->err = -EINVAL;
+		return;
+	}
+	before_call(c);
+	for (u8 n = 0; n < f->nargs; n++) {
+		if (!width_ok(f->args[n].width)) {
+			c->err = -EINVAL;
+			return;
+		}
+		if (f->args[n].kind != MODULE_ARG_IGNORE)
+			extend_arg(c, c->map[n + 1], &f->args[n]);
+	}
+	call_native_code(c, f->addr);
+	extend_ret(c, f);
+	after_call(c);
+}
+
+/* ---- the program's own functions --------------------------------------------------------------- */
+
+static void local_call(struct jx *c, const struct bpf_insn *i)
+{
+	s32 n = jit_func_at(c->u, (s64)c->at + 1 + i->imm);
+
+	if (n < 0) {
+		c->err = -EINVAL;
+		return;
+	}
+	before_call(c);
+	if (c->u->funcs[n].tail)
+		x86_load(&c->b, 8, X86_RAX, x86_at(X86_RSP, c->tail_disp));
+	x86_call_label(c, x86_label_entry(c, (u32)n));
+	after_call(c);
+}
+
+/*
+ * bpf_tail_call(ctx, map, index): leaves this function's frame and goes on in the other program,
+ * which returns to our caller. Falls through when there is none or after 33 of one run.
+ */
+static void tail_call(struct jx *c)
+{
+	size_t out[5];
+	u32 n = 0;
+
+	before_call(c);
+	x86_alu_rm(&c->b, X86_CMP, 4, X86_RDX,
+		   x86_at(X86_RSI, offsetof(struct map, attr.max_entries)));
+	out[n++] = x86_jcc8(&c->b, X86_AE);
+	x86_load(&c->b, 8, X86_RAX, x86_at(X86_RSP, c->tail_disp));
+	x86_alu_mi(&c->b, X86_CMP, 4, x86_at(X86_RAX, 0), ISA_MAX_TAIL_CALLS);
+	out[n++] = x86_jcc8(&c->b, X86_AE);
+	x86_load(&c->b, 8, TMP2, x86_at(X86_RSI, offsetof(struct map, objs)));
+	x86_test_rr(&c->b, 8, TMP2, TMP2);
+	out[n++] = x86_jcc8(&c->b, X86_E);
+	x86_mov_rr(&c->b, 4, X86_RDX, X86_RDX);
+	x86_load(&c->b, 8, TMP2, (struct x86_mem){ TMP2, X86_RDX, 3, 0 });
+	x86_test_rr(&c->b, 8, TMP2, TMP2);
+	out[n++] = x86_jcc8(&c->b, X86_E);
+	x86_load(&c->b, 8, TMP2, x86_at(TMP2, offsetof(struct prog, tail)));
+	x86_test_rr(&c->b, 8, TMP2, TMP2);
+	out[n++] = x86_jcc8(&c->b, X86_E);
+	x86_alu_mi(&c->b, X86_ADD, 4, x86_at(X86_RAX, 0), 1);
+	x86_epilogue_tail(c);
+	x86_jmp_r(&c->b, TMP2);
+	while (n)
+		x86_land8(&c->b, out[--n]);
+	after_call(c);
+}
+
+void x86_call_insn(struct jx *c, const struct bpf_insn *i)
+{
+	if (i->src_reg == BPF_PSEUDO_CALL)
+		local_call(c, i);
+	else if (i->src_reg == 2)
+		native_call(c, i);
+	else if (i->imm == BPF_FUNC_tail_call)
+		tail_call(c);
+	else
+		helper_call(c, i);
+}
