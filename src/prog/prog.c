@@ -5,10 +5,6 @@
 
 #include "prog/prog.h"
 
-/* Until src/map and src/module have their code, the library still links. */
-#pragma weak map_put
-#pragma weak module_put
-
 struct prog *prog_new(const struct bpf_insn *insns, u32 cnt)
 {
 	struct prog *p;

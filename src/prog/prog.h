@@ -59,6 +59,7 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_SKB = 1 << 2,
 	HELPERS_XDP = 1 << 3,
 	HELPERS_SYSCALL = 1 << 4,
+	HELPERS_TC = 1 << 5,       /* what traffic control may do to a packet */
 };
 
 struct prog_type {
@@ -148,6 +149,7 @@ struct prog {
 	u64 (*run)(const struct prog *p, void *ctx);
 	const void *tail;
 	void *code;                /* the JIT's; NULL when interpreted */
+	void *vm;                  /* the interpreter's form; NULL when not installed */
 
 	_Atomic u64 run_cnt, run_ns, recursion_misses;
 	_Atomic u32 refs;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* The helpers' functions, named in helper.def, and what their files share. */
+#ifndef FERRY_HELPER_INT_H
+#define FERRY_HELPER_INT_H
+
+#include "helper/helper.h"
+
+#define HELPER(name, fn, ...) u64 fn(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);
+#include "helper/helper.def"
+
+/* A helper's function has five parameters, whatever it looks at. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+/* An argument that is an address. */
+static inline void *ptr(u64 a)
+{
+	return (void *)(uintptr_t)a;
+}
+
+#define HELPER_MAX_ARGS 12 /* of a format: MAX_BPRINTF_VARARGS of the kernel */
+#define HELPER_LINE     1024
+
+/* helper_format, but the length the whole text has, as snprintf; -EINVAL for a format it refuses. */
+s64 helper_format_full(char *out, size_t size, const char *fmt, size_t fmt_size, const u64 *args,
+		       u32 n);
+void helper_trace_line(const char *msg); /* with the line's head, to wherever lines go */
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of helpers, made from helper.def, and the names of all that the kernel has. */
+#include <linux/bpf.h>
+
+#include "helper/helper_int.h"
+
+#define MAP(type) (1ull << BPF_MAP_TYPE_##type)
+#define BASE      HELPERS_BASE
+#define TRACING   HELPERS_TRACING
+#define SKB       HELPERS_SKB
+#define TC        HELPERS_TC
+#define XDP       HELPERS_XDP
+
+static const struct helper_proto helpers[] = {
+#define HELPER(text, func, bits, group, types, result, ...)                                        \
+	[BPF_FUNC_##text] = { .id = BPF_FUNC_##text, .name = #text, .fn = func, .ret = result,     \
+			      .args = { __VA_ARGS__ }, .flags = bits, .groups = group,             \
+			      .maps = types },
+#define TAIL HELPER
+#include "helper/helper.def"
+};
+
+const struct helper_proto *helper_of(u32 id)
+{
+	return id < ARRAY_SIZE(helpers) && helpers[id].name ? &helpers[id] : NULL;
+}
+
+const char *helper_name(u32 id)
+{
+	static const char *const names[] = {
+#define NAME(text) #text
+		__BPF_FUNC_MAPPER(NAME)
+	};
+
+	return id < ARRAY_SIZE(names) ? names[id] : NULL;
+}
+
+_Thread_local struct helper_run helper_run;

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* Helpers on the thread that runs the program, and on the event. */
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "helper/helper_int.h"
+
+u64 task_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return (u64)(u32)getpid() << 32 | (u32)gettid();
+}
+
+u64 task_uid_gid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return (u64)getgid() << 32 | getuid();
+}
+
+u64 task_comm(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	char comm[16] = "";
+	size_t len;
+
+	prctl(PR_GET_NAME, comm, 0, 0, 0);
+	len = strnlen(comm, sizeof(comm) - 1);
+	if (len >= a2)
+		len = a2 - 1;
+	memset(ptr(a1), 0, a2);
+	memcpy(ptr(a1), comm, len);
+	return 0;
+}
+
+/* There is no task_struct here: an address that probe_read() answers with -EFAULT. */
+u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return 0;
+}
+
+u64 task_ns_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct bpf_pidns_info info = { .pid = (u32)gettid(), .tgid = (u32)getpid() };
+	struct stat st;
+
+	if (a4 != sizeof(info)) {
+		memset(ptr(a3), 0, a4);
+		return (u64)-EINVAL;
+	}
+	if (stat("/proc/self/ns/pid", &st) || st.st_dev != a1 || st.st_ino != a2) {
+		memset(ptr(a3), 0, a4);
+		return (u64)-EINVAL;
+	}
+	memcpy(ptr(a3), &info, sizeof(info));
+	return 0;
+}
+
+u64 task_cpu(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return map_this_cpu();
+}
+
+u64 task_numa_node(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	unsigned int cpu, node = 0;
+
+	return syscall(SYS_getcpu, &cpu, &node, NULL) ? 0 : node;
+}
+
+/* xorshift64*, a state a thread: quick, and good for what programs use it for (sampling). */
+u64 task_random(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	static _Thread_local u64 state;
+
+	while (!state) {
+		struct timespec t;
+
+		if (getrandom(&state, sizeof(state), GRND_NONBLOCK) == sizeof(state))
+			continue;
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		state = (u64)t.tv_nsec * 0x9e3779b97f4a7c15ull ^ (u64)(uintptr_t)&state;
+	}
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return (state * 0x2545f4914f6cdd1dull) >> 32;
+}
+
+u64 task_cookie(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return helper_run.cookie;
+}
+
+u64 task_func_ip(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return helper_run.func_ip;
+}

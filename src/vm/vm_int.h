@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* The form that the interpreter runs, shared by translation and execution. */
+#ifndef FERRY_VM_INT_H
+#define FERRY_VM_INT_H
+
+#include "prog/prog.h"
+
+enum vm_op {
+#define OP(name) VM_##name,
+#include "vm/vm.def"
+	VM_OPS,
+};
+
+/*
+ * An instruction ready to run, at the index of the instruction it comes from, so that jumps keep
+ * their distances. `go` is the address of its code; a pair of instructions that is run by one piece of code keeps
+ * the second in place for jumps into the middle.
+ */
+struct vm_insn {
+	const void *go;
+	u8 dst, src;
+	s16 off; /* of memory or of a conditional jump */
+	s32 imm; /* immediate; distance of goto and call; index into `calls` */
+};
+
+/* What a call instruction calls. */
+struct vm_call {
+	const void *fn;
+	const struct module_func *native; /* NULL for helpers */
+};
+
+struct vm_code {
+	struct vm_insn *insns; /* one more than the program has: a stop */
+	struct vm_call *calls;
+	u32 cnt, ncalls;
+};
+
+/* Runs to the end. With code NULL, only gives the addresses of the code of each vm_op in *labels. */
+u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *const **labels);
+
+/* Pairs: the operation that does `a` and then `b`, which follows it; VM_STOP when there is none. */
+enum vm_op vm_pair(enum vm_op a, enum vm_op b);
+
+#endif
