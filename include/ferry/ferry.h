@@ -26,8 +26,8 @@ FERRY_API const char *ferry_version(void); /* "0.1.0" */
 
 /*
  * Answers bpf(2) in this process from now on, for all objects loaded now: called at start when
- * libferry is linked or preloaded, to be called again after a dlopen() of something that uses libbpf. Does nothing with
- * FERRY=off in the environment.
+ * libferry is linked or preloaded, to be called again after a dlopen() of something that uses
+ * libbpf. Does nothing with FERRY=off in the environment. 0, or a negative errno.
  */
 FERRY_API int ferry_hook(void);
 
@@ -44,25 +44,43 @@ typedef void (*ferry_trace_fn)(void *arg, const char *line, size_t len);
 FERRY_API void ferry_trace_to(ferry_trace_fn fn, void *arg);
 
 /*
- * Registers a module: programs loaded afterwards may call its functions. The descriptor is copied; the functions stay the
- * caller's and must outlive the module and every program that uses it. -EINVAL (bad prototype: the log says where),
- * -EEXIST, -ENOMEM.
+ * Registers a module: programs loaded afterwards may call its functions. The descriptor is copied;
+ * the functions stay the caller's and must outlive the module and every program that uses it.
+ * -EINVAL (bad prototype: the log says where), -EEXIST, -ENOMEM.
  */
 FERRY_API int ferry_module_register(const struct ferry_module *mod);
 FERRY_API int ferry_module_unregister(const char *name); /* -ENOENT */
-/* dlopen()s a library and registers the module that it exports (FERRY_MODULE). -ENOENT, -EINVAL. */
+/*
+ * dlopen()s a library and registers the module that it exports (FERRY_MODULE). -ENOENT (no library),
+ * -EINVAL (it exports no module, or a bad one), -EEXIST, -ENOMEM. The library stays loaded.
+ */
 FERRY_API int ferry_module_load(const char *path);
 
 /*
- * Runs a loaded program once on `ctx`, which must be what its type expects: `size` bytes, for raw contexts (syscall, kprobe, tracepoint) as
- * they are. The program's return value is in *ret. -EBADF, -EINVAL (context too small or of a packet type: use
- * bpf_prog_test_run_opts).
+ * Why a program that declares `name` as a __ksym does not load, and the nearest registered names, as
+ * one line in `buf` (cut to `size` bytes with its NUL). Returns whether a function `name` is
+ * registered: 1 or 0; -EINVAL.
+ */
+FERRY_API int ferry_explain_ksym(const char *name, char *buf, size_t size);
+/*
+ * The same for every extern of an object, opened or failed to load, that no registered function
+ * satisfies, a line each: how many there are. `obj` is libbpf's struct bpf_object.
+ */
+struct bpf_object;
+FERRY_API int ferry_explain_object(const struct bpf_object *obj, char *buf, size_t size);
+
+/*
+ * Runs a loaded program once on `ctx`, which must be what its type expects: `size` bytes, for raw
+ * contexts (syscall, kprobe, tracepoint) as they are. The program's return value is in *ret. -EBADF,
+ * -EINVAL (context too small or of a packet type: use bpf_prog_test_run_opts), -ENOMEM.
  */
 FERRY_API int ferry_prog_run(int prog_fd, void *ctx, size_t size, uint64_t *ret);
 
 /*
- * A program prepared for many runs: no look-up of the descriptor each time. Holds a reference on the program until freed.
- * ferry_run() does no check of ctx: the size was given once and holds for every call.
+ * A program prepared for many runs: no look-up of the descriptor each time. It holds a reference on
+ * the program until freed, by the caller. ferry_runner_run() does not check ctx: the size in bytes
+ * was given once and holds for every call. A program with tail calls needs the whole context of its
+ * type, however little it reads itself. -EBADF, -EINVAL as above, -ENOMEM.
  */
 struct ferry_runner;
 FERRY_API int ferry_runner_new(int prog_fd, size_t ctx_size, struct ferry_runner **out);

@@ -17,18 +17,21 @@
  */
 long sys_bpf(int cmd, void *attr, unsigned int size);
 
-enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK };
+enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_KINDS };
 
 /* An object behind a descriptor. */
 struct sys_obj {
 	u8 kind;          /* enum sys_kind */
+	bool has_fd;      /* some descriptor was given out and is not known to be gone */
+	bool seen;        /* during a sweep */
 	u32 id;           /* unique in its kind */
-	_Atomic u32 refs; /* descriptors known here count as one; others are programs, maps, links */
-	int fd;           /* the descriptor first given out is a duplicate of this memfd; close-on-exec */
-	u64 ino;          /* of the memfd: how a descriptor is recognised */
+	_Atomic u32 refs; /* all descriptors count as one; others are programs, maps, links */
+	int fd;           /* the object's own memfd; what is given out are duplicates; close-on-exec */
+	u64 dev, ino;     /* of the memfd: how a descriptor is recognised */
 	char name[64];
 	u64 load_time;    /* ns since boot */
 	u32 uid;
+	struct sys_obj *next_gone; /* during a sweep */
 };
 
 /*
@@ -37,18 +40,62 @@ struct sys_obj {
  */
 struct sys_obj *sys_fd_get(int fd, u32 kind);
 void sys_put(struct sys_obj *o);
-struct map *sys_fd_map(int fd);   /* with a reference on the map; NULL */
+struct map *sys_fd_map(int fd);   /* with a reference on the map: map_put; NULL */
 struct prog *sys_fd_prog(int fd); /* with a reference on its object: sys_prog_put */
 void sys_prog_put(struct prog *p);
 bool sys_fd_is_ours(int fd);
 
-/* A descriptor is about to be closed by the host: objects without descriptors go. */
-void sys_fd_closing(int fd);
+/*
+ * Closing is in two steps, so that of two threads that close the last two descriptors one sees that
+ * none is left: the object whose descriptor `fd` is (NULL: not ours), then, after close(2), whether
+ * others exist; without any the object loses its reference. sys_fd_internal() says that `fd` is
+ * Ferry's own and not the host's to close.
+ */
+struct sys_obj *sys_fd_closing(int fd);
+void sys_fd_closed(struct sys_obj *o);
+bool sys_fd_internal(int fd);
+unsigned int sys_fd_next_internal(unsigned int fd); /* the first not below `fd`; ~0u: none */
+void sys_fd_sweep(void); /* after many were closed: objects without descriptors go */
+/* How many objects there are: with none, no descriptor can be ours. */
+extern _Atomic u32 sys_objects;
 
-/* Runs a program with accounting (BPF_ENABLE_STATS), as every event does. */
+/*
+ * Above 0 while this thread is inside Ferry: its own use of close(2), mmap(2)... is not the host's,
+ * and the hooks of src/preload let it through. Entry points that may use them raise it.
+ */
+extern _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
+
+/*
+ * Runs a program with accounting (BPF_ENABLE_STATS), as every event does. While it runs no program
+ * that it may reach by tail call is freed.
+ */
 u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie);
 
 /* Files that libbpf and tools read: contents for `path`, or NULL. Caller frees with base_free. */
 void *sys_file(const char *path, size_t *size);
+/*
+ * Is `path` a file that Ferry answers for, and then a descriptor to read it (flags: O_CLOEXEC and
+ * O_NONBLOCK count)? -ENOENT otherwise. trace_pipe's reads block until a program prints.
+ */
+int sys_file_open(const char *path, int flags);
+bool sys_file_known(const char *path);
+
+/*
+ * The descriptor to wait on when `fd` is a ring buffer: an eventfd, as its memfd is always ready. -1
+ * when it is none. Eventfds stay readable after the records were read, unlike the kernel's poll:
+ * called before a wait, sys_ringbuf_settle() empties those of ring buffers that hold nothing.
+ */
+int sys_ringbuf_poll(int fd);
+void sys_ringbuf_settle(void);
+
+/*
+ * mmap(2) of a map: true when `fd` is one and *ret, errno are the answer; false: mmap(2) itself is
+ * right.
+ */
+bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void **ret);
+
+/* The refused externs of a libbpf object that failed to load, as lines of text: how many. */
+struct bpf_object;
+int sys_missing_ksyms(const struct bpf_object *obj, struct text *out);
 
 #endif

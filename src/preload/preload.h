@@ -15,5 +15,9 @@
  */
 int preload_hook(void);
 bool preload_off(void);
+void preload_init(void); /* finds libc's functions, once; hooks need them */
+
+/* For libferry-preload.so: the hook of that name, or with FERRY=off libc's function. Not public. */
+__attribute__((visibility("default"))) void *ferry_preload_find(const char *name);
 
 #endif

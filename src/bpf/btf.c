@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * BTF objects: what BPF_BTF_LOAD brings, and those that stand for the kernel's own: vmlinux, which
+ * is always number 1, and one a registered module.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/sys_int.h"
+
+#define BTF_MAX_BYTES (16u << 20) /* the kernel's BTF_MAX_SIZE */
+
+static struct sys_btf *vmlinux; /* referenced for good */
+/* One a registered module, each with a reference; under the slow lock. */
+static struct sys_btf **modules;
+static size_t nmodules, cap_modules;
+
+void sys_btf_free(struct sys_obj *o)
+{
+	struct sys_btf *sb = container_of(o, struct sys_btf, o);
+
+	close(o->fd);
+	if (sb->owned) {
+		btf__free(sb->btf);
+		base_free((void *)sb->raw);
+	}
+	if (sb->mod)
+		module_put(sb->mod);
+	base_free(sb);
+}
+
+/* Enters a BTF, filled but for its memfd: 0 or -errno, and then it is the caller's to free. */
+static int add_btf(struct sys_btf *sb)
+{
+	int fd = sys_memfd("btf", NULL, 0, sb->raw, sb->raw_size), err;
+
+	if (fd < 0)
+		return fd;
+	fd = sys_fd_move(fd);
+	err = sys_obj_add(&sb->o, SYS_BTF, fd);
+	if (err)
+		close(fd);
+	return err;
+}
+
+/* ---- the kernel's own ------------------------------------------------------------------------------ */
+
+static int add_kernel(struct btf *btf, struct module *mod, struct sys_btf **out)
+{
+	struct sys_btf *sb = base_alloc(sizeof(*sb));
+	int err;
+
+	if (!sb)
+		return -ENOMEM;
+	sb->btf = btf;
+	sb->kernel = true;
+	if (mod) {
+		sb->raw = mod->raw;
+		sb->raw_size = mod->raw_size;
+	} else {
+		sb->raw = btf__raw_data(btf, &sb->raw_size);
+	}
+	snprintf(sb->o.name, sizeof(sb->o.name), "%s", mod ? mod->name : "vmlinux");
+	err = sb->raw ? add_btf(sb) : -ENOMEM;
+	if (err) {
+		base_free(sb);
+		return err;
+	}
+	if (mod)
+		sb->mod = module_get(mod);
+	*out = sb;
+	return 0;
+}
+
+static bool have_module(const struct module *mod)
+{
+	size_t i;
+
+	for (i = 0; i < nmodules; i++)
+		if (modules[i]->mod == mod)
+			return true;
+	return false;
+}
+
+static int add_modules(void)
+{
+	struct module *mod;
+	u32 n;
+	int err;
+
+	for (n = 0; (mod = module_nth(n)); n++) {
+		void *grown;
+
+		if (have_module(mod))
+			continue;
+		grown = base_grow(modules, &cap_modules, nmodules + 1, sizeof(struct sys_btf *));
+		if (!grown)
+			return -ENOMEM;
+		modules = grown;
+		err = add_kernel(mod->btf, mod, &modules[nmodules]);
+		if (err)
+			return err;
+		nmodules++;
+	}
+	return 0;
+}
+
+int sys_btf_sync(void)
+{
+	size_t i;
+	int err = 0;
+
+	sys_slow_lock();
+	if (!vmlinux) {
+		struct btf *btf = fbtf_vmlinux();
+
+		err = btf ? add_kernel(btf, NULL, &vmlinux) : -ENOMEM;
+	}
+	for (i = 0; i < nmodules;) {
+		if (!modules[i]->mod->gone) {
+			i++;
+			continue;
+		}
+		sys_put(&modules[i]->o);
+		modules[i] = modules[--nmodules];
+	}
+	if (!err)
+		err = add_modules();
+	sys_slow_unlock();
+	return err;
+}
+
+/* ---- commands -------------------------------------------------------------------------------------- */
+
+static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why)
+{
+	void *raw;
+	int err;
+
+	if (attr->btf_size > BTF_MAX_BYTES)
+		return -E2BIG;
+	err = sys_dup(attr->btf, attr->btf_size, &raw);
+	if (err)
+		return err;
+	sb->raw = raw;
+	sb->raw_size = attr->btf_size;
+	sb->owned = true;
+	if (!attr->btf_size) {
+		text_puts(why, "hdr_len not found\n");
+		return -EINVAL;
+	}
+	err = fbtf_parse(sb->raw, sb->raw_size, NULL, &sb->btf, why);
+	if (err)
+		return err;
+	return add_btf(sb);
+}
+
+long sys_cmd_btf_load(struct sys_call *c)
+{
+	struct text why = { 0 };
+	struct sys_btf *sb;
+	struct sys_log log;
+	int err = sys_log_begin(&log, c->attr.btf_log_level, c->attr.btf_log_buf, c->attr.btf_log_size);
+
+	if (err)
+		return err;
+	/* vmlinux is number 1, also when nobody asked for it before. */
+	err = sys_btf_sync();
+	if (err)
+		return err;
+	sb = base_alloc(sizeof(*sb));
+	if (!sb)
+		return -ENOMEM;
+	err = load(&c->attr, sb, &why);
+	if (err) {
+		log_msg(LOG_INFO, "BPF_BTF_LOAD: %s (%s)", why.len ? text_str(&why) : "refused",
+			strerror(-err));
+		if (log.level)
+			text_printf(&log.text, "%s\n", text_str(&why));
+	}
+	err = sys_log_end(&log, err);
+	text_free(&why);
+	if (!sb->o.id) {
+		btf__free(sb->btf);
+		base_free((void *)sb->raw);
+		base_free(sb);
+		return err;
+	}
+	if (!err)
+		err = sys_fd_new(&sb->o, 0);
+	sys_put(&sb->o);
+	return err;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Files that loaders and tools expect of a kernel: BTF of vmlinux and modules, and trace_pipe. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/sys_int.h"
+#include "helper/helper.h"
+
+static const char btf_dir[] = "/sys/kernel/btf/";
+
+static bool is_trace_pipe(const char *path)
+{
+	return !strcmp(path, "/sys/kernel/tracing/trace_pipe") ||
+	       !strcmp(path, "/sys/kernel/debug/tracing/trace_pipe");
+}
+
+/* The bytes of a file below /sys/kernel/btf; borrowed. */
+static const void *btf_file(const char *path, u32 *size)
+{
+	const char *name = path + sizeof(btf_dir) - 1;
+	struct module *mod;
+	struct btf *btf;
+
+	if (strncmp(path, btf_dir, sizeof(btf_dir) - 1))
+		return NULL;
+	if (!strcmp(name, "vmlinux")) {
+		btf = fbtf_vmlinux();
+		return btf ? btf__raw_data(btf, size) : NULL;
+	}
+	mod = module_find(name);
+	if (!mod)
+		return NULL;
+	*size = mod->raw_size;
+	return mod->raw;
+}
+
+void *sys_file(const char *path, size_t *size)
+{
+	u32 n = 0;
+	const void *data = btf_file(path, &n);
+
+	*size = n;
+	return data ? base_memdup(data, n) : NULL;
+}
+
+bool sys_file_known(const char *path)
+{
+	u32 n;
+
+	return is_trace_pipe(path) || btf_file(path, &n);
+}
+
+/* ---- trace_pipe -------------------------------------------------------------------------------------- */
+
+/*
+ * A pipe that Ferry holds both ends of: lines wait in it until somebody reads, and no reader's end is
+ * the last, so that writing never raises SIGPIPE. What does not fit is lost, as in the kernel's buffer.
+ */
+static _Atomic int trace_in = -1, trace_out = -1;
+
+static int trace_start(void)
+{
+	int ends[2], err = 0;
+
+	if (trace_in >= 0)
+		return 0;
+	sys_slow_lock();
+	if (trace_in < 0) {
+		if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
+			err = -errno;
+		} else {
+			fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+			ends[0] = sys_fd_move(ends[0]);
+			ends[1] = sys_fd_move(ends[1]);
+			sys_fd_own(ends[0], true);
+			sys_fd_own(ends[1], true);
+			trace_out = ends[0];
+			trace_in = ends[1];
+		}
+	}
+	sys_slow_unlock();
+	return err;
+}
+
+static void trace_line(void *arg, const char *line, size_t len)
+{
+	char buf[1024];
+	ssize_t n;
+	int saved = errno;
+
+	(void)arg;
+	if (len > sizeof(buf) - 1)
+		len = sizeof(buf) - 1;
+	memcpy(buf, line, len);
+	buf[len] = '\n';
+	if (!trace_start()) {
+		n = write(trace_in, buf, len + 1); /* at most PIPE_BUF: whole or not at all */
+		(void)n;
+	}
+	errno = saved;
+}
+
+void sys_trace_init(void)
+{
+	helper_trace_to(trace_line, NULL);
+}
+
+static int open_trace(int flags)
+{
+	char path[40];
+	int err = trace_start(), fd;
+
+	if (err)
+		return err;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", trace_out);
+	/* A description of its own: blocking is the reader's choice. */
+	fd = open(path, O_RDONLY | (flags & (O_CLOEXEC | O_NONBLOCK)));
+	return fd < 0 ? -errno : fd;
+}
+
+/* ---- open ---------------------------------------------------------------------------------------------- */
+
+int sys_file_open(const char *path, int flags)
+{
+	const void *data;
+	u32 size = 0;
+	int fd;
+
+	if (is_trace_pipe(path))
+		return flags & O_ACCMODE ? -EACCES : open_trace(flags);
+	data = btf_file(path, &size);
+	if (!data)
+		return -ENOENT;
+	if (flags & O_ACCMODE)
+		return -EACCES;
+	fd = sys_memfd("btf", NULL, 0, data, size);
+	if (fd >= 0 && !(flags & O_CLOEXEC))
+		fcntl(fd, F_SETFD, 0);
+	return fd;
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands on maps: create, the element commands, freeze. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bpf/sys_int.h"
+
+void sys_map_free(struct sys_obj *o)
+{
+	struct sys_map *sm = container_of(o, struct sys_map, o);
+
+	sys_ringbuf_gone(sm);
+	sys_cursor_free(sm);
+	map_put(sm->map);
+	if (sm->btf)
+		sys_put(&sm->btf->o);
+	base_free(sm);
+}
+
+struct sys_map *sys_map_of(int fd, int *err)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_MAP);
+
+	/* No descriptor at all is EBADF, one of something else EINVAL. */
+	if (!o)
+		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	return o ? container_of(o, struct sys_map, o) : NULL;
+}
+
+/* ---- create ---------------------------------------------------------------------------------------- */
+
+/* Arrays without a key type are the sections of global variables (array_map_check_btf). */
+static int check_array_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
+{
+	const struct btf_type *t;
+	u32 info;
+
+	if (!key_id) {
+		t = btf__type_by_id(btf, value_id);
+		return a->type == BPF_MAP_TYPE_ARRAY && a->max_entries == 1 && t &&
+				       btf_kind(t) == BTF_KIND_DATASEC ?
+			       0 : -EINVAL;
+	}
+	t = fbtf_strip(btf, key_id, NULL);
+	if (!t || btf_kind(t) != BTF_KIND_INT)
+		return -EINVAL;
+	info = *(const u32 *)(t + 1);
+	return BTF_INT_BITS(info) == 32 && !BTF_INT_OFFSET(info) ? 0 : -EINVAL;
+}
+
+static int check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
+{
+	switch (a->type) {
+	case BPF_MAP_TYPE_PROG_ARRAY:
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+	case BPF_MAP_TYPE_HASH_OF_MAPS:
+	case BPF_MAP_TYPE_STACK_TRACE:
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
+		return -SYS_ENOTSUPP; /* map_check_no_btf */
+	}
+	if (key_id ? fbtf_size(btf, key_id) != (s64)a->key_size :
+		     a->type != BPF_MAP_TYPE_ARRAY && a->type != BPF_MAP_TYPE_PERCPU_ARRAY)
+		return -EINVAL;
+	if (fbtf_size(btf, value_id) != (s64)a->value_size)
+		return -EINVAL;
+	if (a->type == BPF_MAP_TYPE_ARRAY || a->type == BPF_MAP_TYPE_PERCPU_ARRAY)
+		return check_array_btf(a, btf, key_id, value_id);
+	return 0;
+}
+
+/* The BTF that describes key and value: 0 with *out NULL when there is none. */
+static int create_btf(const union bpf_attr *attr, const struct map_attr *a, struct sys_btf **out)
+{
+	struct sys_obj *o;
+	int err;
+
+	*out = NULL;
+	if (!attr->btf_key_type_id && !attr->btf_value_type_id)
+		return 0;
+	o = sys_fd_get(attr->btf_fd, SYS_BTF);
+	if (!o)
+		return fcntl(attr->btf_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	*out = container_of(o, struct sys_btf, o);
+	err = (*out)->kernel ? -EACCES :
+	      check_btf(a, (*out)->btf, attr->btf_key_type_id, attr->btf_value_type_id);
+	if (err) {
+		sys_put(o);
+		*out = NULL;
+	}
+	return err;
+}
+
+static int create_attr(const union bpf_attr *attr, struct map_attr *a)
+{
+	int err;
+
+	if (attr->btf_vmlinux_value_type_id)
+		return -EINVAL; /* struct_ops: not here yet */
+	if (attr->btf_key_type_id && !attr->btf_value_type_id)
+		return -EINVAL;
+	if (attr->map_extra && attr->map_type != BPF_MAP_TYPE_BLOOM_FILTER)
+		return -EINVAL;
+	if ((attr->map_flags & (BPF_F_RDONLY | BPF_F_WRONLY)) == (BPF_F_RDONLY | BPF_F_WRONLY))
+		return -EINVAL;
+	if (attr->map_flags & BPF_F_NUMA_NODE ? attr->numa_node != 0 : 0)
+		return -EINVAL; /* one node is all that is known to exist */
+	if (attr->map_ifindex)
+		return -EINVAL; /* no device runs programs here */
+	err = sys_name_copy(a->name, attr->map_name);
+	if (err < 0)
+		return err;
+	a->type = attr->map_type;
+	a->key_size = attr->key_size;
+	a->value_size = attr->value_size;
+	a->max_entries = attr->max_entries;
+	/* These two belong to the descriptor, not to the map (bpf_map_flags_retain_permanent). */
+	a->flags = attr->map_flags & ~(u32)(BPF_F_RDONLY | BPF_F_WRONLY);
+	a->extra = attr->map_extra;
+	return 0;
+}
+
+static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)
+{
+	struct map_attr a = { 0 };
+	struct map *m;
+	int err = create_attr(attr, &a);
+
+	if (!err)
+		err = create_btf(attr, &a, &sm->btf);
+	if (!err)
+		err = map_create(&a, &sm->map, why);
+	if (err)
+		return err;
+	m = sm->map;
+	if (sm->btf) {
+		m->btf_fd_id = sm->btf->o.id;
+		m->btf_key_id = attr->btf_key_type_id;
+		m->btf_value_id = attr->btf_value_type_id;
+	}
+	memcpy(sm->o.name, a.name, sizeof(a.name));
+	m->fd = sys_fd_move(m->fd);
+	err = sys_obj_add(&sm->o, SYS_MAP, m->fd);
+	if (!err)
+		m->id = sm->o.id;
+	return err;
+}
+
+long sys_cmd_map_create(struct sys_call *c)
+{
+	struct sys_map *sm = base_alloc(sizeof(*sm));
+	struct text why = { 0 };
+	int err;
+
+	if (!sm)
+		return -ENOMEM;
+	err = create(&c->attr, sm, &why);
+	if (err) {
+		log_msg(LOG_INFO, "BPF_MAP_CREATE of %s '%.15s': %s (%s)", map_type_name(c->attr.map_type),
+			c->attr.map_name, why.len ? text_str(&why) : "refused", strerror(-err));
+		if (sm->map)
+			map_put(sm->map);
+		if (sm->btf)
+			sys_put(&sm->btf->o);
+		base_free(sm);
+	} else {
+		err = sys_fd_new(&sm->o, c->attr.map_flags);
+		sys_put(&sm->o);
+	}
+	text_free(&why);
+	return err;
+}
+
+/* ---- elements -------------------------------------------------------------------------------------- */
+
+/* Keys and values on the way: private copies, on the stack when small. */
+struct elem {
+	struct sys_map *sm;
+	struct map *m;
+	u8 *key, *value;
+	u32 value_size;
+	u8 small[512];
+};
+
+enum { ELEM_READ = 1, ELEM_WRITE = 2 };
+
+static void elem_end(struct elem *e)
+{
+	if (e->key && e->key != e->small)
+		base_free(e->key);
+	if (e->sm)
+		sys_put(&e->sm->o);
+}
+
+static int elem_begin(struct elem *e, int fd, u64 flags, int want)
+{
+	size_t need;
+	int err;
+
+	e->key = NULL;
+	e->sm = sys_map_of(fd, &err);
+	if (!e->sm)
+		return err;
+	e->m = e->sm->map;
+	if ((want & ELEM_READ && sys_fd_mode(e->sm, fd, false)) ||
+	    (want & ELEM_WRITE && (e->m->frozen || sys_fd_mode(e->sm, fd, true))))
+		return -EPERM;
+	if (flags & BPF_F_LOCK)
+		return -EINVAL; /* no map has a bpf_spin_lock in its values yet */
+	e->value_size = map_user_value_size(e->m);
+	/* Room for two keys (next_key) or a key and a value. */
+	need = ALIGN_UP((size_t)e->m->attr.key_size, 8) + 8 +
+	       (e->value_size > e->m->attr.key_size ? e->value_size : e->m->attr.key_size);
+	e->key = need <= sizeof(e->small) ? e->small : base_alloc(need);
+	if (!e->key)
+		return -ENOMEM;
+	e->value = e->key + ALIGN_UP((size_t)e->m->attr.key_size, 8) + 8;
+	return 0;
+}
+
+static int elem_key(struct elem *e, u64 addr)
+{
+	if (!e->m->attr.key_size)
+		return addr ? -EINVAL : 0;
+	return sys_in(e->key, addr, e->m->attr.key_size);
+}
+
+long sys_cmd_map_lookup(struct sys_call *c)
+{
+	struct elem e;
+	int err;
+
+	if (c->attr.flags & ~(u64)BPF_F_LOCK)
+		return -EINVAL;
+	err = elem_begin(&e, c->attr.map_fd, c->attr.flags, ELEM_READ);
+	if (!err)
+		err = elem_key(&e, c->attr.key);
+	if (!err)
+		err = map_lookup_user(e.m, e.key, e.value, c->attr.flags);
+	if (!err)
+		err = sys_out(c->attr.value, e.value, e.value_size);
+	elem_end(&e);
+	return err;
+}
+
+bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited)
+{
+	u32 none = 0, want = 1 + p->type + (jited ? 65536 : 0);
+
+	return atomic_compare_exchange_strong(&sm->owner, &none, want) || none == want;
+}
+
+static int set_prog(struct sys_map *sm, const void *key, int fd, u64 flags)
+{
+	struct sys_obj *o;
+	struct sys_prog *sp;
+	int err;
+
+	if (flags != BPF_ANY)
+		return -EINVAL;
+	if (*(const u32 *)key >= sm->map->attr.max_entries)
+		return -E2BIG;
+	o = sys_fd_get(fd, SYS_PROG);
+	if (!o)
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	sp = container_of(o, struct sys_prog, o);
+	err = sys_map_owner(sm, sp->p, sp->jited) ? 0 : -EINVAL;
+	if (!err)
+		err = sm->map->ops->set_obj(sm->map, key, sp->p, o->id);
+	if (err)
+		sys_put(o); /* otherwise the map has the reference */
+	return err;
+}
+
+int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags)
+{
+	if (sm->map->ops->set_obj)
+		return set_prog(sm, key, *(const s32 *)value, flags);
+	return map_update_user(sm->map, key, value, flags);
+}
+
+long sys_cmd_map_update(struct sys_call *c)
+{
+	struct elem e;
+	int err = elem_begin(&e, c->attr.map_fd, c->attr.flags, ELEM_WRITE);
+
+	if (!err)
+		err = elem_key(&e, c->attr.key);
+	if (!err)
+		err = sys_in(e.value, c->attr.value, e.value_size);
+	if (!err)
+		err = sys_map_set(e.sm, e.key, e.value, c->attr.flags);
+	elem_end(&e);
+	return err;
+}
+
+long sys_cmd_map_delete(struct sys_call *c)
+{
+	struct elem e;
+	int err = elem_begin(&e, c->attr.map_fd, 0, ELEM_WRITE);
+
+	if (!err)
+		err = elem_key(&e, c->attr.key);
+	if (!err)
+		err = map_delete_user(e.m, e.key);
+	elem_end(&e);
+	return err;
+}
+
+long sys_cmd_map_next_key(struct sys_call *c)
+{
+	struct elem e;
+	int err = elem_begin(&e, c->attr.map_fd, 0, ELEM_READ);
+
+	if (!err && c->attr.key)
+		err = elem_key(&e, c->attr.key);
+	if (!err)
+		err = map_next_key_user(e.m, c->attr.key ? e.key : NULL, e.value);
+	if (!err)
+		err = sys_out(c->attr.next_key, e.value, e.m->attr.key_size);
+	elem_end(&e);
+	return err;
+}
+
+long sys_cmd_map_take(struct sys_call *c)
+{
+	struct elem e;
+	int err;
+
+	if (c->attr.flags & ~(u64)BPF_F_LOCK)
+		return -EINVAL;
+	err = elem_begin(&e, c->attr.map_fd, c->attr.flags, ELEM_READ | ELEM_WRITE);
+	if (!err)
+		err = elem_key(&e, c->attr.key);
+	if (!err)
+		err = e.m->ops->take ? map_take_user(e.m, e.key, e.value, c->attr.flags) : -SYS_ENOTSUPP;
+	if (!err)
+		err = sys_out(c->attr.value, e.value, e.value_size);
+	elem_end(&e);
+	return err;
+}
+
+long sys_cmd_map_freeze(struct sys_call *c)
+{
+	int err = 0;
+	struct sys_map *sm = sys_map_of(c->attr.map_fd, &err);
+
+	if (!sm)
+		return err;
+	if (sys_fd_mode(sm, c->attr.map_fd, true))
+		err = -EPERM;
+	else if (atomic_exchange(&sm->map->frozen, 1))
+		err = -EBUSY;
+	sys_put(&sm->o);
+	return err;
+}
+
+/* ---- mmap ------------------------------------------------------------------------------------------ */
+
+/* The kernel's bpf_map_mmap and array_map_mmap: 0 when the memfd itself may be mapped so. */
+static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 off)
+{
+	if (m->attr.type != BPF_MAP_TYPE_ARRAY && m->attr.type != BPF_MAP_TYPE_RINGBUF)
+		return -SYS_ENOTSUPP;
+	if (!(flags & MAP_SHARED))
+		return -EINVAL;
+	if (prot & PROT_WRITE && m->frozen)
+		return -EPERM;
+	if (prot & PROT_WRITE && m->attr.flags & BPF_F_RDONLY_PROG)
+		return -EACCES;
+	if (m->attr.type == BPF_MAP_TYPE_RINGBUF)
+		return 0;
+	if (!(m->attr.flags & BPF_F_MMAPABLE) || off < 0 || (u64)off > ALIGN_UP(m->user_size, 4096) ||
+	    len > ALIGN_UP(m->user_size, 4096) - (size_t)off)
+		return -EINVAL;
+	return 0;
+}
+
+bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void **ret)
+{
+	struct sys_obj *o;
+	struct map *m;
+	bool answered = true;
+	int err;
+
+	if (sys_inside)
+		return false;
+	o = sys_fd_get(fd, 0);
+	if (!o)
+		return false;
+	sys_inside++;
+	*ret = MAP_FAILED;
+	if (o->kind == SYS_MAP) {
+		m = container_of(o, struct sys_map, o)->map;
+		err = check_mmap(m, len, prot, flags, off);
+		if (err)
+			errno = -err;
+		else if (m->attr.type == BPF_MAP_TYPE_RINGBUF)
+			*ret = map_ringbuf_mmap(m, addr, len, prot, flags, off);
+		else
+			answered = false; /* the memfd's first bytes are the values */
+	} else {
+		errno = ENODEV;
+	}
+	err = errno;
+	sys_put(o);
+	errno = err;
+	sys_inside--;
+	return answered;
+}

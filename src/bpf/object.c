@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects, their ids and descriptors. An object owns a memfd; the descriptors given out are
+ * duplicates of it, and any descriptor with its inode is one, however it was made.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/sys_int.h"
+
+_Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
+_Atomic u32 sys_objects;
+
+/* Held for look-ups only: never while an object is made or freed. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t slow = PTHREAD_MUTEX_INITIALIZER;
+static struct hash by_ino;           /* inode -> object */
+static struct hash by_id[SYS_KINDS]; /* id -> object */
+static struct hash own_fds;          /* descriptor -> anything */
+static u32 last_id[SYS_KINDS];
+static pid_t our_pid;
+
+void sys_slow_lock(void)
+{
+	pthread_mutex_lock(&slow);
+}
+
+void sys_slow_unlock(void)
+{
+	pthread_mutex_unlock(&slow);
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&slow);
+	pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&slow);
+}
+
+static void in_child(void)
+{
+	our_pid = getpid();
+	sys_run_forked();
+	after_fork();
+}
+
+static void init(void)
+{
+	our_pid = getpid();
+	pthread_atfork(before_fork, after_fork, in_child);
+	map_drop_obj = (void (*)(void *))sys_prog_put;
+	sys_trace_init();
+}
+
+static void init_once(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init);
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------------- */
+
+void sys_fd_own(int fd, bool own)
+{
+	pthread_mutex_lock(&lock);
+	if (own)
+		hash_put(&own_fds, fd, &own_fds); /* without memory it is merely unprotected */
+	else
+		hash_del(&own_fds, fd);
+	pthread_mutex_unlock(&lock);
+}
+
+bool sys_fd_internal(int fd)
+{
+	bool own;
+
+	if (!sys_objects || fd < 0)
+		return false;
+	pthread_mutex_lock(&lock);
+	own = hash_get(&own_fds, fd);
+	pthread_mutex_unlock(&lock);
+	return own;
+}
+
+int sys_fd_move(int fd)
+{
+	struct rlimit rl;
+	int high = -1;
+
+	/* Small numbers are the host's: select(2) wants them, and people count them. */
+	if (!getrlimit(RLIMIT_NOFILE, &rl) && rl.rlim_cur > 64)
+		high = fcntl(fd, F_DUPFD_CLOEXEC, rl.rlim_cur > 2048 ? 1024 : (int)rl.rlim_cur / 2);
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
+int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+	const char *parts[] = { head, data };
+	size_t sizes[] = { head_size, size }, i;
+
+	if (fd < 0)
+		return -errno;
+	for (i = 0; i < 2; i++) {
+		while (sizes[i]) {
+			ssize_t n = write(fd, parts[i], sizes[i]);
+
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n <= 0) {
+				err = n ? -errno : -EIO;
+				close(fd);
+				return err;
+			}
+			parts[i] += n;
+			sizes[i] -= n;
+		}
+	}
+	lseek(fd, 0, SEEK_SET);
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	return fd;
+}
+
+static struct sys_obj *lookup_fd(int fd)
+{
+	struct sys_obj *o;
+	struct stat st;
+
+	if (fd < 0 || !sys_objects || fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return NULL;
+	pthread_mutex_lock(&lock);
+	o = hash_get(&by_ino, st.st_ino);
+	if (o && o->dev == st.st_dev)
+		o->refs++;
+	else
+		o = NULL;
+	pthread_mutex_unlock(&lock);
+	return o;
+}
+
+struct sys_obj *sys_fd_get(int fd, u32 kind)
+{
+	struct sys_obj *o = lookup_fd(fd);
+
+	if (o && kind && o->kind != kind) {
+		sys_put(o);
+		return NULL;
+	}
+	return o;
+}
+
+bool sys_fd_is_ours(int fd)
+{
+	struct sys_obj *o = lookup_fd(fd);
+
+	if (o)
+		sys_put(o);
+	return o;
+}
+
+struct map *sys_fd_map(int fd)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_MAP);
+	struct map *m;
+
+	if (!o)
+		return NULL;
+	m = map_get(container_of(o, struct sys_map, o)->map);
+	sys_put(o);
+	return m;
+}
+
+struct prog *sys_fd_prog(int fd)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_PROG);
+
+	return o ? container_of(o, struct sys_prog, o)->p : NULL;
+}
+
+void sys_prog_put(struct prog *p)
+{
+	if (p)
+		sys_put(p->owner);
+}
+
+int sys_fd_new(struct sys_obj *o, u32 flags)
+{
+	char path[40];
+	int fd;
+
+	/* Together under the lock: a sweep between the two would not know of the descriptor. */
+	pthread_mutex_lock(&lock);
+	if (flags & (BPF_F_RDONLY | BPF_F_WRONLY)) {
+		/* A description of its own, so that the kernel too holds mmap(2) to the mode. */
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
+		fd = open(path, (flags & BPF_F_RDONLY ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+		if (o->kind == SYS_MAP)
+			container_of(o, struct sys_map, o)->modes = true;
+	} else {
+		fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
+	}
+	if (fd < 0)
+		fd = -errno;
+	if (fd >= 0 && !o->has_fd) {
+		o->has_fd = true;
+		o->refs++;
+	}
+	pthread_mutex_unlock(&lock);
+	return fd;
+}
+
+int sys_fd_mode(const struct sys_map *m, int fd, bool write)
+{
+	int mode;
+
+	if (!m->modes)
+		return 0;
+	mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+	return mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY) ? 0 : -EPERM;
+}
+
+struct sys_obj *sys_fd_closing(int fd)
+{
+	struct sys_obj *o;
+
+	/*
+	 * The child of vfork(2) shares this memory but not the descriptors: what it closes is still
+	 * open in the parent.
+	 */
+	if (!sys_objects || sys_inside || getpid() != our_pid)
+		return NULL;
+	o = lookup_fd(fd);
+	if (o && !o->has_fd) {
+		sys_put(o);
+		o = NULL;
+	}
+	return o;
+}
+
+/* Marks the objects of which there is a descriptor besides their own: false when that is not known. */
+static bool mark_seen(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct sys_obj *o;
+	struct dirent *e;
+	struct stat st;
+	size_t pos = 0;
+	void *value;
+
+	if (!dir)
+		return false;
+	while (hash_next(&by_ino, &pos, NULL, &value))
+		((struct sys_obj *)value)->seen = false;
+	while ((e = readdir(dir))) {
+		int fd = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : -1;
+
+		if (fd < 0 || fd == dirfd(dir) || fstat(fd, &st) || !S_ISREG(st.st_mode))
+			continue;
+		o = hash_get(&by_ino, st.st_ino);
+		if (o && o->dev == st.st_dev && o->fd != fd)
+			o->seen = true;
+	}
+	closedir(dir);
+	return true;
+}
+
+/*
+ * All objects are looked at, not only that whose descriptor was closed: libc closes some without
+ * anybody noticing.
+ */
+void sys_fd_sweep(void)
+{
+	struct sys_obj *gone = NULL, *o;
+	size_t pos = 0;
+	void *value;
+
+	if (!sys_objects || getpid() != our_pid)
+		return;
+	sys_inside++;
+	/* Under the lock no descriptor is given out between the look and the decision. */
+	pthread_mutex_lock(&lock);
+	if (mark_seen()) {
+		while (hash_next(&by_ino, &pos, NULL, &value)) {
+			o = value;
+			if (!o->has_fd || o->seen)
+				continue;
+			o->has_fd = false;
+			o->next_gone = gone;
+			gone = o;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	while ((o = gone)) {
+		gone = o->next_gone;
+		sys_put(o);
+	}
+	sys_inside--;
+}
+
+void sys_fd_closed(struct sys_obj *o)
+{
+	if (!o)
+		return;
+	sys_inside++;
+	sys_fd_sweep();
+	sys_put(o);
+	sys_inside--;
+}
+
+unsigned int sys_fd_next_internal(unsigned int fd)
+{
+	unsigned int best = ~0u;
+	size_t pos = 0;
+	u64 key;
+
+	pthread_mutex_lock(&lock);
+	while (hash_next(&own_fds, &pos, &key, NULL))
+		if (key >= fd && key < best)
+			best = key;
+	pthread_mutex_unlock(&lock);
+	return best;
+}
+
+/* ---- objects and ids ------------------------------------------------------------------------------- */
+
+int sys_obj_add(struct sys_obj *o, int kind, int fd)
+{
+	struct timespec ts;
+	struct stat st;
+	int err;
+
+	init_once();
+	if (fstat(fd, &st))
+		return -errno;
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	o->kind = kind;
+	o->fd = fd;
+	o->dev = st.st_dev;
+	o->ino = st.st_ino;
+	o->load_time = ts.tv_sec * 1000000000ull + ts.tv_nsec;
+	o->uid = getuid();
+	o->refs = 1;
+	pthread_mutex_lock(&lock);
+	do {
+		o->id = last_id[kind] = last_id[kind] < INT32_MAX ? last_id[kind] + 1 : 1;
+	} while (hash_get(&by_id[kind], o->id));
+	err = hash_put(&by_ino, o->ino, o);
+	if (!err)
+		err = hash_put(&by_id[kind], o->id, o);
+	if (!err)
+		err = hash_put(&own_fds, fd, o);
+	if (err) {
+		hash_del(&by_ino, o->ino);
+		hash_del(&by_id[kind], o->id);
+		o->id = 0;
+	} else {
+		sys_objects++;
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+void sys_hold(struct sys_obj *o)
+{
+	o->refs++;
+}
+
+static void forget(struct sys_obj *o)
+{
+	hash_del(&by_ino, o->ino);
+	hash_del(&by_id[o->kind], o->id);
+	hash_del(&own_fds, o->fd);
+	sys_objects--;
+}
+
+void sys_put(struct sys_obj *o)
+{
+	static void (*const free_obj[SYS_KINDS])(struct sys_obj *o) = {
+		[SYS_MAP] = sys_map_free,
+		[SYS_PROG] = sys_prog_free,
+		[SYS_BTF] = sys_btf_free,
+	};
+	u32 refs;
+	bool gone;
+
+	if (!o)
+		return;
+	for (refs = o->refs; refs > 1;)
+		if (atomic_compare_exchange_weak(&o->refs, &refs, refs - 1))
+			return;
+	/* The last one under the lock: nobody can find it and take a reference meanwhile. */
+	pthread_mutex_lock(&lock);
+	gone = --o->refs == 0;
+	if (gone)
+		forget(o);
+	pthread_mutex_unlock(&lock);
+	if (!gone)
+		return;
+	sys_inside++;
+	free_obj[o->kind](o);
+	sys_inside--;
+}
+
+struct sys_obj *sys_id_get(int kind, u32 id)
+{
+	struct sys_obj *o;
+
+	pthread_mutex_lock(&lock);
+	o = hash_get(&by_id[kind], id);
+	if (o)
+		o->refs++;
+	pthread_mutex_unlock(&lock);
+	return o;
+}
+
+u32 sys_id_next(int kind, u32 id)
+{
+	u32 best = 0;
+	size_t pos = 0;
+	u64 key;
+
+	pthread_mutex_lock(&lock);
+	while (hash_next(&by_id[kind], &pos, &key, NULL))
+		if (key > id && (!best || key < best))
+			best = key;
+	pthread_mutex_unlock(&lock);
+	return best;
+}
+
+/* Names of objects are letters, digits, '_' and '.', NUL-terminated (bpf_obj_name_cpy). */
+int sys_name_copy(char dst[BPF_OBJ_NAME_LEN], const char src[BPF_OBJ_NAME_LEN])
+{
+	u32 n;
+
+	memset(dst, 0, BPF_OBJ_NAME_LEN);
+	for (n = 0; n < BPF_OBJ_NAME_LEN && src[n]; n++) {
+		if (!isalnum((unsigned char)src[n]) && src[n] != '_' && src[n] != '.')
+			return -EINVAL;
+		dst[n] = src[n];
+	}
+	return n < BPF_OBJ_NAME_LEN ? (int)n : -EINVAL;
+}

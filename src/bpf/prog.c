@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* BPF_PROG_LOAD: what the attr says is checked, references are resolved, then verify and compile. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/sys_int.h"
+#include "code/code.h"
+#include "jit/jit.h"
+#include "verify/verify.h"
+#include "vm/vm.h"
+
+#define KNOWN_FLAGS                                                                                 \
+	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
+	 BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BPF_F_XDP_HAS_FRAGS)
+
+void sys_prog_free(struct sys_obj *o)
+{
+	struct sys_prog *sp = container_of(o, struct sys_prog, o);
+	u32 i;
+
+	if (o->id) {
+		/* A tail call may have read its address. */
+		if (sys_run_defer(sp))
+			return;
+		sys_run_wait();
+		close(o->fd);
+	}
+	if (sp->p && sp->p->run) {
+		if (sp->jited)
+			jit_remove(sp->p);
+		else
+			vm_remove(sp->p);
+	}
+	prog_free(sp->p);
+	for (i = 0; i < sp->nmaps; i++)
+		sys_put(&sp->maps[i]->o);
+	if (sp->btf)
+		sys_put(&sp->btf->o);
+	base_free(sp->maps);
+	base_free(sp->func_info);
+	base_free(sp->line_info);
+	base_free(sp);
+}
+
+static bool gpl_compatible(const char *license)
+{
+	/* include/linux/license.h */
+	static const char *const names[] = { "GPL", "GPL v2", "GPL and additional rights",
+					     "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(license, names[i]))
+			return true;
+	return false;
+}
+
+static u32 bit(u32 n)
+{
+	return n < 64 ? n : 63;
+}
+
+/* Attach types that a program type may be loaded for (bpf_prog_load_check_attach); 0: any. */
+static bool attach_type_ok(u32 type, u32 attach)
+{
+	static const u64 allowed[] = {
+		[BPF_PROG_TYPE_CGROUP_SOCK] =
+			1ull << BPF_CGROUP_INET_SOCK_CREATE | 1ull << BPF_CGROUP_INET_SOCK_RELEASE |
+			1ull << BPF_CGROUP_INET4_POST_BIND | 1ull << BPF_CGROUP_INET6_POST_BIND,
+		[BPF_PROG_TYPE_CGROUP_SKB] = 1ull << BPF_CGROUP_INET_INGRESS |
+					     1ull << BPF_CGROUP_INET_EGRESS,
+		[BPF_PROG_TYPE_CGROUP_SOCKOPT] = 1ull << BPF_CGROUP_SETSOCKOPT |
+						 1ull << BPF_CGROUP_GETSOCKOPT,
+		[BPF_PROG_TYPE_SK_LOOKUP] = 1ull << BPF_SK_LOOKUP,
+		[BPF_PROG_TYPE_SYSCALL] = 1ull << 0,
+		[BPF_PROG_TYPE_EXT] = 1ull << 0,
+	};
+
+	if (type >= ARRAY_SIZE(allowed) || !allowed[type])
+		return true;
+	return allowed[type] >> bit(attach) & 1;
+}
+
+/* What the attr asks for beyond the instructions. The reason goes to `why`. */
+static int check_attr(const union bpf_attr *attr, struct prog *p, struct text *why)
+{
+	if (attr->prog_ifindex) {
+		text_puts(why, "no device runs programs here (prog_ifindex)");
+		return -EINVAL;
+	}
+	if (!prog_type_of(p->type)) {
+		text_printf(why, "programs of type %s are not run here", prog_type_name(p->type));
+		return -EINVAL;
+	}
+	if (attr->attach_prog_fd || attr->attach_btf_id) {
+		text_puts(why, "attaching to functions by BTF (attach_btf_id, attach_prog_fd) is not here");
+		return -EINVAL;
+	}
+	if (attr->core_relo_cnt) {
+		text_puts(why, "CO-RE relocation is the loader's: core_relos is not supported");
+		return -EOPNOTSUPP;
+	}
+	if (p->type == BPF_PROG_TYPE_CGROUP_SOCK && !p->attach_type)
+		p->attach_type = BPF_CGROUP_INET_SOCK_CREATE;
+	if (!attach_type_ok(p->type, p->attach_type)) {
+		text_printf(why, "expected_attach_type %u is not one of %s", p->attach_type,
+			    prog_type_name(p->type));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The kernel says this in the log, after the instructions were looked at. */
+static int check_sleepable(const struct prog *p, struct text *log)
+{
+	bool sleepable = p->flags & BPF_F_SLEEPABLE;
+
+	if (p->type == BPF_PROG_TYPE_SYSCALL && !sleepable) {
+		text_puts(log, "Syscall programs can only be sleepable\n");
+		return -EINVAL;
+	}
+	if (sleepable && p->type != BPF_PROG_TYPE_SYSCALL && p->type != BPF_PROG_TYPE_KPROBE) {
+		text_puts(log, "Only fentry/fexit/fmod_ret, lsm, and uprobe programs can be sleepable\n");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int read_insns(const union bpf_attr *attr, struct prog **out)
+{
+	void *insns;
+	int err;
+
+	if (!attr->insn_cnt || attr->insn_cnt > ISA_MAX_INSNS)
+		return -E2BIG;
+	err = sys_dup(attr->insns, (size_t)attr->insn_cnt * sizeof(struct bpf_insn), &insns);
+	if (err)
+		return err;
+	*out = prog_new(insns, attr->insn_cnt);
+	base_free(insns);
+	return *out ? 0 : -ENOMEM;
+}
+
+/* BTF of the program and what it says about functions and lines. */
+static int load_btf(struct sys_prog *sp, const struct sys_call *c, struct text *log)
+{
+	const union bpf_attr *attr = &c->attr;
+	struct sys_obj *o;
+	int err;
+
+	if (!attr->func_info_cnt && !attr->line_info_cnt)
+		return 0;
+	o = sys_fd_get(attr->prog_btf_fd, SYS_BTF);
+	if (!o)
+		return fcntl(attr->prog_btf_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	sp->btf = container_of(o, struct sys_btf, o);
+	if (sp->btf->kernel)
+		return -EACCES;
+	sp->p->btf = sp->btf->btf;
+	err = sys_func_info(sp, attr, c->uattr, log);
+	return err ? err : sys_line_info(sp, attr, c->uattr, log);
+}
+
+/* Prog arrays that it uses hold programs like it, so that a tail call finds the context it expects. */
+static int own_prog_arrays(struct sys_prog *sp)
+{
+	u32 i;
+
+	for (i = 0; i < sp->nmaps; i++)
+		if (sp->maps[i]->map->attr.type == BPF_MAP_TYPE_PROG_ARRAY &&
+		    !sys_map_owner(sp->maps[i], sp->p, sp->jited))
+			return -EINVAL;
+	return 0;
+}
+
+static int install(struct sys_prog *sp)
+{
+	int err = code_allowed() ? jit_install(sp->p) : -EPERM;
+
+	sp->jited = !err;
+	if (err == -EPERM || err == -EOPNOTSUPP)
+		err = vm_install(sp->p);
+	return err ? err : own_prog_arrays(sp);
+}
+
+static int verify(struct sys_prog *sp, const struct sys_call *c, struct sys_log *log)
+{
+	struct verify_opts opts = {
+		.log_level = log->level,
+		.log = log->level ? &log->text : NULL,
+		.strict_align = c->attr.prog_flags & BPF_F_STRICT_ALIGNMENT,
+	};
+	struct verify_stats stats = { 0 };
+	struct text *text = &log->text, why = { 0 };
+	int err = isa_validate(sp->p->insns, sp->p->insn_cnt, ISA_ALL, &why);
+
+	if (err)
+		text_printf(text, "%s\n", text_str(&why));
+	text_free(&why);
+	if (!err)
+		err = prog_find_funcs(sp->p);
+	if (!err)
+		err = load_btf(sp, c, text);
+	if (!err)
+		err = check_sleepable(sp->p, text);
+	if (!err)
+		err = sys_resolve(sp->p, sp, c->attr.fd_array, text);
+	return err ? err : verify_prog(sp->p, &opts, &stats);
+}
+
+/* What the memfd of a program holds in front of its instructions. */
+struct prog_file {
+	char magic[8];
+	u32 type, insn_cnt;
+	u8 tag[BPF_TAG_SIZE];
+};
+
+static int enter(struct sys_prog *sp)
+{
+	struct prog_file head = { "FERRYPRG", sp->p->type, sp->p->insn_cnt, { 0 } };
+	int fd, err;
+
+	memcpy(head.tag, sp->tag, sizeof(head.tag));
+	fd = sys_memfd("bpf-prog", &head, sizeof(head), sp->p->insns,
+		       (size_t)sp->p->insn_cnt * sizeof(struct bpf_insn));
+	if (fd < 0)
+		return fd;
+	fd = sys_fd_move(fd);
+	err = sys_obj_add(&sp->o, SYS_PROG, fd);
+	if (err)
+		close(fd);
+	return err;
+}
+
+static int load(struct sys_prog *sp, struct sys_call *c, struct text *why)
+{
+	const union bpf_attr *attr = &c->attr;
+	struct sys_log log;
+	char license[128];
+	s64 n = code_copy_string_safe(license, (const char *)(uintptr_t)attr->license,
+				      sizeof(license) - 1);
+	int err;
+
+	if (n < 0)
+		return -EFAULT;
+	license[sizeof(license) - 1] = '\0';
+	err = read_insns(attr, &sp->p);
+	if (err)
+		return err;
+	sp->p->owner = &sp->o;
+	sp->p->type = attr->prog_type;
+	sp->p->attach_type = attr->expected_attach_type;
+	sp->p->flags = attr->prog_flags;
+	sp->p->gpl = gpl_compatible(license);
+	err = sys_name_copy(sp->p->name, attr->prog_name);
+	if (err < 0)
+		return err;
+	memcpy(sp->o.name, sp->p->name, sizeof(sp->p->name));
+	err = check_attr(attr, sp->p, why);
+	if (!err)
+		err = sys_log_begin(&log, attr->log_level, attr->log_buf, attr->log_size);
+	if (err)
+		return err;
+	sys_prog_tag(sp->p->insns, sp->p->insn_cnt, sp->tag);
+	err = verify(sp, c, &log);
+	err = sys_log_end(&log, err);
+	if (!err)
+		err = install(sp);
+	return err ? err : enter(sp);
+}
+
+long sys_cmd_prog_load(struct sys_call *c)
+{
+	struct sys_prog *sp;
+	struct text why = { 0 };
+	int err;
+
+	if (c->attr.prog_flags & ~(u32)KNOWN_FLAGS)
+		return -EINVAL;
+	sp = base_alloc(sizeof(*sp));
+	if (!sp)
+		return -ENOMEM;
+	sp->o.kind = SYS_PROG;
+	err = load(sp, c, &why);
+	if (err) {
+		log_msg(LOG_INFO, "BPF_PROG_LOAD of %s '%.15s': %s (%s)",
+			prog_type_name(c->attr.prog_type), c->attr.prog_name,
+			why.len ? text_str(&why) : "refused, see the verifier's log",
+			strerror(-err));
+		sys_prog_free(&sp->o);
+	} else {
+		err = sys_fd_new(&sp->o, 0);
+		sys_put(&sp->o);
+	}
+	text_free(&why);
+	return err;
+}
+
+long sys_cmd_prog_bind_map(struct sys_call *c)
+{
+	struct sys_obj *o;
+	struct sys_prog *sp;
+	struct sys_map *sm, **grown;
+	int err = 0;
+	u32 i;
+
+	if (c->attr.prog_bind_map.flags)
+		return -EINVAL;
+	o = sys_fd_get(c->attr.prog_bind_map.prog_fd, SYS_PROG);
+	if (!o)
+		return fcntl(c->attr.prog_bind_map.prog_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	sp = container_of(o, struct sys_prog, o);
+	sm = sys_map_of(c->attr.prog_bind_map.map_fd, &err);
+	if (!sm)
+		goto out;
+	sys_slow_lock();
+	for (i = 0; i < sp->nmaps && sp->maps[i] != sm; i++)
+		;
+	if (i == sp->nmaps) {
+		grown = base_array(sp->nmaps + 1, sizeof(struct sys_map *));
+		if (grown) {
+			memcpy(grown, sp->maps, sp->nmaps * sizeof(struct sys_map *));
+			grown[sp->nmaps] = sm;
+			base_free(sp->maps);
+			sp->maps = grown;
+			sp->nmaps++;
+			sm = NULL; /* the program has the reference */
+		} else {
+			err = -ENOMEM;
+		}
+	}
+	sys_slow_unlock();
+	if (sm)
+		sys_put(&sm->o);
+out:
+	sys_put(o);
+	return err;
+}

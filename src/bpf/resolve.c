@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From what a loader writes into instructions (descriptors, indices of the fd_array, BTF ids) to the
+ * form of prog.h. Instructions have been checked for form.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "bpf/sys_int.h"
+
+#define MAX_NATIVES 256            /* the kernel's MAX_KFUNC_DESCS */
+#define MAX_VALUE_OFF (1u << 29)   /* the kernel's BPF_MAX_VAR_OFF */
+
+struct resolve {
+	struct prog *p;
+	struct sys_prog *sp;
+	u64 fd_array; /* address; 0 is none */
+	struct text *log;
+};
+
+static int array_fd(struct resolve *r, u32 index, int *fd)
+{
+	s32 value;
+
+	if (sys_in(&value, r->fd_array + (u64)index * sizeof(value), sizeof(value)))
+		return -EFAULT;
+	*fd = value;
+	return 0;
+}
+
+/* The index of a map in p->maps, entered when it is new; takes over the reference. */
+static int use_map(struct resolve *r, struct sys_map *sm)
+{
+	struct prog *p = r->p;
+	u32 i;
+
+	for (i = 0; i < p->nmaps; i++) {
+		if (p->maps[i] == sm->map) {
+			sys_put(&sm->o);
+			return i;
+		}
+	}
+	if (p->nmaps == SYS_MAX_MAPS) {
+		text_printf(r->log, "The program uses more than %d maps\n", SYS_MAX_MAPS);
+		sys_put(&sm->o);
+		return -E2BIG;
+	}
+	if (!p->maps)
+		p->maps = base_array(SYS_MAX_MAPS, sizeof(*p->maps));
+	if (!r->sp->maps)
+		r->sp->maps = base_array(SYS_MAX_MAPS, sizeof(*r->sp->maps));
+	if (!p->maps || !r->sp->maps) {
+		sys_put(&sm->o);
+		return -ENOMEM;
+	}
+	p->maps[p->nmaps++] = map_get(sm->map);
+	r->sp->maps[r->sp->nmaps++] = sm;
+	return i;
+}
+
+static int check_value(struct resolve *r, struct map *m, u32 off)
+{
+	if (off >= MAX_VALUE_OFF) {
+		text_printf(r->log, "direct value offset of %u is not allowed\n", off);
+		return -EINVAL;
+	}
+	if (!m->ops->direct) {
+		text_puts(r->log, "no direct value access support for this map type\n");
+		return -EINVAL;
+	}
+	/* array_map_direct_value_addr: one element only, offset inside it */
+	if (m->attr.max_entries != 1 || off >= m->attr.value_size || !m->ops->direct(m, off)) {
+		text_printf(r->log, "invalid access to map value pointer, value_size=%u off=%u\n",
+			    m->attr.value_size, off);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int resolve_map(struct resolve *r, struct bpf_insn *in, bool by_index, bool value)
+{
+	struct sys_map *sm;
+	int fd = in->imm, err = 0, index;
+
+	if (by_index) {
+		if (!r->fd_array) {
+			text_puts(r->log, "fd_idx without fd_array is invalid\n");
+			return -EPROTO;
+		}
+		err = array_fd(r, in->imm, &fd);
+		if (err)
+			return err;
+	}
+	sm = sys_map_of(fd, &err);
+	if (!sm) {
+		text_printf(r->log, "fd %d is not pointing to valid bpf_map\n", fd);
+		return err;
+	}
+	if (value)
+		err = check_value(r, sm->map, in[1].imm);
+	if (err) {
+		sys_put(&sm->o);
+		return err;
+	}
+	index = use_map(r, sm);
+	if (index < 0)
+		return index;
+	in->src_reg = value ? BPF_PSEUDO_MAP_VALUE : BPF_PSEUDO_MAP_FD;
+	in->imm = index;
+	return 0;
+}
+
+static int resolve_ldimm64(struct resolve *r, struct bpf_insn *in, u32 at)
+{
+	switch (in->src_reg) {
+	case 0:
+	case BPF_PSEUDO_FUNC:
+		return 0;
+	case BPF_PSEUDO_MAP_FD:
+		return resolve_map(r, in, false, false);
+	case BPF_PSEUDO_MAP_VALUE:
+		return resolve_map(r, in, false, true);
+	case BPF_PSEUDO_MAP_IDX:
+		return resolve_map(r, in, true, false);
+	case BPF_PSEUDO_MAP_IDX_VALUE:
+		return resolve_map(r, in, true, true);
+	case BPF_PSEUDO_BTF_ID:
+		text_printf(r->log, "insn %u: variables of the kernel or of modules (BTF id %d) cannot be "
+			    "read here: register a function that returns the value\n", at, in->imm);
+		return -EINVAL;
+	}
+	text_printf(r->log, "insn %u: unrecognized bpf_ld_imm64 insn\n", at);
+	return -EINVAL;
+}
+
+static int use_native(struct resolve *r, const struct module_func *f)
+{
+	struct prog *p = r->p;
+	u32 i;
+
+	for (i = 0; i < p->nnatives; i++)
+		if (p->natives[i] == f)
+			return i;
+	if (p->nnatives == MAX_NATIVES) {
+		text_puts(r->log, "too many different kernel function calls\n");
+		return -E2BIG;
+	}
+	if (!p->natives)
+		p->natives = base_array(MAX_NATIVES, sizeof(*p->natives));
+	if (!p->natives)
+		return -ENOMEM;
+	module_get(f->mod);
+	p->natives[p->nnatives++] = f;
+	return i;
+}
+
+/* The function `btf_id` of the module whose BTF is number `off` of the fd_array. */
+static int resolve_native(struct resolve *r, struct bpf_insn *in, u32 at)
+{
+	const struct module_func *f;
+	struct sys_obj *o;
+	struct module *mod;
+	int fd, err;
+
+	if (in->off <= 0) {
+		text_printf(r->log, "insn %u: kernel BTF ID %d is not a function that programs may call: "
+			    "native functions are in the BTF of a module\n", at, in->imm);
+		return -EINVAL;
+	}
+	if (!r->fd_array) {
+		text_puts(r->log, "kfunc offset > 0 without fd_array is invalid\n");
+		return -EPROTO;
+	}
+	err = array_fd(r, in->off, &fd);
+	if (err)
+		return err;
+	o = sys_fd_get(fd, SYS_BTF);
+	mod = o ? container_of(o, struct sys_btf, o)->mod : NULL;
+	if (!mod || mod->gone) {
+		text_printf(r->log, "insn %u: invalid module BTF fd specified\n", at);
+		sys_put(o);
+		return o ? -ENOENT : -EINVAL;
+	}
+	f = module_func(mod, in->imm);
+	err = f ? use_native(r, f) : -EINVAL;
+	if (!f)
+		text_printf(r->log, "insn %u: module %s has no function with BTF id %d\n", at, mod->name,
+			    in->imm);
+	sys_put(o);
+	if (err < 0)
+		return err;
+	in->off = 0;
+	in->imm = err;
+	return 0;
+}
+
+int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log)
+{
+	struct resolve r = { p, sp, fd_array, log };
+	u32 at;
+	int err = 0;
+
+	for (at = 0; !err && at < p->insn_cnt; at += isa_slots(&p->insns[at])) {
+		struct bpf_insn *in = &p->insns[at];
+
+		if (isa_is_ldimm64(in))
+			err = resolve_ldimm64(&r, in, at);
+		else if (isa_is_call(in, BPF_PSEUDO_KFUNC_CALL))
+			err = resolve_native(&r, in, at);
+	}
+	return err;
+}

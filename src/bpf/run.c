@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running programs, and waiting until those that run are done. A program may reach others by tail
+ * call without a reference, so the code of one is freed only when every thread that was inside some
+ * program has left it: as RCU does for the kernel. The runner pays two plain stores.
+ */
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/sys_int.h"
+#include "helper/helper.h"
+
+_Atomic bool sys_stats_on;
+
+struct runner {
+	_Atomic u32 depth; /* programs this thread is inside of; written by it alone */
+	_Atomic u32 left;  /* how often it left the last one */
+	u64 serial;        /* 0: not in the list yet */
+	struct runner *next, **prev;
+};
+
+static _Thread_local struct runner self __attribute__((tls_model("initial-exec")));
+static struct runner *runners;
+static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t thread_end;
+static bool have_membarrier;
+static u64 last_serial;
+/* Programs whose last reference went while this or another thread was inside some program. */
+static struct sys_prog *deferred;
+static _Atomic bool any_deferred;
+
+static void unlist(void *arg)
+{
+	struct runner *r = arg;
+
+	pthread_mutex_lock(&runners_lock);
+	*r->prev = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	r->serial = 0;
+	pthread_mutex_unlock(&runners_lock);
+}
+
+static void init(void)
+{
+	pthread_key_create(&thread_end, unlist);
+	have_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+
+static void list_self(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init);
+	pthread_mutex_lock(&runners_lock);
+	self.next = runners;
+	self.prev = &runners;
+	if (runners)
+		runners->prev = &self.next;
+	runners = &self;
+	self.serial = ++last_serial;
+	pthread_mutex_unlock(&runners_lock);
+	pthread_setspecific(thread_end, &self);
+}
+
+/*
+ * The store must be visible before the program reads an address. Where membarrier(2) lets the waiter
+ * see to that, the compiler is all that has to be held; else it takes a fence here.
+ */
+static void run_enter(void)
+{
+	if (__builtin_expect(!self.serial, 0))
+		list_self();
+	atomic_store_explicit(&self.depth, self.depth + 1, memory_order_relaxed);
+	if (have_membarrier)
+		atomic_signal_fence(memory_order_seq_cst);
+	else
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void free_deferred(void)
+{
+	struct sys_prog *sp, *next;
+
+	pthread_mutex_lock(&runners_lock);
+	sp = deferred;
+	deferred = NULL;
+	any_deferred = false;
+	pthread_mutex_unlock(&runners_lock);
+	for (; sp; sp = next) {
+		next = sp->next_deferred;
+		sys_inside++;
+		sys_prog_free(&sp->o);
+		sys_inside--;
+	}
+}
+
+static void run_leave(void)
+{
+	u32 depth = atomic_load_explicit(&self.depth, memory_order_relaxed) - 1;
+
+	if (!depth)
+		atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
+	atomic_store_explicit(&self.depth, depth, memory_order_release);
+	if (__builtin_expect(!depth && atomic_load_explicit(&any_deferred, memory_order_relaxed), 0))
+		free_deferred();
+}
+
+bool sys_run_defer(struct sys_prog *sp)
+{
+	if (!self.depth)
+		return false;
+	pthread_mutex_lock(&runners_lock);
+	sp->next_deferred = deferred;
+	deferred = sp;
+	any_deferred = true;
+	pthread_mutex_unlock(&runners_lock);
+	return true;
+}
+
+/* The listed thread with the smallest serial above `serial`, up to `last`. */
+static struct runner *next_runner(u64 serial, u64 last)
+{
+	struct runner *r, *best = NULL;
+
+	for (r = runners; r; r = r->next)
+		if (r->serial > serial && r->serial <= last && (!best || r->serial < best->serial))
+			best = r;
+	return best;
+}
+
+/* The lock is not held while waiting: a thread that is waited for may itself wait for a new one. */
+static void wait_for(u64 serial, u32 left)
+{
+	struct runner *r;
+	bool inside;
+
+	do {
+		sched_yield();
+		pthread_mutex_lock(&runners_lock);
+		r = next_runner(serial - 1, serial);
+		inside = r && r->depth && r->left == left;
+		pthread_mutex_unlock(&runners_lock);
+	} while (inside);
+}
+
+void sys_run_wait(void)
+{
+	struct runner *r;
+	u64 serial = 0, last;
+	u32 left;
+
+	if (have_membarrier)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	atomic_thread_fence(memory_order_seq_cst);
+	pthread_mutex_lock(&runners_lock);
+	last = last_serial; /* whoever comes later cannot have read what is to be freed */
+	while ((r = next_runner(serial, last))) {
+		serial = r->serial;
+		left = r->left;
+		if (!r->depth)
+			continue;
+		pthread_mutex_unlock(&runners_lock);
+		wait_for(serial, left);
+		pthread_mutex_lock(&runners_lock);
+	}
+	pthread_mutex_unlock(&runners_lock);
+}
+
+void sys_run_forked(void)
+{
+	/* The other threads are not here; the lock may have been theirs. */
+	pthread_mutex_init(&runners_lock, NULL);
+	runners = NULL;
+	if (self.serial) {
+		self.next = NULL;
+		self.prev = &runners;
+		runners = &self;
+	}
+}
+
+static u64 now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
+{
+	struct helper_run saved = helper_run;
+	struct prog *counted = (struct prog *)p;
+	int inside = sys_inside;
+	u64 ret, start;
+
+	run_enter();
+	sys_inside = 0; /* what native functions close or map is the host's */
+	helper_run = (struct helper_run){ .prog = p, .ctx = ctx, .cookie = cookie };
+	if (__builtin_expect(sys_stats_on, 0)) {
+		start = now();
+		ret = prog_run(p, ctx);
+		counted->run_ns += now() - start;
+		counted->run_cnt++;
+	} else {
+		ret = prog_run(p, ctx);
+	}
+	sys_inside = inside;
+	helper_run = saved;
+	run_leave();
+	return ret;
+}

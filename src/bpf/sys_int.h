@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside src/bpf: the objects of each kind, user memory, and the commands. */
+#ifndef FERRY_SYS_INT_H
+#define FERRY_SYS_INT_H
+
+#include "bpf/sys.h"
+#include "btf/fbtf.h"
+#include "map/map.h"
+#include "module/module.h"
+
+#define SYS_ENOTSUPP 524 /* the kernel's ENOTSUPP: what test runs of other types say */
+#define SYS_MAX_MAPS 64  /* maps of one program, as the kernel's MAX_USED_MAPS */
+
+struct sys_map {
+	struct sys_obj o;
+	struct map *map;
+	struct sys_btf *btf; /* referenced; NULL */
+	_Atomic bool modes;  /* some descriptor is read-only or write-only */
+	/*
+	 * A prog array holds, and is used by, programs of one kind only, fixed by the first: a tail
+	 * call hands the context on unseen. 0: nobody yet, else 1 + type + 65536 * jited.
+	 */
+	_Atomic u32 owner;
+	struct sys_cursor *cursor; /* where batch look-ups of hashes go on (batch.c) */
+};
+
+struct sys_btf {
+	struct sys_obj o;
+	struct btf *btf;
+	const void *raw;
+	u32 raw_size;
+	bool owned, kernel;  /* owned: btf and raw are freed with the object */
+	struct module *mod;  /* referenced; NULL: not a module's */
+};
+
+struct sys_prog {
+	struct sys_obj o;
+	struct prog *p;
+	struct sys_btf *btf;      /* referenced; NULL */
+	struct sys_map **maps;    /* referenced: those of p->maps, then those bound later */
+	u32 nmaps;
+	u8 tag[BPF_TAG_SIZE];
+	bool jited;
+	void *func_info, *line_info; /* struct bpf_func_info, struct bpf_line_info; checked */
+	u32 nfunc_info, nline_info;
+	struct sys_prog *next_deferred; /* run.c */
+};
+
+/* ---- user memory (attr.c): an address may be bad at any time ------------------------------------- */
+
+int sys_in(void *dst, u64 addr, size_t n);       /* 0 or -EFAULT */
+int sys_out(u64 addr, const void *src, size_t n); /* 0 or -EFAULT */
+/* A copy of n bytes: 0, -EFAULT, -ENOMEM; n == 0 gives NULL. Freed with base_free. */
+int sys_dup(u64 addr, size_t n, void **out);
+/*
+ * A struct from a caller of another age: `known` bytes are ours, `size` the caller's. More than a
+ * page or unknown bytes that are not zero: -E2BIG. Smaller ones are filled with zeros.
+ */
+int sys_in_struct(void *dst, size_t known, u64 addr, u32 size);
+int sys_tail_zero(u64 addr, size_t known, size_t size); /* the check alone */
+
+/*
+ * The log that a command's caller gave. Its end is not to be written past, what did not fit is
+ * counted: bpf(2)'s contract of Linux 6.1.
+ */
+struct sys_log {
+	u32 level, size;
+	u64 buf;
+	struct text text; /* limit is size - 1 */
+};
+int sys_log_begin(struct sys_log *log, u32 level, u64 buf, u32 size); /* 0 or -EINVAL */
+/* Gives the text to the caller: `err`, or -ENOSPC, -EFAULT when the log could not be given whole. */
+int sys_log_end(struct sys_log *log, int err);
+
+/* ---- objects (object.c) -------------------------------------------------------------------------- */
+
+/* A memfd with these bytes, sealed; close-on-exec. */
+int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size);
+/* Moves a descriptor of Ferry's own out of the way of small numbers; the old one is closed. */
+int sys_fd_move(int fd);
+void sys_fd_own(int fd, bool own); /* remembers that fd is Ferry's own, or no longer */
+/* Enters an object, filled but for id and inode, into the tables; refs is then 1, the caller's. */
+int sys_obj_add(struct sys_obj *o, int kind, int fd);
+/* A new descriptor for it: BPF_F_RDONLY or BPF_F_WRONLY in flags; -errno. */
+int sys_fd_new(struct sys_obj *o, u32 flags);
+void sys_hold(struct sys_obj *o);
+struct sys_obj *sys_id_get(int kind, u32 id); /* with a reference; NULL */
+u32 sys_id_next(int kind, u32 id);            /* the smallest above `id`, 0 when there is none */
+/* May the descriptor be used so? BPF_F_RDONLY, BPF_F_WRONLY: what is wanted. 0 or -EPERM. */
+int sys_fd_mode(const struct sys_map *m, int fd, bool write);
+int sys_name_copy(char dst[BPF_OBJ_NAME_LEN], const char src[BPF_OBJ_NAME_LEN]);
+
+void sys_map_free(struct sys_obj *o);
+void sys_prog_free(struct sys_obj *o);
+void sys_btf_free(struct sys_obj *o);
+
+/* For what is rare and slow: lists of BTF, positions of batches. Taken before any other lock. */
+void sys_slow_lock(void);
+void sys_slow_unlock(void);
+
+/*
+ * Waits until every thread has left the program that it is in now (run.c). Inside a program itself a
+ * thread must not wait: then sys_run_defer() takes the program over and frees it when that is left.
+ */
+void sys_run_wait(void);
+bool sys_run_defer(struct sys_prog *sp);
+extern _Atomic bool sys_stats_on; /* BPF_ENABLE_STATS */
+void sys_run_forked(void);
+
+/* ---- programs and their references ---------------------------------------------------------------- */
+
+/* The map behind a descriptor with a reference on its object, or -EBADF, -EINVAL in *err. */
+struct sys_map *sys_map_of(int fd, int *err);
+/* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value. */
+int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags);
+/* May `p` be in, or use, this prog array? The first one decides. */
+bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited);
+void sys_ringbuf_gone(struct sys_map *sm);
+void sys_cursor_free(struct sys_map *sm);
+int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);
+int sys_func_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);
+int sys_line_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);
+void sys_prog_tag(const struct bpf_insn *insns, u32 cnt, u8 tag[BPF_TAG_SIZE]);
+
+/* Why a program that declares `name` as a __ksym does not load, and the nearest names. */
+void sys_explain_ksym(const char *name, struct text *out);
+
+/* Brings ids of vmlinux (1) and of registered modules up to date: 0 or -errno. */
+int sys_btf_sync(void);
+
+/* trace_printk's lines go to whoever reads trace_pipe (files.c). */
+void sys_trace_init(void);
+
+/* ---- commands -------------------------------------------------------------------------------------- */
+
+struct sys_call {
+	int cmd;
+	union bpf_attr attr; /* the copy */
+	u64 uattr;           /* the caller's, for results */
+	u32 size;            /* as the caller said */
+};
+
+/* Writes back a field of the caller's attr. */
+#define SYS_PUT(call, field, value)                                                                 \
+	({                                                                                         \
+		__typeof__((call)->attr.field) put_ = (value);                                     \
+		sys_out((call)->uattr + offsetof(union bpf_attr, field), &put_, sizeof(put_));     \
+	})
+
+#define CMD(number, handler, last) long sys_cmd_##handler(struct sys_call *c);
+#include "bpf/cmd.def"
+#undef CMD
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libferry-preload.so: the hooked names, exported, so that what is loaded later binds to them. No
+ * header of libc here: all of the functions take at most seven integers or pointers and return one,
+ * and in both calling conventions (SysV ABI 3.2.3, AAPCS64 6.4) handing on seven hands on fewer,
+ * variadic or not.
+ */
+void *ferry_preload_find(const char *name);
+
+typedef long (*hook_fn)(long, long, long, long, long, long, long);
+
+static hook_fn find(hook_fn *slot, const char *name)
+{
+	hook_fn fn = __atomic_load_n(slot, __ATOMIC_RELAXED);
+
+	if (!fn) {
+		fn = (hook_fn)ferry_preload_find(name);
+		__atomic_store_n(slot, fn, __ATOMIC_RELAXED);
+	}
+	return fn;
+}
+
+#define HOOK(ret, name, params)                                                                     \
+	__attribute__((visibility("default"))) long export_##name(long, long, long, long, long,    \
+								  long, long) __asm__(#name);      \
+	long export_##name(long a, long b, long c, long d, long e, long f, long g)                 \
+	{                                                                                          \
+		static hook_fn slot;                                                               \
+		return find(&slot, #name)(a, b, c, d, e, f, g);                                    \
+	}
+#include "preload/hook.def"

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* Hooks of calls on descriptors: bpf(2) itself, closing, mapping, waiting. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "bpf/sys.h"
+#include "preload/preload_int.h"
+
+#define real preload_real
+
+/* ---- system calls by number ---------------------------------------------------------------------------- */
+
+static long answer(long ret)
+{
+	if (ret >= 0)
+		return ret;
+	errno = -ret;
+	return -1;
+}
+
+long hook_syscall(long nr, ...)
+{
+	long a[6];
+	va_list ap;
+	int i;
+
+	va_start(ap, nr);
+	for (i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long); /* as libc's own: all six, used or not */
+	va_end(ap);
+	switch (nr) {
+	case SYS_bpf:
+		if (preload_off())
+			break;
+		return answer(sys_bpf(a[0], (void *)a[1], a[2]));
+	case SYS_close:
+		return hook_close(a[0]);
+	case SYS_mmap:
+		return (long)hook_mmap((void *)a[0], a[1], a[2], a[3], a[4], a[5]);
+	case SYS_epoll_ctl:
+		return hook_epoll_ctl(a[0], a[1], a[2], (struct epoll_event *)a[3]);
+	}
+	return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* ---- close ----------------------------------------------------------------------------------------------- */
+
+static void closed(struct sys_obj *o)
+{
+	int saved = errno;
+
+	sys_fd_closed(o);
+	errno = saved;
+}
+
+/* Ferry's own descriptors are not there, as far as the host is concerned. */
+static bool is_own(int fd)
+{
+	return !sys_inside && sys_fd_internal(fd);
+}
+
+int hook_close(int fd)
+{
+	struct sys_obj *o;
+	int ret;
+
+	if (!sys_objects || sys_inside)
+		return real.close(fd);
+	if (is_own(fd)) {
+		errno = EBADF;
+		return -1;
+	}
+	o = sys_fd_closing(fd);
+	ret = real.close(fd);
+	if (o)
+		closed(o);
+	return ret;
+}
+
+int hook_fclose(FILE *f)
+{
+	struct sys_obj *o = sys_objects && !sys_inside ? sys_fd_closing(fileno(f)) : NULL;
+	int ret = real.fclose(f);
+
+	if (o)
+		closed(o);
+	return ret;
+}
+
+/* What `to` was is closed by the call; one of Ferry's own numbers is not to be had. */
+int hook_dup2(int from, int to)
+{
+	struct sys_obj *o;
+	int ret;
+
+	if (!sys_objects || sys_inside || from == to)
+		return real.dup2(from, to);
+	if (is_own(to)) {
+		errno = EBUSY;
+		return -1;
+	}
+	o = sys_fd_closing(to);
+	ret = real.dup2(from, to);
+	if (o)
+		closed(o);
+	return ret;
+}
+
+int hook_dup3(int from, int to, int flags)
+{
+	struct sys_obj *o;
+	int ret;
+
+	if (!sys_objects || sys_inside || from == to)
+		return real.dup3(from, to, flags);
+	if (is_own(to)) {
+		errno = EBUSY;
+		return -1;
+	}
+	o = sys_fd_closing(to);
+	ret = real.dup3(from, to, flags);
+	if (o)
+		closed(o);
+	return ret;
+}
+
+/* Around Ferry's own descriptors, which are few: piece by piece. */
+static int close_pieces(unsigned int first, unsigned int last, int flags)
+{
+	unsigned int at = first, own;
+	int ret = 0;
+
+	while (!ret && at <= last) {
+		own = sys_fd_next_internal(at);
+		if (own > last)
+			return real.close_range(at, last, flags);
+		if (own > at)
+			ret = real.close_range(at, own - 1, flags);
+		at = own + 1;
+	}
+	return ret;
+}
+
+int hook_close_range(unsigned int first, unsigned int last, int flags)
+{
+	int ret, saved;
+
+	/* Ferry's own are close-on-exec already, and stay so. */
+	if (!sys_objects || sys_inside || first > last || flags & CLOSE_RANGE_CLOEXEC)
+		return real.close_range(first, last, flags);
+	ret = close_pieces(first, last, flags);
+	saved = errno;
+	sys_fd_sweep();
+	errno = saved;
+	return ret;
+}
+
+void hook_closefrom(int first)
+{
+	if (!sys_objects || sys_inside)
+		real.closefrom(first);
+	else
+		hook_close_range(first < 0 ? 0 : first, ~0u, 0);
+}
+
+/* ---- mmap ------------------------------------------------------------------------------------------------ */
+
+void *hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	void *ret;
+
+	if (fd >= 0 && sys_objects && !(flags & MAP_ANONYMOUS) &&
+	    sys_mmap(addr, len, prot, flags, fd, off, &ret))
+		return ret;
+	return real.mmap(addr, len, prot, flags, fd, off);
+}
+
+void *hook_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
+{
+	void *ret;
+
+	if (fd >= 0 && sys_objects && !(flags & MAP_ANONYMOUS) &&
+	    sys_mmap(addr, len, prot, flags, fd, off, &ret))
+		return ret;
+	return real.mmap64(addr, len, prot, flags, fd, off);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------- */
+
+/* What to wait on for `fd`: a ring buffer's eventfd, or itself. errno stays. */
+static int wait_fd(int fd)
+{
+	int saved = errno, event = -1;
+
+	if (sys_objects && !sys_inside) {
+		sys_inside++;
+		event = sys_ringbuf_poll(fd);
+		sys_inside--;
+	}
+	errno = saved;
+	return event >= 0 ? event : fd;
+}
+
+static void settle(void)
+{
+	int saved = errno;
+
+	if (sys_objects)
+		sys_ringbuf_settle();
+	errno = saved;
+}
+
+int hook_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return real.epoll_ctl(epfd, op, wait_fd(fd), event);
+}
+
+int hook_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+	settle();
+	return real.epoll_wait(epfd, events, max, timeout);
+}
+
+int hook_epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
+{
+	settle();
+	return real.epoll_pwait(epfd, events, max, timeout, mask);
+}
+
+/* With ring buffers in the set: a copy with their eventfds in place. NULL: nothing to replace. */
+static struct pollfd *poll_set(struct pollfd *fds, nfds_t n, struct pollfd small[16])
+{
+	struct pollfd *set = NULL;
+	nfds_t i;
+
+	if (!sys_objects || sys_inside)
+		return NULL;
+	settle();
+	for (i = 0; i < n; i++) {
+		int fd = fds[i].fd >= 0 ? wait_fd(fds[i].fd) : -1;
+
+		if (fd == fds[i].fd)
+			continue;
+		if (!set) {
+			set = n <= 16 ? small : base_array(n, sizeof(*set));
+			if (!set)
+				return NULL;
+			memcpy(set, fds, n * sizeof(*set));
+		}
+		set[i].fd = fd;
+	}
+	return set;
+}
+
+static void poll_results(struct pollfd *fds, nfds_t n, struct pollfd *set, struct pollfd small[16])
+{
+	int saved = errno;
+	nfds_t i;
+
+	for (i = 0; i < n; i++)
+		fds[i].revents = set[i].revents;
+	if (set != small)
+		base_free(set);
+	errno = saved;
+}
+
+int hook_poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	struct pollfd small[16], *set = poll_set(fds, n, small);
+	int ret = real.poll(set ? set : fds, n, timeout);
+
+	if (set)
+		poll_results(fds, n, set, small);
+	return ret;
+}
+
+int hook___poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
+{
+	if (size / sizeof(*fds) < n)
+		return real.__poll_chk(fds, n, timeout, size); /* ends the process, as it should */
+	return hook_poll(fds, n, timeout);
+}
+
+int hook_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct pollfd small[16], *set = poll_set(fds, n, small);
+	int ret = real.ppoll(set ? set : fds, n, timeout, mask);
+
+	if (set)
+		poll_results(fds, n, set, small);
+	return ret;
+}

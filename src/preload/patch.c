@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Putting hooks in place: the import tables (GOT) of all loaded objects are rewritten where they
+ * name one of the hooked functions. Nothing else of the process changes.
+ */
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bpf/sys.h"
+#include "ferry/ferry.h"
+#include "preload/preload_int.h"
+
+#if defined(__x86_64__)
+#define R_SLOT R_X86_64_JUMP_SLOT
+#define R_DATA R_X86_64_GLOB_DAT
+#elif defined(__aarch64__)
+#define R_SLOT R_AARCH64_JUMP_SLOT
+#define R_DATA R_AARCH64_GLOB_DAT
+#endif
+
+struct real preload_real;
+
+const struct preload_hook preload_hooks[] = {
+#define HOOK(ret, name, params) { #name, (void *)hook_##name, (void **)&preload_real.name },
+#include "preload/hook.def"
+#undef HOOK
+};
+const size_t preload_nhooks = ARRAY_SIZE(preload_hooks);
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+bool preload_off(void)
+{
+	static int off = -1;
+	const char *env;
+
+	if (off < 0) {
+		env = getenv("FERRY");
+		off = env && !strcmp(env, "off");
+	}
+	return off;
+}
+
+/* libc's functions: by the order of objects when that has them behind us, else libc's own. */
+static void find_real(void)
+{
+	void *libc = NULL;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(preload_hooks); i++) {
+		void *fn = dlsym(RTLD_NEXT, preload_hooks[i].name);
+
+		if (!fn || fn == preload_hooks[i].hook) {
+			if (!libc)
+				libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+			fn = libc ? dlsym(libc, preload_hooks[i].name) : NULL;
+		}
+		*preload_hooks[i].real = fn;
+	}
+}
+
+void preload_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, find_real);
+}
+
+static const struct preload_hook *hook_of(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(preload_hooks); i++)
+		if (!strcmp(preload_hooks[i].name, name))
+			return *preload_hooks[i].real ? &preload_hooks[i] : NULL;
+	return NULL;
+}
+
+/* ---- one object ------------------------------------------------------------------------------------------ */
+
+struct image {
+	ElfW(Addr) base;
+	const ElfW(Sym) *syms;
+	const char *strings;
+	const ElfW(Rela) *rela[2]; /* of the PLT, and the others */
+	size_t nrela[2];
+	ElfW(Addr) relro, relro_end; /* read-only after start */
+};
+
+/* In a loaded object addresses of the dynamic section are relocated, but for the vdso's. */
+static bool read_dynamic(struct image *im, const struct dl_phdr_info *info)
+{
+	const ElfW(Dyn) *d = NULL;
+	size_t i;
+
+	memset(im, 0, sizeof(*im));
+	im->base = info->dlpi_addr;
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type == PT_DYNAMIC)
+			d = (const void *)(im->base + ph->p_vaddr);
+		if (ph->p_type == PT_GNU_RELRO) {
+			im->relro = im->base + ph->p_vaddr;
+			/* Whole pages only: what follows on the last one stays writable. */
+			im->relro_end = (im->relro + ph->p_memsz) & ~(ElfW(Addr))(getpagesize() - 1);
+		}
+	}
+	for (; d && d->d_tag != DT_NULL; d++) {
+		const void *ptr = (const void *)d->d_un.d_ptr;
+
+		switch (d->d_tag) {
+		case DT_SYMTAB: im->syms = ptr; break;
+		case DT_STRTAB: im->strings = ptr; break;
+		case DT_JMPREL: im->rela[0] = ptr; break;
+		case DT_PLTRELSZ: im->nrela[0] = d->d_un.d_val / sizeof(ElfW(Rela)); break;
+		case DT_RELA: im->rela[1] = ptr; break;
+		case DT_RELASZ: im->nrela[1] = d->d_un.d_val / sizeof(ElfW(Rela)); break;
+		}
+	}
+	return d && im->syms && im->strings && (uintptr_t)im->syms >= im->base;
+}
+
+/*
+ * Writes one slot. Where start-up made the page read-only it is opened for the moment: other threads
+ * only read it, and see the old or the new address.
+ */
+static int write_slot(const struct image *im, void **slot, void *value)
+{
+	uintptr_t at = (uintptr_t)slot, page = at & ~(uintptr_t)(getpagesize() - 1);
+	bool relro = at >= im->relro && at < im->relro_end;
+
+	if (relro && mprotect((void *)page, getpagesize(), PROT_READ | PROT_WRITE))
+		return -errno;
+	__atomic_store_n(slot, value, __ATOMIC_RELEASE);
+	if (relro)
+		mprotect((void *)page, getpagesize(), PROT_READ);
+	return 0;
+}
+
+static int patch(const struct image *im)
+{
+	int err = 0, t;
+	size_t i;
+
+	for (t = 0; t < 2; t++) {
+		for (i = 0; im->rela[t] && i < im->nrela[t]; i++) {
+			const ElfW(Rela) *r = &im->rela[t][i];
+			const struct preload_hook *h;
+			const ElfW(Sym) *sym;
+			void **slot;
+			int e;
+
+			if (ELF64_R_TYPE(r->r_info) != R_SLOT && ELF64_R_TYPE(r->r_info) != R_DATA)
+				continue;
+			sym = &im->syms[ELF64_R_SYM(r->r_info)];
+			h = hook_of(im->strings + sym->st_name);
+			/* A name of the object's own is not libc's, even when it is the same. */
+			if (!h || sym->st_shndx != SHN_UNDEF)
+				continue;
+			slot = (void **)(im->base + r->r_offset);
+			if (*slot == h->hook)
+				continue;
+			e = write_slot(im, slot, h->hook);
+			err = e ? e : err;
+		}
+	}
+	return err;
+}
+
+/* ---- all objects ----------------------------------------------------------------------------------------- */
+
+/* Objects whose calls are what hooks stand on, or that interpose themselves. */
+static bool skipped(const char *path)
+{
+	static const char *const names[] = { "linux-vdso", "linux-gate", "ld-linux", "libc.so",
+					     "libpthread", "libferry", "libasan", "libubsan",
+					     "libtsan", "liblsan" };
+	const char *base = strrchr(path, '/');
+	size_t i;
+
+	base = base ? base + 1 : path;
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strncmp(base, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+static int visit(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct image im;
+	int *err = arg, e;
+
+	(void)size;
+	if (skipped(info->dlpi_name ? info->dlpi_name : "") || !read_dynamic(&im, info))
+		return 0;
+	e = patch(&im);
+	if (e)
+		*err = e;
+	return 0;
+}
+
+int preload_hook(void)
+{
+	int err = 0;
+
+	if (preload_off())
+		return 0;
+	preload_init();
+	sys_inside++;
+	pthread_mutex_lock(&lock);
+	dl_iterate_phdr(visit, &err);
+	pthread_mutex_unlock(&lock);
+	sys_inside--;
+	if (err)
+		log_msg(LOG_WARN, "not all calls could be hooked: %s", strerror(-err));
+	return err;
+}
+
+int ferry_hook(void)
+{
+	return preload_hook();
+}
+
+void *ferry_preload_find(const char *name)
+{
+	size_t i;
+
+	preload_init();
+	for (i = 0; i < ARRAY_SIZE(preload_hooks); i++)
+		if (!strcmp(preload_hooks[i].name, name))
+			return preload_off() ? *preload_hooks[i].real : preload_hooks[i].hook;
+	return NULL;
+}
+
+__attribute__((constructor)) static void at_start(void)
+{
+	preload_hook();
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside src/preload: the functions as libc has them, and the hooks. */
+#ifndef FERRY_PRELOAD_INT_H
+#define FERRY_PRELOAD_INT_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "preload/preload.h"
+
+/* Where the hooked calls go that are not ours; filled before the first hook is in place. */
+struct real {
+#define HOOK(ret, name, params) ret (*name) params;
+#include "preload/hook.def"
+#undef HOOK
+};
+extern struct real preload_real;
+
+#define HOOK(ret, name, params) ret hook_##name params;
+#include "preload/hook.def"
+#undef HOOK
+
+struct preload_hook {
+	const char *name;
+	void *hook;
+	void **real;
+};
+extern const struct preload_hook preload_hooks[];
+extern const size_t preload_nhooks;
+
+#endif
