@@ -130,7 +130,78 @@ static ffi_status check(ffi_type *t, ffi_abi abi, bool result)
 	return FFI_OK;
 }
 
-static ffi_status prepare(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned nargs,
+/* ---- signatures of scalars, seen before --------------------------------------------------------- */
+
+#define MAX_QUICK 23 /* arguments: with the result, 24 codes of five bits fill the key */
+
+/* A signature of built-in scalars, whole: equal keys are equal signatures. */
+struct quick {
+	u64 key[2];
+	u32 number, bytes;
+};
+static struct quick *_Atomic quick_table[1024];
+
+static const u8 scalar_size[FFI_TYPE_LAST + 1] = {
+	[FFI_TYPE_FLOAT] = 4,       [FFI_TYPE_DOUBLE] = 8, [FFI_TYPE_UINT8] = 1,
+	[FFI_TYPE_SINT8] = 1,       [FFI_TYPE_UINT16] = 2, [FFI_TYPE_SINT16] = 2,
+	[FFI_TYPE_UINT32] = 4,      [FFI_TYPE_SINT32] = 4, [FFI_TYPE_UINT64] = 8,
+	[FFI_TYPE_SINT64] = 8,      [FFI_TYPE_POINTER] = 8,
+	[FFI_TYPE_LONGDOUBLE] = sizeof(long double),
+};
+
+static bool quick_add(u64 *key, unsigned i, const ffi_type *t)
+{
+	if (!t || t->type > FFI_TYPE_LAST || !scalar_size[t->type] || t->size != scalar_size[t->type] ||
+	    t->alignment != t->size)
+		return false;
+	key[i / 12] |= (u64)t->type << (i % 12 * 5);
+	return true;
+}
+
+/* The key of a System V signature of scalars; false for others. Code 0 is void, and no argument. */
+static bool quick_key(u64 *key, ffi_abi abi, unsigned nargs, const ffi_type *rtype, ffi_type **atypes)
+{
+	unsigned i;
+
+	key[0] = key[1] = 0;
+	if (abi != FFI_UNIX64 || nargs > MAX_QUICK || !rtype || (nargs && !atypes))
+		return false;
+	if (rtype->type != FFI_TYPE_VOID && !quick_add(key, 0, rtype))
+		return false;
+	for (i = 0; i < nargs; i++)
+		if (!quick_add(key, i + 1, atypes[i]))
+			return false;
+	/* The bits above the codes tell lists of different length apart. */
+	key[0] |= (u64)(nargs & 15) << 60;
+	key[1] |= (u64)(nargs >> 4) << 60;
+	return true;
+}
+
+static struct quick *_Atomic *quick_slot(const u64 *key)
+{
+	u64 h = (key[0] ^ key[1] * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull;
+
+	return &quick_table[h >> 54];
+}
+
+static void quick_keep(const u64 *key, const ffi_cif *cif)
+{
+	struct quick *_Atomic *slot = quick_slot(key), *none = NULL, *q;
+
+	if (*slot || !(cif->flags % CALL_MAX_SHAPES))
+		return;
+	q = base_alloc(sizeof(*q));
+	if (!q)
+		return;
+	*q = (struct quick){ { key[0], key[1] }, cif->flags % CALL_MAX_SHAPES, cif->bytes };
+	if (!__atomic_compare_exchange_n((struct quick **)slot, &none, q, false, __ATOMIC_RELEASE,
+					 __ATOMIC_RELAXED))
+		base_free(q);
+}
+
+/* ---- preparation --------------------------------------------------------------------------------- */
+
+static ffi_status prepare_any(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned nargs,
 			  ffi_type *rtype, ffi_type **atypes)
 {
 	struct shape *s;
@@ -138,7 +209,7 @@ static ffi_status prepare(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned n
 	unsigned i;
 	u64 bytes = 0;
 
-	if (!cif || !rtype || (nargs && !atypes))
+	if (!rtype || (nargs && !atypes))
 		return FFI_BAD_TYPEDEF;
 	if (!((int)abi >= FFI_UNIX64 && abi < FFI_LAST_ABI))
 		return FFI_BAD_ABI;
@@ -162,6 +233,29 @@ static ffi_status prepare(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned n
 		cif->flags |= call_intern(s);
 	}
 	return FFI_OK;
+}
+
+static ffi_status prepare(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned nargs,
+			  ffi_type *rtype, ffi_type **atypes)
+{
+	bool quick;
+	struct quick *q;
+	ffi_status st;
+	u64 key[2];
+
+	if (!cif)
+		return FFI_BAD_TYPEDEF;
+	quick = quick_key(key, abi, nargs, rtype, atypes);
+	q = quick ? *quick_slot(key) : NULL;
+	if (q && q->key[0] == key[0] && q->key[1] == key[1]) {
+		*cif = (ffi_cif){ .abi = abi, .nargs = nargs, .arg_types = atypes, .rtype = rtype,
+				  .bytes = q->bytes, .flags = q->number | nfixed << CALL_FIXED_SHIFT };
+		return FFI_OK;
+	}
+	st = prepare_any(cif, abi, nfixed, nargs, rtype, atypes);
+	if (st == FFI_OK && quick)
+		quick_keep(key, cif);
+	return st;
 }
 
 ffi_status ffi_prep_cif(ffi_cif *cif, ffi_abi abi, unsigned int nargs, ffi_type *rtype,

@@ -2,7 +2,7 @@
 /*
  * Closures. A block is a stretch of trampolines, mapped again from the library's own file, and behind it as
  * much data: for each trampoline the closure and where to jump. Code is never writable; data is
- * never executable; both are private, so fork copies them.
+ * never executable, and private, so that fork copies it.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -94,7 +94,7 @@ static bool map_file(void *at)
 	fd = open(place.path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	p = mmap(at, CALL_BLOCK, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, place.offset);
+	p = mmap(at, CALL_BLOCK, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, place.offset);
 	close(fd);
 	return p != MAP_FAILED && !memcmp(p, call_trampolines, CALL_BLOCK);
 }
@@ -110,8 +110,24 @@ static bool map_copy(void *at)
 			return false;
 		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 	}
-	p = mmap(at, CALL_BLOCK, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0);
+	p = mmap(at, CALL_BLOCK, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0);
 	return p != MAP_FAILED;
+}
+
+/*
+ * The first block finds the code; later ones have its mapping again: mremap(2) of length 0 of a shared mapping
+ * makes another one, without a descriptor that a host might close.
+ */
+static bool map_code(void *at)
+{
+	static void *first;
+
+	if (first && mremap(first, 0, CALL_BLOCK, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED)
+		return true;
+	if (!map_file(at) && !map_copy(at))
+		return false;
+	first = first ? first : at;
+	return true;
 }
 
 static bool new_block(void)
@@ -121,7 +137,7 @@ static bool new_block(void)
 	struct tramp_data *data = (struct tramp_data *)(base + CALL_BLOCK);
 	u32 i;
 
-	if (base == MAP_FAILED || !slots || (!map_file(base) && !map_copy(base))) {
+	if (base == MAP_FAILED || !slots || !map_code(base)) {
 		if (base != MAP_FAILED)
 			munmap(base, 2 * CALL_BLOCK);
 		base_free(slots);

@@ -47,10 +47,9 @@ static bool walk(const ffi_type *t, size_t off, u8 *words)
 	case FFI_TYPE_LONGDOUBLE: mark(words, off, 16, X87, X87UP); return true;
 	case FFI_TYPE_VECTOR: mark(words, off, t->size, SSE, SSEUP); return true;
 	case FFI_TYPE_COMPLEX:
-		if (t->elements[0]->type == FFI_TYPE_LONGDOUBLE) {
-			mark(words, off, 32, COMPLEX_X87, COMPLEX_X87);
-			return true;
-		}
+		/* COMPLEX_X87 is for the type itself; inside a struct it fits no two eightbytes. */
+		if (t->elements[0]->type == FFI_TYPE_LONGDOUBLE)
+			return false;
 		return walk(t->elements[0], off, words) &&
 		       walk(t->elements[0], off + t->elements[0]->size, words);
 	case FFI_TYPE_STRUCT:
@@ -71,6 +70,10 @@ static u32 classify(const ffi_type *t, u8 *words)
 	u32 n = (u32)((t->size + 7) / 8), i;
 
 	memset(words, NO_CLASS, MAX_WORDS);
+	if (t->type == FFI_TYPE_COMPLEX && t->elements[0]->type == FFI_TYPE_LONGDOUBLE) {
+		memset(words, COMPLEX_X87, n);
+		return n;
+	}
 	if (t->size > MAX_WORDS * 8 || !walk(t, 0, words))
 		return 0;
 	/* 3.2.3, item 5: the post-merger. */
@@ -80,7 +83,7 @@ static u32 classify(const ffi_type *t, u8 *words)
 		if (words[i] == SSEUP && (!i || (words[i - 1] != SSE && words[i - 1] != SSEUP)))
 			words[i] = SSE;
 	}
-	if (n > 2 && words[0] != COMPLEX_X87) {
+	if (n > 2) {
 		if (words[0] != SSE)
 			return 0;
 		for (i = 1; i < n; i++)
