@@ -93,8 +93,8 @@ static int packet_load(struct asm_state *s, const char *type, u32 len)
 			return asm_error(s, "the index is a register r0 to r10");
 		i.src_reg = reg & 15;
 		code = asm_find_op(ISA_PACKET_LD, type, len, 0, ISA_F_SRC);
-		asm_blanks(s);
-		if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
+		/* The kernel prints "r1 + -5". */
+		if (asm_sym(s, "+") || (!asm_done(s) && *s->p == '-'))
 			err = asm_imm32(s, &i.imm);
 	} else {
 		code = asm_find_op(ISA_PACKET_LD, type, len, 0, 0);
