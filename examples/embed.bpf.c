@@ -25,17 +25,17 @@ struct {
 SEC("syscall")
 int judge(struct word *w)
 {
-	unsigned int length = w->length;
+	unsigned int length = w->length, key = length;
 	unsigned long long one = 1, *count;
 	char text[32];
 
 	if (length > sizeof(text))
 		return -1;
-	count = bpf_map_lookup_elem(&lengths, &length);
+	count = bpf_map_lookup_elem(&lengths, &key);
 	if (count)
 		*count += 1;
 	else
-		bpf_map_update_elem(&lengths, &length, &one, BPF_ANY);
+		bpf_map_update_elem(&lengths, &key, &one, BPF_ANY);
 	__builtin_memcpy(text, w->text, sizeof(text));
 	if (length && is_palindrome(text, length)) {
 		bpf_ringbuf_output(&found, text, sizeof(text), 0);
