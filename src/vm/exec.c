@@ -145,11 +145,14 @@ static u64 call_native(const struct module_func *f, const u64 *r)
 	u32 n;
 
 	for (n = 0; n < f->nargs && n < MODULE_MAX_ARGS; n++)
-		a[n] = extend(r[1 + n], f->args[n].width, f->args[n].is_signed, f->args[n].is_bool);
+		a[n] = extend(r[1 + n], f->args[n].width, f->args[n].is_signed,
+			      f->args[n].is_bool);
 	v = ((helper_fn)(uintptr_t)f->addr)(a[0], a[1], a[2], a[3], a[4]);
 	/* A void function leaves anything in the result register: nothing of the host's may get out. */
-	return f->ret_kind == MODULE_RET_VOID ? 0 :
-						extend(v, f->ret_width, f->ret_signed, f->ret_bool);
+	if (f->ret_kind == MODULE_RET_VOID)
+		return 0;
+	return f->ret_kind == MODULE_RET_MEM ? v :
+					       extend(v, f->ret_width, f->ret_signed, f->ret_bool);
 }
 
 /* The program at an index of a prog array, if it is there and interpreted. */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random programs on the interpreter, the JIT and (with --kernel) the kernel: the same result and the
+ * same memory. `engines COUNT [SEED] [--kernel]`; FERRY_SEED also gives the seed.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "gen.h"
+#include "jit/jit.h"
+#include "kernel.h"
+#include "prog/prog.h"
+#include "vm/vm.h"
+
+#define ETH_HEADER 14 /* the kernel shows a socket filter what is behind it */
+
+struct subject {
+	struct prog_pkt pkt;
+	u8 mem[GEN_MEM];
+};
+
+struct outcome {
+	u64 r0;
+	u8 mem[GEN_MEM];
+	int err; /* it could not be run */
+};
+
+enum engine { VM, JIT, KERNEL, ENGINES };
+static const char *const names[] = { "interpreter", "jit", "kernel" };
+
+static struct {
+	u64 seed;
+	u32 at;
+	bool jit, kernel;
+	u8 packet[GEN_PACKET];
+	u8 mem[GEN_MEM];
+} run;
+
+static void say(const char *s)
+{
+	if (write(STDOUT_FILENO, s, strlen(s)) < 0)
+		_exit(3);
+}
+
+static void died(int sig)
+{
+	char buf[160];
+
+	snprintf(buf, sizeof(buf), "not ok 1 - signal %d in program %u of seed %llu\n", sig, run.at,
+		 (unsigned long long)run.seed);
+	say(buf);
+	_exit(1);
+}
+
+static struct outcome run_kernel(const struct bpf_insn *insns, u32 cnt)
+{
+	struct outcome out = { 0 };
+	u32 ret;
+
+	out.err = kernel_run(insns, cnt, run.packet, sizeof(run.packet), &ret);
+	out.r0 = ret;
+	memcpy(out.mem, run.mem, sizeof(out.mem));
+	return out;
+}
+
+static struct outcome run_one(enum engine e, const struct bpf_insn *insns, u32 cnt)
+{
+	struct outcome out = { 0 };
+	u8 packet[GEN_PACKET];
+	struct subject s = { .pkt = { .data = (u64)(uintptr_t)packet + ETH_HEADER,
+				      .data_end = (u64)(uintptr_t)packet + sizeof(packet) } };
+	struct prog *p;
+
+	if (e == KERNEL)
+		return run_kernel(insns, cnt);
+	memcpy(packet, run.packet, sizeof(packet));
+	memcpy(s.mem, run.mem, sizeof(s.mem));
+	p = prog_new(insns, cnt);
+	out.err = p ? prog_find_funcs(p) : -1;
+	if (!out.err)
+		out.err = e == VM ? vm_install(p) : jit_install(p);
+	if (!out.err) {
+		out.r0 = prog_run(p, &s);
+		if (run.kernel)
+			out.r0 = (u32)out.r0;
+		memcpy(out.mem, s.mem, sizeof(s.mem));
+		if (e == VM)
+			vm_remove(p);
+		else
+			jit_remove(p);
+	}
+	prog_free(p);
+	return out;
+}
+
+static bool same(const struct outcome *a, const struct outcome *b)
+{
+	return a->err == b->err && a->r0 == b->r0 && !memcmp(a->mem, b->mem, sizeof(a->mem));
+}
+
+/* Puts `goto +0` wherever the two still disagree without the instruction. */
+static void minimise(struct gen_prog *g, enum engine other)
+{
+	const struct bpf_insn nop = { .code = BPF_JMP | BPF_JA };
+	bool again = true;
+	u32 i;
+
+	while (again) {
+		again = false;
+		for (i = 0; i < g->cnt; i++) {
+			struct bpf_insn old = g->insns[i];
+			struct outcome a, b;
+
+			if (g->fixed[i] || !memcmp(&old, &nop, sizeof(nop)))
+				continue;
+			g->insns[i] = nop;
+			a = run_one(VM, g->insns, g->cnt);
+			b = run_one(other, g->insns, g->cnt);
+			if (a.err || b.err || same(&a, &b))
+				g->insns[i] = old;
+			else
+				again = true;
+		}
+	}
+}
+
+static void print_program(const struct gen_prog *g)
+{
+	struct text t = { 0 };
+	u32 i;
+
+	for (i = 0; i < g->cnt; i += isa_slots(&g->insns[i])) {
+		if (g->insns[i].code == (BPF_JMP | BPF_JA) && !g->insns[i].off)
+			continue;
+		text_reset(&t);
+		isa_disasm(&g->insns[i], i, NULL, &t);
+		printf("# %4u: %s\n", i, text_str(&t));
+	}
+	text_free(&t);
+}
+
+static int disagree(struct gen_prog *g, enum engine other)
+{
+	struct outcome a, b;
+
+	minimise(g, other);
+	a = run_one(VM, g->insns, g->cnt);
+	b = run_one(other, g->insns, g->cnt);
+	printf("not ok 1 - %s and %s disagree on program %u of seed %" PRIu64 "\n", names[VM],
+	       names[other], run.at, run.seed);
+	printf("# r0 %#" PRIx64 " and %#" PRIx64 ", memory %s, errors %d and %d\n", a.r0, b.r0,
+	       memcmp(a.mem, b.mem, sizeof(a.mem)) ? "different" : "the same", a.err, b.err);
+	print_program(g);
+	return 1;
+}
+
+static void random_bytes(u64 *rng, u8 *p, u32 n)
+{
+	while (n--)
+		*p++ = (u8)gen_random(rng);
+}
+
+static int compare(u32 count)
+{
+	static struct gen_prog g;
+	const struct gen_opts opts = { .kernel = run.kernel, .mem_off = offsetof(struct subject, mem) };
+	struct text why = { 0 };
+	u32 refused = 0;
+	u64 insns = 0;
+
+	for (run.at = 0; run.at < count; run.at++) {
+		u64 rng = run.seed + run.at * 0x10001ull;
+		struct outcome vm, other;
+
+		if (run.at % 256 == 0)
+			alarm(60); /* a program that never ends is a fault too */
+		random_bytes(&rng, run.packet, sizeof(run.packet));
+		random_bytes(&rng, run.mem, sizeof(run.mem));
+		gen_program(&g, rng, &opts);
+		if (isa_validate(g.insns, g.cnt, ISA_ALL, &why)) {
+			printf("not ok 1 - generated an invalid program: %s\n", text_str(&why));
+			print_program(&g);
+			return 1;
+		}
+		insns += g.cnt;
+		vm = run_one(VM, g.insns, g.cnt);
+		if (run.jit) {
+			other = run_one(JIT, g.insns, g.cnt);
+			if (!same(&vm, &other))
+				return disagree(&g, JIT);
+		}
+		if (run.kernel) {
+			other = run_one(KERNEL, g.insns, g.cnt);
+			if (other.err)
+				refused++;
+			else if (!same(&vm, &other))
+				return disagree(&g, KERNEL);
+		}
+	}
+	printf("# %u programs of %" PRIu64 " instructions on average", count, insns / count);
+	if (run.kernel)
+		printf(", %u refused by the kernel", refused);
+	printf("\n%sok 1 - engines agree\n", refused > count / 10 ? "not " : "");
+	return refused > count / 10;
+}
+
+int main(int argc, char **argv)
+{
+	const char *env = getenv("FERRY_SEED");
+	u32 count = argc > 1 ? (u32)atoi(argv[1]) : 1000;
+	static const struct bpf_insn ret0[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K },
+						{ .code = BPF_JMP | BPF_EXIT } };
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (getrandom(&run.seed, sizeof(run.seed), 0) != sizeof(run.seed))
+		run.seed = (u64)getpid();
+	run.seed >>= 16;
+	if (argc > 2 && argv[2][0] != '-')
+		env = argv[2];
+	if (env)
+		run.seed = strtoull(env, NULL, 0);
+	run.kernel = argc > 2 && !strcmp(argv[argc - 1], "--kernel");
+	printf("1..1\n# seed %" PRIu64 "\n", run.seed);
+	if (run.kernel && run_kernel(ret0, 2).err) {
+		printf("ok 1 - engines agree # SKIP no bpf(2) of the kernel here\n");
+		return 0;
+	}
+	run.jit = !run_one(JIT, ret0, 2).err;
+	if (!run.jit)
+		printf("# no JIT on this machine\n");
+	signal(SIGSEGV, died);
+	signal(SIGBUS, died);
+	signal(SIGILL, died);
+	signal(SIGFPE, died);
+	signal(SIGALRM, died);
+	return compare(count ? count : 1);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* bpf(2) of the kernel by a system call instruction. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "kernel.h"
+
+static long call3(long nr, long a, long b, long c)
+{
+#if defined(__x86_64__)
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a), "S"(b), "d"(c)
+			 : "rcx", "r11", "memory");
+	return ret;
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = nr;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+	return x0;
+#else
+	return -ENOSYS;
+#endif
+}
+
+static char log_buf[1 << 20];
+
+int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size, u32 *ret)
+{
+	union bpf_attr attr;
+	bool verbose = getenv("FERRY_VERBOSE");
+	long fd, err;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+	attr.insns = (u64)(uintptr_t)insns;
+	attr.insn_cnt = cnt;
+	attr.license = (u64)(uintptr_t)"GPL";
+	if (verbose) {
+		attr.log_level = 1;
+		attr.log_buf = (u64)(uintptr_t)log_buf;
+		attr.log_size = sizeof(log_buf);
+	}
+	do
+		fd = call3(SYS_bpf, BPF_PROG_LOAD, (long)&attr, sizeof(attr));
+	while (fd == -EAGAIN);
+	if (fd < 0) {
+		size_t len = verbose ? strlen(log_buf) : 0;
+
+		if (verbose)
+			fprintf(stderr, "refused: %ld\n%s\n", fd, log_buf + (len > 600 ? len - 600 : 0));
+		return (int)fd;
+	}
+	memset(&attr, 0, sizeof(attr));
+	attr.test.prog_fd = (u32)fd;
+	attr.test.data_in = (u64)(uintptr_t)packet;
+	attr.test.data_size_in = size;
+	attr.test.repeat = 1;
+	err = call3(SYS_bpf, BPF_PROG_TEST_RUN, (long)&attr, sizeof(attr));
+	call3(SYS_close, fd, 0, 0);
+	*ret = attr.test.retval;
+	return (int)err;
+}

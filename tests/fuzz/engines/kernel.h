@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's kernel as an oracle, by system calls of our own: libc's may be answered by Ferry. */
+#ifndef FERRY_FUZZ_KERNEL_H
+#define FERRY_FUZZ_KERNEL_H
+
+#include "isa/isa.h"
+
+/* Loads as a socket filter and runs it once on a packet: 0 or -errno. */
+int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size, u32 *ret);
+
+#endif
