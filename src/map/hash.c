@@ -26,6 +26,7 @@ INLINE u32 match(const struct bucket *b, u32 tag)
 {
 #if defined(__SSE2__) && PLAIN_READS
 	const __m128i *p = (const __m128i *)(const void *)b;
+	const int shift = TAG_SHIFT - 32;
 	__m128i want = _mm_set1_epi32((int)tag);
 	__m128 a0 = _mm_castsi128_ps(_mm_load_si128(p));
 	__m128 a1 = _mm_castsi128_ps(_mm_load_si128(p + 1));
@@ -33,15 +34,15 @@ INLINE u32 match(const struct bucket *b, u32 tag)
 	__m128 b1 = _mm_castsi128_ps(_mm_load_si128(p + 3));
 	__m128i lo = _mm_castps_si128(_mm_shuffle_ps(a0, a1, _MM_SHUFFLE(3, 1, 3, 1)));
 	__m128i hi = _mm_castps_si128(_mm_shuffle_ps(b0, b1, _MM_SHUFFLE(3, 1, 3, 1)));
-	u32 m = (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(lo, want)));
+	u32 m = (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_srli_epi32(lo, shift), want)));
 
-	m |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(hi, want))) << 4;
+	m |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_srli_epi32(hi, shift), want))) << 4;
 	return m & ((1u << SLOTS) - 1);
 #else
 	u32 m = 0, i;
 
 	for (i = 0; i < SLOTS; i++)
-		m |= (u32)(atomic_load_explicit(&b->slot[i], memory_order_relaxed) >> 32 == tag) << i;
+		m |= (u32)(atomic_load_explicit(&b->slot[i], memory_order_relaxed) >> TAG_SHIFT == tag) << i;
 	return m;
 #endif
 }
@@ -70,7 +71,7 @@ INLINE bool key_equal(const u8 *elem, const void *key, u32 size)
 /* The element of `key`, or NONE. `pos` may be NULL. */
 INLINE u32 find(const struct htab *t, const void *key, u32 size, u64 h, struct hash_pos *pos)
 {
-	u32 tag = (u32)(h >> 32), b = hash_home(t, h), n, hits, i, again = 0;
+	u32 tag = (u32)(h >> TAG_SHIFT), b = hash_home(t, h), n, hits, i, again = 0;
 
 	for (n = 0; n < t->max_probe; n++) {
 		struct bucket *bk = &t->buckets[b];
@@ -82,7 +83,7 @@ INLINE u32 find(const struct htab *t, const void *key, u32 size, u64 h, struct h
 			i = (u32)__builtin_ctz(hits);
 			w = atomic_load_explicit(&bk->slot[i], memory_order_acquire);
 look_again:
-			if (w >> 32 != tag || (u32)w - 1 >= t->nelems)
+			if (w >> TAG_SHIFT != tag || (u32)w - 1 >= t->nelems)
 				continue;
 			same = key_equal(hash_elem(t, (u32)w - 1), key, size);
 			/*
@@ -97,7 +98,7 @@ look_again:
 			if (!same)
 				continue;
 			if (pos)
-				*pos = (struct hash_pos){ b, i, (u32)w - 1 };
+				*pos = (struct hash_pos){ w, b, i, (u32)w - 1 };
 			return (u32)w - 1;
 		}
 		if (!atomic_load_explicit(&bk->passed, memory_order_acquire))
@@ -110,18 +111,20 @@ look_again:
 bool hash_find_elem(const struct htab *t, u32 elem, struct hash_pos *pos, u32 *home)
 {
 	u64 h = hash_of(t, hash_elem(t, elem), t->key_size);
-	u64 want = (h >> 32) << 32 | (elem + 1);
+	u64 want = slot_word(0, h, elem) & ~SLOT_COUNT, w;
 	u32 b = hash_home(t, h), n, i;
 
 	*home = b;
 	for (n = 0; n < t->max_probe; n++) {
 		struct bucket *bk = &t->buckets[b];
 
-		for (i = 0; i < SLOTS; i++)
-			if (atomic_load_explicit(&bk->slot[i], memory_order_acquire) == want) {
-				*pos = (struct hash_pos){ b, i, elem };
+		for (i = 0; i < SLOTS; i++) {
+			w = atomic_load_explicit(&bk->slot[i], memory_order_acquire);
+			if ((w & ~SLOT_COUNT) == want) {
+				*pos = (struct hash_pos){ w, b, i, elem };
 				return true;
 			}
+		}
 		if (!atomic_load_explicit(&bk->passed, memory_order_acquire))
 			break;
 		b = hash_next_bucket(t, b);
@@ -150,17 +153,16 @@ static void unpass(struct htab *t, u32 from, u32 to)
  */
 static bool link_elem(struct htab *t, u64 h, u32 elem)
 {
-	u64 word = (h >> 32) << 32 | (elem + 1);
 	u32 home = hash_home(t, h), b = home, n, i;
 
 	for (n = 0; n < t->max_probe; n++) {
 		struct bucket *bk = &t->buckets[b];
 
 		for (i = 0; i < SLOTS; i++) {
-			u64 none = 0;
+			u64 w = atomic_load_explicit(&bk->slot[i], memory_order_relaxed);
 
-			if (!atomic_load_explicit(&bk->slot[i], memory_order_relaxed) &&
-			    atomic_compare_exchange_strong(&bk->slot[i], &none, word))
+			if (!(w & SLOT_ELEM) &&
+			    atomic_compare_exchange_strong(&bk->slot[i], &w, slot_word(w, h, elem)))
 				return true;
 		}
 		atomic_fetch_add(&bk->passed, 1);
@@ -172,7 +174,8 @@ static bool link_elem(struct htab *t, u64 h, u32 elem)
 
 void hash_unlink(struct htab *t, u32 home, const struct hash_pos *pos)
 {
-	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], 0, memory_order_release);
+	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], slot_freed(pos->word),
+			      memory_order_release);
 	unpass(t, home, pos->bucket);
 }
 
@@ -240,7 +243,7 @@ static void replace(struct htab *t, struct stripe *s, const struct hash_pos *pos
 	if (t->ref)
 		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
 	atomic_store_explicit(&s->given, pos->elem + 1, memory_order_relaxed);
-	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], (h >> 32) << 32 | (e + 1),
+	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], slot_word(pos->word, h, e),
 			      memory_order_release);
 	atomic_store_explicit(&s->spare, pos->elem + 1, memory_order_release);
 	atomic_store_explicit(&s->given, 0, memory_order_release);
@@ -358,7 +361,7 @@ static int hash_read(struct map *m, const void *key, void *value, u64 flags)
 		copy_out(t, e, value);
 		/* The copy is of this key if the element was its own to the end. */
 		if (atomic_load_explicit(&t->buckets[pos.bucket].slot[pos.slot],
-					 memory_order_acquire) == ((h >> 32) << 32 | (e + 1)))
+					 memory_order_acquire) == pos.word)
 			return 0;
 	}
 	return 0; /* changed all the while: as it was found, like the kernel's */

@@ -3,13 +3,14 @@
  * The hash table behind the four hash types.
  *
  * Elements never move: a value's address is good until its key is deleted. A bucket is a cache line
- * of seven slots, each the upper half of the key's hash and the number of an element, so that a
- * look-up reads the bucket and the one element. A key that finds its bucket full goes on to the next
+ * of seven slots, each with some bits of the key's hash and the number of an element, so that a look-up
+ * reads the bucket and the one element. A key that finds its bucket full goes on to the next
  * one; `passed` counts those that went on, and where it is 0 a search ends. There are no links to
  * follow: nothing that another process writes can lead a search out of the table or round in circles.
  *
- * Readers take no lock. A slot changes as one word, and a reader looks at it again after it has
- * compared the key: an element that was given to another key meanwhile is not mistaken for its old.
+ * Readers take no lock. A slot changes as one word, with a count of its changes, and a reader looks
+ * at it again after it has compared the key: an element that was given to another key meanwhile, or
+ * even came back, is not mistaken for its old.
  *
  * Writers of a key hold the lock of its stripe (a group of home buckets). An element belongs to a
  * stripe from the moment it leaves the pool, by one atomic word, and the stripe notes which elements
@@ -24,10 +25,27 @@
 #define SLOTS 7
 
 struct bucket {
-	_Atomic u64 slot[SLOTS]; /* tag << 32 | element + 1; 0 is free */
+	_Atomic u64 slot[SLOTS];
 	_Atomic u32 passed;
 	u32 unused;
 };
+
+/* A slot: 12 bits of the hash, 20 bits that count its changes, element + 1 or 0 for a free slot. */
+#define TAG_SHIFT 52
+#define SLOT_TAG (~0ull << TAG_SHIFT)
+#define SLOT_COUNT (~SLOT_TAG & ~0ull << 32)
+#define SLOT_ELEM 0xffffffffull
+
+/* What a slot that was `old` becomes. */
+static inline u64 slot_word(u64 old, u64 hash, u32 elem)
+{
+	return (hash & SLOT_TAG) | ((old + (1ull << 32)) & SLOT_COUNT) | (elem + 1);
+}
+
+static inline u64 slot_freed(u64 old)
+{
+	return (old + (1ull << 32)) & SLOT_COUNT;
+}
 
 struct stripe { /* element numbers + 1; 0 is none */
 	map_lock_word lock;
@@ -68,8 +86,9 @@ struct hash_state {
 	_Atomic u32 hand; /* LRU: the next element to be considered */
 };
 
-/* Where a key is: slot `slot` of bucket `bucket`, element `elem`. */
+/* Where a key is: slot `slot` of bucket `bucket`, which said `word`; element `elem`. */
 struct hash_pos {
+	u64 word;
 	u32 bucket, slot, elem;
 };
 
