@@ -103,7 +103,7 @@ static int pointer_alu(struct verifier *v, const struct bpf_insn *insn, struct r
 	bool both = reg_is_ptr(dst) && src && reg_is_ptr(src);
 
 	/* The owner of the process may see addresses, and so their difference. */
-	if (op == BPF_SUB && !v->o->strict && (both || (!is_alu64(insn) && reg_is_ptr(dst)))) {
+	if (op == BPF_SUB && !v->o->strict && (both || !is_alu64(insn))) {
 		reg_unknown(dst);
 		if (!is_alu64(insn))
 			num_zext(&dst->n, 32);

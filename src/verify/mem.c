@@ -104,7 +104,7 @@ static int check_aligned(struct verifier *v, const struct acc *a)
 		return 0;
 	return refuse(v, -EACCES, "access it byte by byte, or align the variable",
 		      "misaligned %saccess off %d+%lld size %u",
-		      reg->type == REG_STACK ? "stack " : reg_is_pkt(reg) ? "packet " : "", reg->off,
+		      reg->type == REG_STACK ? "stack " : reg_is_pkt(reg) ? "packet " : "value ", reg->off,
 		      (long long)a->off, a->size);
 }
 
@@ -379,15 +379,17 @@ int vmem_atomic(struct verifier *v, const struct bpf_insn *insn)
 	err = access_memory(v, &a);
 	if (err)
 		return err;
-	if (old.type != REG_SCALAR)
+	if (old.type != REG_SCALAR && v->o->strict)
 		return refuse(v, -EACCES, NULL, "R%u atomic operation on a spilled pointer", a.r);
 	a.out = NULL;
 	a.access = ACCESS_WRITE;
 	err = access_memory(v, &a);
 	if (err)
 		return err;
+	if (old.type != REG_SCALAR)
+		reg_unknown(&old);
 	if (cmpxchg || insn->imm & BPF_FETCH)
-		reg_number(cur_reg(v, cmpxchg ? 0 : insn->src_reg), num_load(a.size * 8));
+		*cur_reg(v, cmpxchg ? 0 : insn->src_reg) = old;
 	return 0;
 }
 
