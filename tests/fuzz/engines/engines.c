@@ -103,6 +103,11 @@ static bool same(const struct outcome *a, const struct outcome *b)
 	return a->err == b->err && a->r0 == b->r0 && !memcmp(a->mem, b->mem, sizeof(a->mem));
 }
 
+static bool is_nop(const struct bpf_insn *i)
+{
+	return i->code == (BPF_JMP | BPF_JA) && !i->off;
+}
+
 /* Puts `goto +0` wherever the two still disagree without the instruction. */
 static void minimise(struct gen_prog *g, enum engine other)
 {
@@ -116,26 +121,53 @@ static void minimise(struct gen_prog *g, enum engine other)
 			struct bpf_insn old = g->insns[i];
 			struct outcome a, b;
 
-			if (g->fixed[i] || !memcmp(&old, &nop, sizeof(nop)))
+			if (g->fixed[i] || is_nop(&old))
 				continue;
 			g->insns[i] = nop;
-			a = run_one(VM, g->insns, g->cnt);
-			b = run_one(other, g->insns, g->cnt);
-			if (a.err || b.err || same(&a, &b))
-				g->insns[i] = old;
-			else
-				again = true;
+			if (!isa_validate(g->insns, g->cnt, ISA_ALL, NULL)) {
+				a = run_one(VM, g->insns, g->cnt);
+				b = run_one(other, g->insns, g->cnt);
+				if (!a.err && !b.err && !same(&a, &b)) {
+					again = true;
+					continue;
+				}
+			}
+			g->insns[i] = old;
 		}
+	}
+}
+
+/* Marks what can be reached from `at`. */
+static void reach(const struct gen_prog *g, bool *seen, s64 at)
+{
+	s64 target;
+
+	while (at < g->cnt && !seen[at]) {
+		const struct bpf_insn *i = &g->insns[at];
+
+		seen[at] = true;
+		if (i->code == (BPF_JMP | BPF_EXIT))
+			return;
+		if (isa_is_call(i, BPF_PSEUDO_CALL))
+			reach(g, seen, at + 1 + i->imm);
+		if (isa_jump_target(i, (u32)at, &target)) {
+			reach(g, seen, target);
+			if (BPF_OP(i->code) == BPF_JA)
+				return;
+		}
+		at += isa_slots(i);
 	}
 }
 
 static void print_program(const struct gen_prog *g)
 {
+	static bool seen[GEN_MAX_INSNS];
 	struct text t = { 0 };
 	u32 i;
 
-	for (i = 0; i < g->cnt; i += isa_slots(&g->insns[i])) {
-		if (g->insns[i].code == (BPF_JMP | BPF_JA) && !g->insns[i].off)
+	reach(g, seen, 0);
+	for (i = 0; i < g->cnt; i++) {
+		if (!seen[i] || is_nop(&g->insns[i]))
 			continue;
 		text_reset(&t);
 		isa_disasm(&g->insns[i], i, NULL, &t);

@@ -163,7 +163,7 @@ static void gen_atomic(struct build *b)
 	     ops[pick(b, ARRAY_SIZE(ops))]);
 }
 
-/* r0 to r5 are gone after a call; as are r1 to r5 after a packet load. */
+/* r1 to r5 are gone after a call, and after a packet load. */
 static void refill(struct build *b, u8 first)
 {
 	u8 r;
@@ -178,7 +178,7 @@ static void gen_packet(struct build *b)
 	s32 off = (s32)pick(b, GEN_PACKET - 12); /* the Ethernet header is not seen; some fall outside */
 
 	if (pick(b, 2)) {
-		emit(b, true, BPF_LD | BPF_ABS | size, 0, 0, 0, off);
+		emit(b, false, BPF_LD | BPF_ABS | size, 0, 0, 0, off);
 	} else {
 		u8 r;
 
@@ -187,7 +187,7 @@ static void gen_packet(struct build *b)
 		while (r == 6);
 		if (pick(b, 8))
 			emit(b, true, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, 15);
-		emit(b, true, BPF_LD | BPF_IND | size, 0, r, 0, off);
+		emit(b, false, BPF_LD | BPF_IND | size, 0, r, 0, off);
 	}
 	refill(b, 1);
 }
@@ -203,9 +203,9 @@ static u32 gen_jump(struct build *b)
 	u8 code = (pick(b, 2) ? BPF_JMP : BPF_JMP32) | ops[pick(b, ARRAY_SIZE(ops))];
 
 	if (pick(b, 2))
-		emit(b, true, code | BPF_X, data_reg(b), data_reg(b), 0, 0);
+		emit(b, false, code | BPF_X, data_reg(b), data_reg(b), 0, 0);
 	else
-		emit(b, true, code | BPF_K, data_reg(b), 0, 0, (s32)value(b));
+		emit(b, false, code | BPF_K, data_reg(b), 0, 0, (s32)value(b));
 	return b->g->cnt - 1;
 }
 
@@ -228,11 +228,11 @@ static void gen_if(struct build *b, u32 depth)
 	gen_block(b, 1 + pick(b, 4), depth + 1);
 	if (pick(b, 3) == 0) {
 		if (pick(b, 3) == 0) {
-			emit(b, true, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+			emit(b, false, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 			land(b, jump);
 			return;
 		}
-		emit(b, true, (pick(b, 2) ? BPF_JMP : BPF_JMP32) | BPF_JA, 0, 0, 0, 0);
+		emit(b, false, (pick(b, 2) ? BPF_JMP : BPF_JMP32) | BPF_JA, 0, 0, 0, 0);
 		skip = b->g->cnt - 1;
 		land(b, jump);
 		gen_block(b, 1 + pick(b, 4), depth + 1);
@@ -263,7 +263,7 @@ static void gen_loop(struct build *b, u32 depth)
 	emit(b, true, BPF_ALU64 | BPF_ADD | BPF_K, reg, 0, 0, -1);
 	if (!in_reg)
 		emit(b, true, BPF_STX | BPF_MEM | BPF_DW, 10, reg, slot, 0);
-	emit(b, true, BPF_JMP | BPF_JNE | BPF_K, reg, 0, (s16)((s32)top - (s32)b->g->cnt - 1), 0);
+	emit(b, false, BPF_JMP | BPF_JNE | BPF_K, reg, 0, (s16)((s32)top - (s32)b->g->cnt - 1), 0);
 	if (in_reg)
 		b->data |= 1 << 9;
 }
@@ -274,7 +274,7 @@ static void gen_call(struct build *b, u32 skip)
 		return;
 	b->targets[b->ncalls] = b->func + 1 + skip;
 	b->calls[b->ncalls++] = b->g->cnt;
-	emit(b, true, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
+	emit(b, false, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
 	refill(b, 1);
 }
 

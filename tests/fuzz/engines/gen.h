@@ -16,7 +16,7 @@ struct gen_opts {
 
 struct gen_prog {
 	struct bpf_insn insns[GEN_MAX_INSNS];
-	/* Set-up of pointers, counters and control flow: must stay for the program to be safe. */
+	/* Set-up of registers, pointers and counters: must stay for the program to be safe. */
 	bool fixed[GEN_MAX_INSNS];
 	u32 cnt;
 	u64 rng;
