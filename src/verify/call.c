@@ -90,9 +90,8 @@ int vcall_refs_released(struct verifier *v, const char *before)
 
 	if (!s->nrefs)
 		return 0;
-	for (i = 0; v->log && i < s->nrefs; i++)
-		text_printf(v->log, "Unreleased reference id=%u alloc_insn=%u\n", s->refs[i].id,
-			    s->refs[i].insn);
+	for (i = 0; i < s->nrefs; i++)
+		vlog_note(v, "Unreleased reference id=%u alloc_insn=%u", s->refs[i].id, s->refs[i].insn);
 	if (before)
 		return refuse(v, -EINVAL, "release it first", "%s would lead to reference leak", before);
 	return refuse(v, -EINVAL, "release on every path what was acquired",

@@ -18,6 +18,14 @@ static bool tracing(const struct verifier *v)
 	return v->log && (v->level & LEVEL_PATHS);
 }
 
+/* The line of an instruction is open until its effect is known. */
+static void end_line(struct verifier *v)
+{
+	if (v->open_line)
+		text_puts(v->log, "\n");
+	v->open_line = 0;
+}
+
 /* ---- refusals --------------------------------------------------------------------------------- */
 
 int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...)
@@ -27,6 +35,7 @@ int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...)
 	if (!v->log || v->explained)
 		return err;
 	v->explained = true;
+	end_line(v);
 	va_start(ap, fmt);
 	text_vprintf(v->log, fmt, ap);
 	va_end(ap);
@@ -34,6 +43,19 @@ int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...)
 	if (hint)
 		text_printf(v->log, "hint: %s\n", hint);
 	return err;
+}
+
+void vlog_note(struct verifier *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!v->log)
+		return;
+	end_line(v);
+	va_start(ap, fmt);
+	text_vprintf(v->log, fmt, ap);
+	va_end(ap);
+	text_puts(v->log, "\n");
 }
 
 int refuse_internal(struct verifier *v, const char *what)
@@ -208,6 +230,7 @@ void vlog_path(struct verifier *v)
 {
 	if (!tracing(v))
 		return;
+	end_line(v);
 	v->logged_line = 0;
 	if (v->insn == 0 && v->stats.processed == 0)
 		text_puts(v->log, "0:");
@@ -221,13 +244,15 @@ void vlog_insn(struct verifier *v)
 {
 	const struct isa_names names = { .call = call_name, .arg = v };
 	const struct bpf_insn *insn = &v->insns[v->insn];
+	size_t start;
 
 	if (!tracing(v))
 		return;
 	print_line(v);
+	start = v->log->full;
 	text_printf(v->log, "%u: (%02x) ", v->insn, insn->code);
 	isa_disasm(insn, v->insn, &names, v->log);
-	text_puts(v->log, "\n");
+	v->open_line = v->log->full - start + 1;
 }
 
 /* Registers that an instruction reads or writes. */
@@ -249,6 +274,20 @@ static u32 touched(const struct bpf_insn *insn)
 	return isa_ops[insn->code].fields & ISA_F_SRC ? regs | 1u << insn->src_reg : regs;
 }
 
+/* The slot that a store to the stack went to. */
+static u64 written_slot(const struct verifier *v, const struct bpf_insn *insn)
+{
+	const struct reg *r = &state_frame(v->cur)->regs[insn->dst_reg];
+	u8 kind = isa_ops[insn->code].kind;
+	s64 off = (s64)r->off + insn->off;
+
+	if ((kind != ISA_STORE && kind != ISA_ATOMIC) || r->type != REG_STACK ||
+	    r->what + 1u != v->cur->nframes || !num_is_const(&r->n))
+		return 0;
+	off += (s64)r->n.bits.value;
+	return off < 0 && off >= -ISA_STACK_SIZE ? 1ull << ((-off - 1) / SLOT_SIZE) : 0;
+}
+
 void vlog_after(struct verifier *v, u32 at)
 {
 	const struct bpf_insn *insn = &v->insns[at];
@@ -257,11 +296,11 @@ void vlog_after(struct verifier *v, u32 at)
 	if (!tracing(v))
 		return;
 	regs = touched(insn);
-	if (!regs)
-		return;
-	text_printf(v->log, "%u:", at);
-	print_frame(v, v->cur, v->cur->nframes - 1u, regs, 0);
-	text_puts(v->log, "\n");
+	if (regs) {
+		text_printf(v->log, "%*s;", v->open_line < 40 ? (int)(40 - v->open_line) : 1, "");
+		print_frame(v, v->cur, v->cur->nframes - 1u, regs, written_slot(v, insn));
+	}
+	end_line(v);
 }
 
 void vlog_stats(struct verifier *v)
@@ -270,6 +309,7 @@ void vlog_stats(struct verifier *v)
 
 	if (!v->log || !v->level)
 		return;
+	end_line(v);
 	text_printf(v->log,
 		    "processed %u insns (limit %d) max_states_per_insn %u total_states %u peak_states %u "
 		    "mark_read %u\n",

@@ -69,6 +69,7 @@ struct verifier {
 	size_t memory, max_memory;
 	int error;            /* sticky: out of memory anywhere */
 	bool explained;       /* a reason was logged */
+	size_t open_line;     /* of the log: length + 1 */
 	u32 logged_line;      /* entry of prog->lines printed last, + 1 */
 };
 
@@ -85,6 +86,7 @@ bool verifier_charge(struct verifier *v, size_t size);
  * NULL), and returns err.
  */
 int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...) PRINTF_LIKE(4, 5);
+void vlog_note(struct verifier *v, const char *fmt, ...) PRINTF_LIKE(2, 3); /* a line beside it */
 int refuse_internal(struct verifier *v, const char *what); /* -EFAULT */
 const char *reg_type_name(const struct reg *r);            /* "map_value_or_null" */
 void vlog_reg(struct verifier *v, const struct reg *r, struct text *out);

@@ -38,6 +38,7 @@ static void cut_log(struct verifier *v, size_t len, size_t full)
 {
 	if (!v->log || v->level & 2 || !v->log->s)
 		return;
+	v->open_line = 0;
 	v->log->len = len;
 	v->log->full = full;
 	v->log->s[len] = '\0';
@@ -122,8 +123,8 @@ static int walk_insn(struct verifier *v)
 		if (err < 0)
 			return err;
 		if (err > 0) {
-			if (v->log && v->level & 2)
-				text_printf(v->log, "%u: safe\n", at);
+			if (v->level & 2)
+				vlog_note(v, "%u: safe", at);
 			v->path_end = true;
 			return 0;
 		}
@@ -135,8 +136,7 @@ static int walk_insn(struct verifier *v)
 		err = v->error;
 	if (err)
 		return err;
-	if (!v->path_end)
-		vlog_after(v, at);
+	vlog_after(v, at);
 	v->prev = at;
 	v->insn = v->next;
 	return 0;
