@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's kernel as the oracle, through the system call instruction: nothing is interposed. */
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "verdicts.h"
+
+#define LOG_SIZE (1 << 20)
+
+static long raw_bpf(long cmd, union bpf_attr *attr, long size)
+{
+#if defined(__x86_64__)
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"((long)SYS_bpf), "D"(cmd), "S"(attr), "d"(size)
+			 : "rcx", "r11", "memory");
+	return ret;
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = SYS_bpf;
+	register long x0 __asm__("x0") = cmd;
+	register union bpf_attr *x1 __asm__("x1") = attr;
+	register long x2 __asm__("x2") = size;
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+	return x0;
+#else
+	(void)cmd;
+	(void)attr;
+	(void)size;
+	return -ENOSYS;
+#endif
+}
+
+static int kernel_map(const struct verdict_map *m)
+{
+	union bpf_attr attr = { 0 };
+	u32 zero = 0;
+	u8 value[4096] = { 0 };
+	long fd;
+
+	attr.map_type = m->attr.type;
+	attr.key_size = m->attr.key_size;
+	attr.value_size = m->attr.value_size;
+	attr.max_entries = m->attr.max_entries;
+	attr.map_flags = m->attr.flags;
+	fd = raw_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	if (fd < 0)
+		return (int)fd;
+	if (m->value_len) {
+		memcpy(value, m->value, m->value_len);
+		memset(&attr, 0, sizeof(attr));
+		attr.map_fd = (u32)fd;
+		attr.key = (u64)(uintptr_t)&zero;
+		attr.value = (u64)(uintptr_t)value;
+		raw_bpf(BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
+	}
+	if (m->frozen) {
+		memset(&attr, 0, sizeof(attr));
+		attr.map_fd = (u32)fd;
+		raw_bpf(BPF_MAP_FREEZE, &attr, sizeof(attr));
+	}
+	return (int)fd;
+}
+
+int kernel_load(const struct verdict_prog *p, struct text *log)
+{
+	static char buf[LOG_SIZE];
+	struct bpf_insn *insns = base_memdup(p->insns, p->cnt * sizeof(*insns));
+	union bpf_attr attr = { 0 };
+	int fds[VERDICT_MAPS], err = 0;
+	u32 nfds = 0;
+
+	assert_non_null(insns);
+	for (; nfds < p->nmaps && err >= 0; nfds++)
+		err = fds[nfds] = kernel_map(&p->maps[nfds]);
+	for (u32 i = 0; i < p->cnt && err >= 0; i++) {
+		if (isa_is_ldimm64(&insns[i]) && (insns[i].src_reg == BPF_PSEUDO_MAP_FD ||
+						  insns[i].src_reg == BPF_PSEUDO_MAP_VALUE) &&
+		    (u32)insns[i].imm < p->nmaps)
+			insns[i].imm = fds[insns[i].imm];
+	}
+	if (err >= 0) {
+		attr.prog_type = p->type;
+		attr.insn_cnt = p->cnt;
+		attr.insns = (u64)(uintptr_t)insns;
+		attr.license = (u64)(uintptr_t)(p->gpl ? "GPL" : "proprietary");
+		attr.prog_flags = p->flags;
+		if (p->type == BPF_PROG_TYPE_CGROUP_SKB)
+			attr.expected_attach_type = BPF_CGROUP_INET_INGRESS;
+		if (log) {
+			attr.log_buf = (u64)(uintptr_t)buf;
+			attr.log_size = LOG_SIZE;
+			attr.log_level = 1;
+		}
+		buf[0] = 0;
+		err = (int)raw_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+		if (err == -ENOSPC) { /* the log was too small, which says nothing of the program */
+			attr.log_buf = attr.log_size = attr.log_level = 0;
+			err = (int)raw_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+		}
+		if (log)
+			text_puts(log, buf);
+	} else if (log) {
+		text_printf(log, "map %u: %s\n", nfds - 1, strerror(-err));
+	}
+	for (u32 i = 0; i < nfds; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	base_free(insns);
+	return err;
+}
+
+int verdict_kernel(const struct verdict_prog *p, struct text *log)
+{
+	int fd = kernel_load(p, log);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+bool kernel_here(void)
+{
+	struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	struct verdict_prog p = { .type = BPF_PROG_TYPE_XDP, .gpl = true, .insns = insns, .cnt = 2 };
+
+	return verdict_kernel(&p, NULL) == 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Programs in text with the verdict that is right, and the two verifiers that they are put to: this
+ * project's and the machine's kernel.
+ *
+ * A file holds programs, each of header lines `key: value` and, behind `code:`, instructions as
+ * isa_assemble reads them. `default KEY: value` holds for the programs below it in the file.
+ *
+ *   prog: what the program shows
+ *   type: xdp                       bpftool's name; `kprobe sleepable` sets BPF_F_SLEEPABLE
+ *   maps: array 4 8 1, hash 4 16 9  map[0], map[1]: type, bytes of key and value, entries; then words
+ *                                   rdonly wronly (by programs) frozen mmap value=HEX (element 0)
+ *   license: none                   not GPL-compatible
+ *   expect: accept
+ *   expect: reject EACCES text that the log contains
+ *   kernel: differs because ...     the kernel's verdict is the other one, and why that is right
+ *   kernel: skip because ...        cannot be put to the kernel
+ *   gap: ...                        this verifier still refuses what it should accept; says why
+ */
+#ifndef VERDICTS_H
+#define VERDICTS_H
+
+#include "test.h"
+
+#include "map/map.h"
+#include "prog/prog.h"
+
+#define VERDICT_MAPS 8
+
+struct verdict_map {
+	struct map_attr attr;
+	bool frozen;
+	u8 value[64]; /* element 0 */
+	u32 value_len;
+};
+
+struct verdict_prog {
+	const char *file;
+	unsigned line;
+	char name[120];
+	u32 type, flags;
+	bool gpl;
+	struct verdict_map maps[VERDICT_MAPS];
+	u32 nmaps;
+	bool accept;
+	int err;           /* negative errno expected; 0 is any */
+	char message[160]; /* "" is any */
+	char differs[200]; /* the reason; "" when the kernel agrees */
+	bool no_kernel;
+	bool gap;
+	struct bpf_insn *insns;
+	u32 cnt;
+};
+
+struct verdict_corpus {
+	struct verdict_prog *progs;
+	size_t n, cap;
+};
+
+/* Reads every *.txt of a folder; problems are reported and fail the test. */
+void verdict_read(const char *folder, struct verdict_corpus *out);
+void verdict_free(struct verdict_corpus *c);
+
+/*
+ * This project's verdict: 0 or -errno, the log in `log`. *out (may be NULL) gets the accepted
+ * program, to be freed with prog_free.
+ */
+int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out);
+
+/* The kernel's, through the system call itself: -ENOSYS when there is none to ask. */
+bool kernel_here(void);
+int verdict_kernel(const struct verdict_prog *p, struct text *log);
+/* As verdict_kernel, but keeps the program: a descriptor. */
+int kernel_load(const struct verdict_prog *p, struct text *log);
+
+/* The last line of a log that says why. */
+void verdict_reason(const struct text *log, char *out, size_t size);
+
+#endif
