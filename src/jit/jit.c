@@ -6,12 +6,9 @@
 #include "helper/helper.h"
 #include "jit/jit_int.h"
 
-/* Until src/helper has its code, the library still links. */
-#pragma weak helper_of
-
 const struct helper_proto *jit_helper(s32 id)
 {
-	return helper_of ? helper_of((u32)id) : NULL;
+	return helper_of((u32)id);
 }
 
 static const struct jit_target *target(void)

@@ -74,13 +74,16 @@ extern const struct jit_target jit_x86_64;
 struct helper_proto;
 const struct helper_proto *jit_helper(s32 id); /* NULL when there is none */
 
+/* tidy.c: straightens the jumps of a function. */
+void jit_tidy(struct jit_unit *u, const struct jit_func *f);
+
 /* ---- scan.c ------------------------------------------------------------------------------------ */
 
 int jit_scan(struct jit_unit *u, const struct jit_target *t);
 void jit_unit_free(struct jit_unit *u);
 /* Registers that an instruction reads and writes. */
 void jit_insn_regs(const struct prog *p, const struct bpf_insn *i, u16 *reads, u16 *writes);
-/* The jump target of instruction `at`, which is a jump that isa_validate() accepted; else -1. */
+/* The jump target of instruction `at`; -1 when it is no jump, or one to the next instruction. */
 s64 jit_target_of(const struct bpf_insn *i, u32 at);
 /* Index of the function that starts at `start`, or -1. */
 s32 jit_func_at(const struct jit_unit *u, s64 start);
@@ -101,13 +104,21 @@ static inline bool jit_is_exit(const struct bpf_insn *i)
 {
 	return i->code == (BPF_JMP | BPF_EXIT);
 }
-static inline bool jit_is_goto(const struct bpf_insn *i) /* goto and gotol */
+static inline bool jit_is_ja(const struct bpf_insn *i) /* goto and gotol */
 {
 	return jit_is_jmp(i) && BPF_OP(i->code) == BPF_JA;
 }
+static inline bool jit_is_nop(const struct bpf_insn *i) /* a goto to the next instruction */
+{
+	return jit_is_ja(i) && !(BPF_CLASS(i->code) == BPF_JMP ? i->off : i->imm);
+}
+static inline bool jit_is_goto(const struct bpf_insn *i)
+{
+	return jit_is_ja(i) && !jit_is_nop(i);
+}
 static inline bool jit_is_jcc(const struct bpf_insn *i)
 {
-	return jit_is_jmp(i) && !jit_is_goto(i) && !jit_is_call(i) && !jit_is_exit(i);
+	return jit_is_jmp(i) && !jit_is_ja(i) && !jit_is_call(i) && !jit_is_exit(i);
 }
 /* Does control never reach the next instruction from this one? */
 static inline bool jit_ends_flow(const struct bpf_insn *i)

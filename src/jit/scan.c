@@ -45,7 +45,7 @@ static void jmp_regs(const struct prog *p, const struct bpf_insn *i, u16 *reads,
 		*writes = JIT_CALLER_SAVED;
 	} else if (jit_is_exit(i)) {
 		*reads = JIT_BIT(0);
-	} else if (!jit_is_goto(i)) {
+	} else if (jit_is_jcc(i)) {
 		*reads = JIT_BIT(i->dst_reg);
 		if (BPF_SRC(i->code) == BPF_X)
 			*reads |= JIT_BIT(i->src_reg);
@@ -93,7 +93,7 @@ void jit_insn_regs(const struct prog *p, const struct bpf_insn *i, u16 *reads, u
 
 s64 jit_target_of(const struct bpf_insn *i, u32 at)
 {
-	if (!jit_is_jmp(i) || jit_is_call(i) || jit_is_exit(i))
+	if (!jit_is_goto(i) && !jit_is_jcc(i))
 		return -1;
 	if (i->code == (BPF_JMP32 | BPF_JA))
 		return (s64)at + 1 + i->imm;
@@ -491,8 +491,10 @@ int jit_scan(struct jit_unit *u, const struct jit_target *t)
 {
 	int err = unit_alloc(u);
 
-	for (u32 n = 0; n < u->nfuncs && !err; n++)
+	for (u32 n = 0; n < u->nfuncs && !err; n++) {
+		jit_tidy(u, &u->funcs[n]);
 		err = scan_func(u, &u->funcs[n]);
+	}
 	if (err)
 		return err;
 	spread_tail(u);

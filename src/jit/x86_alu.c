@@ -299,46 +299,47 @@ static void end(struct jx *c, const struct bpf_insn *i)
 
 /* ---- rotation ---------------------------------------------------------------------------------- */
 
-static bool is_shift_imm(const struct bpf_insn *i, u8 dst, u8 class)
+/* One half of a rotation: a register that holds the same value, and how it was shifted. */
+struct half {
+	u8 reg, op, count;
+};
+
+/* Takes a shift by a constant of one of the halves into account. */
+static bool half_shift(struct half h[2], const struct bpf_insn *i, u8 class)
 {
 	u8 op = BPF_OP(i->code);
+	struct half *p = i->dst_reg == h[0].reg ? &h[0] : &h[1];
 
-	return BPF_CLASS(i->code) == class && BPF_SRC(i->code) == BPF_K && i->dst_reg == dst &&
-	       (op == BPF_LSH || op == BPF_RSH);
+	if (i->dst_reg != p->reg || p->op || BPF_CLASS(i->code) != class ||
+	    BPF_SRC(i->code) != BPF_K || (op != BPF_LSH && op != BPF_RSH) || i->imm <= 0 ||
+	    i->imm >= 64)
+		return false;
+	p->op = op;
+	p->count = (u8)i->imm;
+	return true;
 }
 
-/*
- * What compilers make of a rotation: a = b; a <<= k; b >>= width - k; a |= b, with a and b in any
- * order in the last three. One instruction if the operand of the last is not needed any more.
- */
-static u32 rotation(struct jx *c, const struct bpf_insn *i, int w)
+static bool is_plain_mov(const struct bpf_insn *i, u8 class)
 {
-	u8 class = BPF_CLASS(i->code), a = i->dst_reg, b = i->src_reg, into, other, d, s, left;
-	const struct bpf_insn *one = i + 1, *two = i + 2, *or = i + 3;
+	return i->code == (class | BPF_MOV | BPF_X) && !i->off;
+}
 
-	if (i->off || a == b || b == JIT_FP || !x86_can_fuse(c, 3))
-		return 0;
-	if (one->dst_reg != a) {
-		one = i + 2;
-		two = i + 1;
-	}
-	if (!is_shift_imm(one, a, class) || !is_shift_imm(two, b, class) ||
-	    BPF_OP(one->code) == BPF_OP(two->code) || one->imm + two->imm != w * 8 || !one->imm ||
-	    !two->imm)
-		return 0;
-	if (BPF_CLASS(or->code) != class || BPF_SRC(or->code) != BPF_X ||
-	    (BPF_OP(or->code) != BPF_OR && BPF_OP(or->code) != BPF_XOR &&
-	     BPF_OP(or->code) != BPF_ADD))
-		return 0;
-	into = or->dst_reg;
-	other = into == a ? b : a;
-	if ((into != a && into != b) || or->src_reg != other ||
-	    (c->u->live[c->at + 4] & JIT_BIT(other)))
-		return 0;
-	left = (u8)(BPF_OP(one->code) == BPF_LSH ? one->imm : two->imm);
-	c->live_out = c->u->live[c->at + 4];
-	d = x86_def(c, into);
-	s = w == 4 ? x86_use32(c, b) : x86_use(c, b);
+/* Does `or` put two fitting halves together? */
+static bool halves_meet(const struct half h[2], const struct bpf_insn *or, u8 class, int w)
+{
+	u8 op = BPF_OP(or->code);
+
+	return BPF_CLASS(or->code) == class && BPF_SRC(or->code) == BPF_X &&
+	       (op == BPF_OR || op == BPF_XOR || op == BPF_ADD) && h[0].op && h[1].op &&
+	       h[0].op != h[1].op && h[0].count + h[1].count == w * 8 &&
+	       ((or->dst_reg == h[0].reg && or->src_reg == h[1].reg) ||
+		(or->dst_reg == h[1].reg && or->src_reg == h[0].reg));
+}
+
+static void rotate(struct jx *c, u8 dst, u8 src, u8 left, int w)
+{
+	u8 d = x86_def(c, dst), s = w == 4 ? x86_use32(c, src) : x86_use(c, src);
+
 	if (s == d) {
 		x86_shift_ri(&c->b, X86_ROL, w, d, left);
 	} else if (c->cpu->bmi2) {
@@ -347,8 +348,39 @@ static u32 rotation(struct jx *c, const struct bpf_insn *i, int w)
 		x86_mov_rr(&c->b, w, d, s);
 		x86_shift_ri(&c->b, X86_ROL, w, d, left);
 	}
-	done(c, into, w);
-	return 3;
+	done(c, dst, w);
+}
+
+/*
+ * What compilers make of a rotation: `a = s; a <<= k; s >>= width - k; a |= s`, or with a copy of s
+ * for the second half too, in some order. One instruction, if the other half is not needed.
+ */
+static u32 rotation(struct jx *c, const struct bpf_insn *i, int w)
+{
+	u8 class = BPF_CLASS(i->code), source = i->src_reg, other, left;
+	struct half h[2] = { { i->dst_reg, 0, 0 }, { source, 0, 0 } };
+	u32 n;
+
+	if (!is_plain_mov(i, class) || i->dst_reg == source || source == JIT_FP)
+		return 0;
+	for (n = 1; n <= 4 && x86_can_fuse(c, n); n++) {
+		const struct bpf_insn *k = i + n;
+
+		if (is_plain_mov(k, class) && k->src_reg == source && h[1].reg == source &&
+		    !h[1].op && k->dst_reg != h[0].reg && k->dst_reg != source)
+			h[1].reg = k->dst_reg;
+		else if (!half_shift(h, k, class))
+			break;
+	}
+	if (n < 3 || n > 4 || !x86_can_fuse(c, n) || !halves_meet(h, i + n, class, w))
+		return 0;
+	other = i[n].src_reg;
+	if (c->u->live[c->at + n + 1] & JIT_BIT(other))
+		return 0;
+	left = h[0].op == BPF_LSH ? h[0].count : h[1].count;
+	c->live_out = c->u->live[c->at + n + 1];
+	rotate(c, i[n].dst_reg, source, left, w);
+	return n;
 }
 
 /* ---- all of them ------------------------------------------------------------------------------- */
@@ -379,7 +411,7 @@ u32 x86_alu_insn(struct jx *c, const struct bpf_insn *i)
 		plain(c, X86_XOR, w, i->dst_reg, &s);
 		break;
 	case BPF_MOV:
-		took = BPF_SRC(i->code) == BPF_X ? rotation(c, i, w) : 0;
+		took = BPF_SRC(i->code) == BPF_X ? rotation(c, i, w) : x86_select_insn(c, i);
 		if (took)
 			return took;
 		mov(c, i, w);

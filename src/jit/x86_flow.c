@@ -183,6 +183,58 @@ void x86_jump_insn(struct jx *c, const struct bpf_insn *i)
 		x86_jcc_label(c, (enum x86_cc)cc, (u32)t);
 }
 
+/* ---- choosing between constants ---------------------------------------------------------------- */
+
+static u64 mov_value(const struct bpf_insn *i)
+{
+	return BPF_CLASS(i->code) == BPF_ALU64 ? (u64)(s64)i->imm : (u32)i->imm;
+}
+
+static bool is_mov_imm(const struct bpf_insn *i, u8 dst)
+{
+	return (i->code == (BPF_ALU64 | BPF_MOV | BPF_K) || i->code == (BPF_ALU | BPF_MOV | BPF_K)) &&
+	       i->dst_reg == dst;
+}
+
+/*
+ * eBPF has no conditional move: `a = 1; if c goto x; a = 0; x:` (or `... a = 0; goto x`) is how a
+ * comparison becomes a value.
+ */
+u32 x86_select_insn(struct jx *c, const struct bpf_insn *i)
+{
+	u8 r = i->dst_reg, d;
+	u64 yes, no;
+	s64 t;
+	int cc;
+
+	if (!is_mov_imm(i, r) || !x86_can_fuse(c, 2) || c->at + 3 >= c->f->end ||
+	    !jit_is_jcc(i + 1) || !is_mov_imm(i + 2, r) || i[1].dst_reg == r ||
+	    (BPF_SRC(i[1].code) == BPF_X && i[1].src_reg == r))
+		return 0;
+	t = jit_target_of(i + 1, c->at + 1);
+	if (t != c->at + 3 && !(jit_is_goto(i + 3) && reached(c, c->at + 3) &&
+				jit_target_of(i + 3, c->at + 3) == t))
+		return 0;
+	cc = cc_of(BPF_OP(i[1].code));
+	if (cc < 0)
+		return 0;
+	yes = mov_value(i);
+	no = mov_value(i + 2);
+	c->live_out = c->u->live[c->at + 3];
+	d = x86_def(c, r);
+	cc = compare(c, i + 1, cc);
+	if (yes + no == 1) { /* 0 and 1 */
+		x86_setcc(&c->b, (enum x86_cc)(cc ^ !yes), d);
+		x86_movzx_rr(&c->b, 1, d, d);
+	} else {
+		x86_mov_ri(&c->b, d, no, false);
+		x86_mov_ri(&c->b, TMP1, yes, false);
+		x86_cmov(&c->b, (enum x86_cc)cc, 8, d, TMP1);
+	}
+	x86_defined(c, r, yes <= UINT32_MAX && no <= UINT32_MAX);
+	return 2;
+}
+
 /* ---- exit -------------------------------------------------------------------------------------- */
 
 #define INLINE_EPILOGUE 2 /* registers to restore up to which it is repeated at each exit */

@@ -153,6 +153,7 @@ void x86_packet_insn(struct jx *c, const struct bpf_insn *i);
 void x86_ldimm64_insn(struct jx *c, const struct bpf_insn *i); /* x86_flow.c */
 void x86_jump_insn(struct jx *c, const struct bpf_insn *i);
 void x86_exit_insn(struct jx *c);
+u32 x86_select_insn(struct jx *c, const struct bpf_insn *i);  /* 0: not of that shape */
 void x86_call_insn(struct jx *c, const struct bpf_insn *i);   /* x86_call.c */
 void x86_prologue(struct jx *c);                              /* x86_frame.c */
 void x86_epilogue(struct jx *c); /* up to, not with, the return; the counter's address is dropped */

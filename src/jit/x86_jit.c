@@ -73,7 +73,7 @@ static u32 lower(struct jx *c, const struct bpf_insn *i)
 			x86_call_insn(c, i);
 		else if (jit_is_exit(i))
 			x86_exit_insn(c);
-		else
+		else if (!jit_is_nop(i))
 			x86_jump_insn(c, i);
 		return 0;
 	}
