@@ -330,8 +330,8 @@ static int walk_sized(struct fbtf_check *c, u32 id)
 	u32 at = c->at;
 	int err;
 
-	if (!t)
-		return fbtf_refuse(c, "it refers to type %u, which is not there", id);
+	if (!t || fbtf_source_only(t))
+		return fbtf_refuse(c, "it refers to type %u, which cannot be", id);
 	if (needs_walk(t) && !is_done(c, id)) {
 		err = walk(c, t, id);
 		if (err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The BTF that stands for the kernel's, made from C text (vmlinux_types.h) when first asked for. */
+/* The BTF that stands for the kernel's, made from C text (vmlinux_*.def) when first asked for. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -8,7 +8,8 @@
 
 #define TYPES(...) #__VA_ARGS__
 static const char *const type_texts[] = {
-#include "btf/vmlinux_types.h"
+#include "btf/vmlinux_uapi.def"
+#include "btf/vmlinux_types.def"
 };
 #undef TYPES
 
