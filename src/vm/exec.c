@@ -227,6 +227,21 @@ u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *
 #define JUMP(name)                                                                                 \
 	L_##name : if (test_##name(r, i)) i += i->off;                                             \
 	NEXT;
+#define PAIR(a, b)                                                                                 \
+	L_##a##_##b : step_##a(r, i);                                                              \
+	i++;                                                                                       \
+	step_##b(r, i);                                                                            \
+	NEXT;
+#define PAIR_JUMP(a, b)                                                                            \
+	L_##a##_##b : step_##a(r, i);                                                              \
+	i++;                                                                                       \
+	if (test_##b(r, i)) i += i->off;                                                           \
+	NEXT;
+#define PAIR_JA(a)                                                                                 \
+	L_##a##_JA : step_##a(r, i);                                                               \
+	i++;                                                                                       \
+	i += i->imm;                                                                               \
+	NEXT;
 #define JCC(name, bpf_op, cond) JUMP(name##64X) JUMP(name##64K) JUMP(name##32X) JUMP(name##32K)
 #include "vm/vm.def"
 	DO(NEG64) DO(NEG32) DO(BSWAP16) DO(BSWAP32) DO(BSWAP64) DO(ZEXT16)

@@ -6,7 +6,9 @@ static const struct {
 	u16 first, second, op;
 } pairs[] = {
 	{ VM_STOP, VM_STOP, VM_STOP },
-#define PAIR(a, b) { VM_##a, VM_##b, VM_##a##_##b },
+#define PAIR(a, b)      { VM_##a, VM_##b, VM_##a##_##b },
+#define PAIR_JUMP(a, b) { VM_##a, VM_##b, VM_##a##_##b },
+#define PAIR_JA(a)      { VM_##a, VM_JA, VM_##a##_JA },
 #include "vm/vm.def"
 };
 
