@@ -185,8 +185,11 @@ static void gen_packet(struct build *b)
 		do
 			r = data_reg(b);
 		while (r == 6);
+		/* Negative offsets mean headers to the kernel (SKF_LL_OFF), which packets here lack. */
 		if (pick(b, 8))
 			emit(b, true, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, 15);
+		else if (b->opts->kernel)
+			emit(b, true, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, 0xffff);
 		emit(b, false, BPF_LD | BPF_IND | size, 0, r, 0, off);
 	}
 	refill(b, 1);
