@@ -5,6 +5,7 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <ferry/ferry_bpf.h>
 
 struct point {
 	int x, y;
@@ -33,8 +34,8 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
-	__type(value, struct event);
 } events SEC(".maps");
+FERRY_RECORDS(events, event);
 
 const volatile int steps = 6;
 unsigned long long total;

@@ -2,11 +2,13 @@
 /* Maps as people and programs read them: keys and values by their BTF types. */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "btf/fbtf.h"
 #include "cli/cli.h"
+
+#define RECORDS "ferry_records_" /* names of variables that only carry a type */
 
 /* One map being printed. */
 struct view {
@@ -142,7 +144,7 @@ static void put_variables(struct view *v, const struct btf_type *sec)
 		const struct btf_type *t = btf__type_by_id(v->btf, var->type);
 		const char *name = t ? btf__name_by_offset(v->btf, t->name_off) : NULL;
 
-		if (!t || !name || var->offset > v->value_size || var->size > v->value_size - var->offset)
+		if (!t || !name || !strncmp(name, RECORDS, sizeof(RECORDS) - 1) || var->offset > v->value_size || var->size > v->value_size - var->offset)
 			continue;
 		if (v->json) {
 			text_puts(v->out, v->shown ? "," : "");
@@ -169,30 +171,18 @@ static int put_record(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-/* The record type of a ring buffer, when the map's definition names one: __type(value, ...). */
+/* The record type of a ring buffer that FERRY_RECORDS (ferry/ferry_bpf.h) speaks of. */
 static u32 record_type(const struct view *v)
 {
-	const struct btf *btf = v->btf;
-	u32 id, n = btf ? btf__type_cnt(btf) : 0;
-	int i;
+	const struct btf_type *t;
+	char name[sizeof(RECORDS) + 64];
+	s32 id;
 
-	for (id = 1; id < n; id++) {
-		const struct btf_type *t = btf__type_by_id(btf, id), *def, *ptr;
-		const struct btf_member *m;
-
-		if (!btf_is_var(t) || strcmp(btf__name_by_offset(btf, t->name_off), bpf_map__name(v->map)))
-			continue;
-		def = fbtf_strip(btf, t->type, NULL);
-		if (!def || !btf_is_struct(def))
-			return 0;
-		for (i = 0, m = btf_members(def); i < btf_vlen(def); i++, m++) {
-			if (strcmp(btf__name_by_offset(btf, m->name_off), "value"))
-				continue;
-			ptr = fbtf_strip(btf, m->type, NULL);
-			return ptr && btf_is_ptr(ptr) ? ptr->type : 0;
-		}
-	}
-	return 0;
+	snprintf(name, sizeof(name), RECORDS "%s", bpf_map__name(v->map));
+	id = v->btf ? btf__find_by_name_kind(v->btf, name, BTF_KIND_VAR) : 0;
+	t = id > 0 ? btf__type_by_id(v->btf, (u32)id) : NULL;
+	t = t ? fbtf_strip(v->btf, t->type, NULL) : NULL;
+	return t && btf_is_ptr(t) ? t->type : 0;
 }
 
 static void put_records(struct view *v)

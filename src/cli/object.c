@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening object files, picking programs, loading modules, collecting messages. */
+#include <bpf/btf.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -207,12 +208,59 @@ bool cli_number(const char *s, u64 min, u64 max, u64 *out)
 	return true;
 }
 
+/* The last lines of a log, where the reason is. */
+static const char *tail(const char *log, int lines)
+{
+	const char *p = log + strlen(log);
+
+	if (p > log)
+		p--;
+	for (; p > log; p--)
+		if (p[-1] == '\n' && !--lines)
+			break;
+	return p;
+}
+
+/*
+ * Native functions that the object wants and nobody registered, a line each: how many. From the file's own
+ * BTF, since libbpf rewrites externs in the copy it opened.
+ */
+static int missing_natives(const struct cli_object *o, struct text *why)
+{
+	struct btf *btf = btf__parse_elf(o->path, NULL);
+	u32 id, n = btf ? btf__type_cnt(btf) : 0;
+	char line[512];
+	int missing = 0;
+
+	for (id = 1; id < n; id++) {
+		const struct btf_type *t = btf__type_by_id(btf, id);
+		const char *name = btf__name_by_offset(btf, t->name_off);
+
+		if (!btf_is_func(t) || btf_vlen(t) != BTF_FUNC_EXTERN || !name)
+			continue;
+		if (ferry_explain_ksym(name, line, sizeof(line)) == 0) {
+			text_printf(why, "%s  %s", missing ? "\n" : "", line);
+			missing++;
+		}
+	}
+	btf__free(btf);
+	return missing;
+}
+
 int cli_load(struct cli_object *o)
 {
-	int err = bpf_object__load(o->obj);
+	int err = bpf_object__load(o->obj), missing;
+	struct text why = { 0 };
 
 	if (!err)
 		return CLI_OK;
-	return cli_fail(err == -ENOENT || err == -ESRCH ? CLI_INPUT : CLI_REFUSED, "%s: not loaded: %s\n%s",
-			o->path, strerror(-err), cli_messages());
+	missing = missing_natives(o, &why);
+	if (missing)
+		cli_fail(CLI_REFUSED, "%s: not loaded: it calls what is not registered\n%s", o->path,
+			 text_str(&why));
+	else
+		cli_fail(CLI_REFUSED, "%s: not loaded: %s\n%s'ferry verify --log 1' shows the whole log", o->path,
+			 strerror(-err), tail(cli_messages(), 24));
+	text_free(&why);
+	return CLI_REFUSED;
 }

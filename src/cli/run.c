@@ -124,7 +124,7 @@ static int run_on_packet(struct run *r, int fd, enum bpf_prog_type type)
 	if (bpf_prog_test_run_opts(fd, &opts))
 		return cli_fail(CLI_REFUSED, "cannot run the program: %s\n%s", strerror(errno),
 				cli_messages());
-	r->ret = opts.retval;
+	r->ret = (u64)(s64)(s32)opts.retval; /* programs return an int */
 	r->ns = opts.duration;
 	return CLI_OK;
 }

@@ -25,6 +25,7 @@ enum helper_arg {
 	ARG_CONST_STR,       /* string in a read-only, frozen map */
 	ARG_LONG_OUT,        /* 8 bytes, written */
 	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (timers, later) */
+	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 
 enum helper_ret {

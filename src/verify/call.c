@@ -247,11 +247,12 @@ static int arg_ctx(struct verifier *v, u32 r)
 static int arg(struct verifier *v, struct call *c, u32 r)
 {
 	u8 kind = c->h->args[r - 1];
-	int err = vcall_read_ok(v, r);
+	int err = kind == ARG_UNCHECKED ? 0 : vcall_read_ok(v, r);
 
 	if (err)
 		return err;
 	switch (kind) {
+	case ARG_UNCHECKED: return 0;
 	case ARG_ANYTHING:
 		if (v->o->strict && reg_is_ptr(cur_reg(v, r)))
 			return refuse(v, -EACCES, NULL, "R%u leaks addr into helper function", r);
