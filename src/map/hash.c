@@ -61,9 +61,7 @@ INLINE bool key_equal(const u8 *elem, const void *key, u32 size)
 	}
 	if (!size)
 		return true;
-	w = 0;
-	memcpy(&w, p, size);
-	return __atomic_load_n(in, __ATOMIC_ACQUIRE) == w;
+	return __atomic_load_n(in, __ATOMIC_ACQUIRE) == map_tail(p, size);
 }
 
 #define NONE UINT32_MAX
@@ -281,6 +279,9 @@ static int change(struct map *m, const void *key, const void *value, u64 flags, 
 
 	if (flags > BPF_EXIST)
 		return -EINVAL;
+	/* What is to be written comes while the lock is waited for; a wrong spare does no harm here. */
+	__builtin_prefetch(&t->buckets[hash_home(t, h)], 1);
+	__builtin_prefetch(hash_elem(t, atomic_load_explicit(&s->spare, memory_order_relaxed)), 1);
 	err = hash_lock(t, s);
 	if (err < 0)
 		return err;
@@ -322,6 +323,7 @@ static int take(struct map *m, const void *key, void *value, u64 flags)
 	int err;
 
 	(void)flags;
+	__builtin_prefetch(&t->buckets[home], 1);
 	err = hash_lock(t, s);
 	if (err < 0)
 		return err;

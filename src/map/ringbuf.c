@@ -26,8 +26,10 @@ struct record {
 
 struct producer_page {
 	_Atomic u64 pos;
-	_Atomic u64 pending; /* below it, all records are committed */
+	u64 apart[15];       /* what follows is not for consumers, who read `pos` all the time */
 	map_lock_word lock;
+	_Atomic u64 pending; /* below it, all records are committed */
+	_Atomic u64 seen;    /* the consumer's position as last read: it is at least there */
 };
 
 struct ring {
@@ -280,8 +282,12 @@ void *map_ringbuf_reserve(struct map *m, u64 size, u64 flags)
 	if (need > r->mask + 1 || map_lock(&r->prod->lock) < 0)
 		return NULL;
 	/* Nothing to repair after a death: a record is there only when `pos` has passed it. */
-	cons = atomic_load_explicit(r->consumer, memory_order_acquire);
 	prod = atomic_load_explicit(&r->prod->pos, memory_order_relaxed) & ~7ull;
+	cons = atomic_load_explicit(&r->prod->seen, memory_order_relaxed);
+	if (prod + need - cons > r->mask) {
+		cons = atomic_load_explicit(r->consumer, memory_order_acquire);
+		atomic_store_explicit(&r->prod->seen, cons, memory_order_relaxed);
+	}
 	pend = advance_pending(r, prod, need);
 	if (prod + need - cons > r->mask || prod + need - pend > r->mask) {
 		/* The consumer may stand before a dead producer's record. */

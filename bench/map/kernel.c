@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's bpf(2): maps, and programs that loop over map operations. */
+#include <linux/bpf.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kernel.h"
+
+static int sys(int cmd, union bpf_attr *attr)
+{
+	return (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+int kernel_map(u32 type, u32 key_size, u32 value_size, u32 entries)
+{
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.map_type = type;
+	a.key_size = key_size;
+	a.value_size = value_size;
+	a.max_entries = entries;
+	return sys(BPF_MAP_CREATE, &a);
+}
+
+static int elem(int cmd, int map, const void *key, const void *value, u64 flags)
+{
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.map_fd = (u32)map;
+	a.key = (u64)(uintptr_t)key;
+	a.value = (u64)(uintptr_t)value;
+	a.flags = flags;
+	return sys(cmd, &a);
+}
+
+int kernel_lookup(int map, const void *key, void *value)
+{
+	return elem(BPF_MAP_LOOKUP_ELEM, map, key, value, 0);
+}
+
+int kernel_update(int map, const void *key, const void *value, u64 flags)
+{
+	return elem(BPF_MAP_UPDATE_ELEM, map, key, value, flags);
+}
+
+int kernel_fill(int map, const void *keys, const void *values, u32 n)
+{
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.batch.map_fd = (u32)map;
+	a.batch.keys = (u64)(uintptr_t)keys;
+	a.batch.values = (u64)(uintptr_t)values;
+	a.batch.count = n;
+	return sys(BPF_MAP_UPDATE_BATCH, &a);
+}
+
+#define INSN(c, d, s, o, i) \
+	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (s16)(o), .imm = (i) })
+#define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define MOVI(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define ALUI(op, d, i) INSN(BPF_ALU64 | (op) | BPF_K, d, 0, 0, i)
+#define CALL(n) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
+
+static u32 put_map(struct bpf_insn *p, u32 n, int map)
+{
+	p[n++] = INSN(BPF_LD | BPF_IMM | BPF_DW, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map);
+	p[n++] = INSN(0, 0, 0, 0, 0);
+	return n;
+}
+
+/* What one turn of the loop does with the key at r10-64 and the value at r10-72. */
+static u32 put_op(struct bpf_insn *p, u32 n, enum kernel_op op, int map)
+{
+	n = put_map(p, n, map);
+	p[n++] = MOV(BPF_REG_2, BPF_REG_10);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_2, -64);
+	switch (op) {
+	case KERNEL_LOOKUP:
+		p[n++] = CALL(BPF_FUNC_map_lookup_elem);
+		p[n++] = INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 2, 0);
+		p[n++] = INSN(BPF_LDX | BPF_MEM | BPF_DW, BPF_REG_1, BPF_REG_0, 0, 0);
+		p[n++] = INSN(BPF_ALU64 | BPF_ADD | BPF_X, BPF_REG_8, BPF_REG_1, 0, 0);
+		break;
+	case KERNEL_UPDATE:
+		p[n++] = MOV(BPF_REG_3, BPF_REG_10);
+		p[n++] = ALUI(BPF_ADD, BPF_REG_3, -72);
+		p[n++] = MOVI(BPF_REG_4, 0);
+		p[n++] = CALL(BPF_FUNC_map_update_elem);
+		break;
+	case KERNEL_RINGBUF:
+	case KERNEL_RINGBUF_QUIET:
+		p[n++] = MOVI(BPF_REG_3, 16);
+		p[n++] = MOVI(BPF_REG_4, op == KERNEL_RINGBUF ? 0 : BPF_RB_NO_WAKEUP);
+		p[n++] = CALL(BPF_FUNC_ringbuf_output);
+		break;
+	}
+	return n;
+}
+
+int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries)
+{
+	struct bpf_insn p[64];
+	union bpf_attr a;
+	u32 n = 0, loop;
+	int i;
+
+	p[n++] = CALL(BPF_FUNC_get_prandom_u32);
+	p[n++] = MOV(BPF_REG_6, BPF_REG_0);
+	p[n++] = MOVI(BPF_REG_7, 0);
+	p[n++] = MOVI(BPF_REG_8, 0);
+	for (i = -72; i < 0; i += 8)
+		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_DW, BPF_REG_10, BPF_REG_7, i, 0);
+	loop = n;
+	p[n++] = ALUI(BPF_MUL, BPF_REG_6, 1103515245);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_6, 12345);
+	p[n++] = MOV(BPF_REG_1, BPF_REG_6);
+	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
+	p[n++] = ALUI(BPF_MUL, BPF_REG_1, (s32)entries);
+	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
+	p[n++] = INSN(BPF_STX | BPF_MEM | (key_size == 4 ? BPF_W : BPF_DW), BPF_REG_10, BPF_REG_1, -64, 0);
+	n = put_op(p, n, op, map);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_7, 1);
+	p[n] = INSN(BPF_JMP | BPF_JLT | BPF_K, BPF_REG_7, 0, (s32)loop - (s32)n - 1, KERNEL_LOOP);
+	n++;
+	p[n++] = MOV(BPF_REG_0, BPF_REG_8);
+	p[n++] = INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+
+	memset(&a, 0, sizeof(a));
+	a.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+	a.insns = (u64)(uintptr_t)p;
+	a.insn_cnt = n;
+	a.license = (u64)(uintptr_t)"GPL";
+	return sys(BPF_PROG_LOAD, &a);
+}
+
+double kernel_run(int prog, u32 repeat)
+{
+	union bpf_attr a;
+	u8 packet[64] = { 0 };
+
+	memset(&a, 0, sizeof(a));
+	a.test.prog_fd = (u32)prog;
+	a.test.data_in = (u64)(uintptr_t)packet;
+	a.test.data_size_in = sizeof(packet);
+	a.test.repeat = repeat;
+	if (sys(BPF_PROG_TEST_RUN, &a) < 0)
+		return -1;
+	return a.test.duration;
+}
