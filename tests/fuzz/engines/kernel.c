@@ -29,6 +29,22 @@ static long call3(long nr, long a, long b, long c)
 #endif
 }
 
+long kernel_bpf(int cmd, union bpf_attr *attr)
+{
+	long ret;
+
+	do
+		ret = call3(SYS_bpf, cmd, (long)attr, sizeof(*attr));
+	while (ret == -EAGAIN && cmd == BPF_PROG_LOAD);
+	return ret;
+}
+
+void kernel_close(long fd)
+{
+	if (fd >= 0)
+		call3(SYS_close, fd, 0, 0);
+}
+
 static char log_buf[1 << 20];
 
 int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size, u32 *ret)
@@ -47,9 +63,7 @@ int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 si
 		attr.log_buf = (u64)(uintptr_t)log_buf;
 		attr.log_size = sizeof(log_buf);
 	}
-	do
-		fd = call3(SYS_bpf, BPF_PROG_LOAD, (long)&attr, sizeof(attr));
-	while (fd == -EAGAIN);
+	fd = kernel_bpf(BPF_PROG_LOAD, &attr);
 	if (fd < 0) {
 		size_t len = verbose ? strlen(log_buf) : 0;
 
@@ -62,8 +76,8 @@ int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 si
 	attr.test.data_in = (u64)(uintptr_t)packet;
 	attr.test.data_size_in = size;
 	attr.test.repeat = 1;
-	err = call3(SYS_bpf, BPF_PROG_TEST_RUN, (long)&attr, sizeof(attr));
-	call3(SYS_close, fd, 0, 0);
+	err = kernel_bpf(BPF_PROG_TEST_RUN, &attr);
+	kernel_close(fd);
 	*ret = attr.test.retval;
 	return (int)err;
 }
