@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs instruction vectors (README.md) on each engine: `run_vectors FILE...`; speaks TAP. */
+/*
+ * Runs instruction vectors (README.md) on each engine; speaks TAP.
+ * run_vectors [--engine NAME] FILE...
+ * run_vectors --cover FILE...  only checks that the files together have every instruction
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -63,6 +67,11 @@ static const struct engine {
 
 static u8 memory[GUARD + MAX_MEM + GUARD] __attribute__((aligned(64)));
 static u32 planned, failed, groups;
+static const char *only_engine;
+static bool cover;
+
+/* Instructions seen, by opcode and what else selects the operation (selector()). */
+static bool seen[256][256];
 
 /* ---- reading the files --------------------------------------------------------------------------- */
 
@@ -256,6 +265,64 @@ static bool in_group(const struct vec *v)
 	return p != NULL;
 }
 
+/* ---- coverage ----------------------------------------------------------------------------------- */
+
+static u8 selector(const struct bpf_insn *i)
+{
+	const struct isa_op *op = &isa_ops[i->code];
+
+	if (op->kind == ISA_END || op->kind == ISA_ATOMIC)
+		return (u8)i->imm;
+	return op->fields & (ISA_F_SIGNED | ISA_F_EXTEND) ? (u8)i->off : 0;
+}
+
+static void note(const struct vec *v)
+{
+	struct text t = { 0 };
+	struct prog *p;
+	u32 i;
+
+	substitute(text_str(&v->body), 1, 2, &t);
+	text_puts(&t, "exit\n");
+	p = make_prog(v, text_str(&t), ISA_ALL);
+	text_free(&t);
+	for (i = 0; p && i < p->insn_cnt; i += isa_slots(&p->insns[i]))
+		seen[p->insns[i].code][selector(&p->insns[i])] = true;
+	if (p)
+		prog_free(p);
+}
+
+/* Every form that the check of form accepts must have been seen. */
+static void check_cover(void)
+{
+	u32 code, sel;
+
+	for (code = 0; code < 256; code++) {
+		for (sel = 0; sel < 256; sel++) {
+			struct bpf_insn prog[3] = { { .code = (u8)code, .dst_reg = 1 } };
+			const struct isa_op *op = &isa_ops[code];
+			struct text t = { 0 };
+
+			if (op->kind == ISA_END || op->kind == ISA_ATOMIC)
+				prog[0].imm = (s32)sel;
+			else if (op->fields & (ISA_F_SIGNED | ISA_F_EXTEND))
+				prog[0].off = (s16)sel;
+			else if (sel)
+				continue;
+			if (!(op->fields & ISA_F_DST_RW))
+				prog[0].dst_reg = 0;
+			prog[code == (BPF_LD | BPF_IMM | BPF_DW) ? 2 : 1].code = BPF_JMP | BPF_EXIT;
+			if (isa_validate(prog, 2 + !prog[1].code, ISA_ALL, NULL))
+				continue;
+			isa_disasm(prog, 0, NULL, &t);
+			printf("%s %u - a vector has %s\n", seen[code][sel] ? "ok" : "not ok", ++planned,
+			       code == (BPF_JMP | BPF_CALL) ? "call" : text_str(&t));
+			failed += !seen[code][sel];
+			text_free(&t);
+		}
+	}
+}
+
 /* ---- running ------------------------------------------------------------------------------------- */
 
 static void set_memory(const struct vec *v, const struct vec_case *c)
@@ -419,7 +486,13 @@ static void run(struct vec *v, const char *file)
 
 	if (!v->ncases || !v->body.len)
 		die(file, v->line, "a vector without body or cases");
+	if (cover) {
+		note(v);
+		return;
+	}
 	for (i = 0; i < ARRAY_SIZE(engines); i++) {
+		if (only_engine && strcmp(only_engine, engines[i].name))
+			continue;
 		ok = 0;
 		if (in_group(v))
 			ok = v->insn ? run_insn(&engines[i], v) : run_prog(&engines[i], v);
@@ -518,8 +591,16 @@ int main(int argc, char **argv)
 	int i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0); /* what was said before a crash is kept */
-	for (i = 1; i < argc; i++)
-		run_file(argv[i]);
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--cover"))
+			cover = true;
+		else if (!strcmp(argv[i], "--engine") && i + 1 < argc)
+			only_engine = argv[++i];
+		else
+			run_file(argv[i]);
+	}
+	if (cover)
+		check_cover();
 	printf("1..%u\n", planned);
 	return failed != 0;
 }
