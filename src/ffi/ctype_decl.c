@@ -291,6 +291,7 @@ static bool at_storage(struct parser *p, struct specs *s)
 bool parse_specs(struct parser *p, struct specs *s)
 {
 	struct layout_opts attrs = { 0 };
+	const struct tok *first = NULL;
 	u32 words = 0, quals = 0, bit;
 
 	memset(s, 0, sizeof(*s));
@@ -303,6 +304,7 @@ bool parse_specs(struct parser *p, struct specs *s)
 			quals |= qualifier(t);
 			p->pos++;
 		} else if (bit) {
+			first = words ? first : t;
 			if (s->type || !add_word(&words, bit))
 				return parse_fail(p, t, "`%.*s' does not fit what stands before it",
 						  (int)t->len, t->s);
@@ -328,7 +330,7 @@ bool parse_specs(struct parser *p, struct specs *s)
 	if (words)
 		s->type = base_of(p->cs, words);
 	if (!s->type)
-		return words ? parse_fail(p, s->start, "these words make no type together") :
+		return words ? parse_fail(p, first, "these words make no type together") :
 			       fail_unknown_type(p, parse_tok(p));
 	if (refusal(parse_tok(p)))
 		return fail_unknown_type(p, parse_tok(p));

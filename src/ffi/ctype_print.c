@@ -87,6 +87,9 @@ static void print_type(const struct ctype *t, const char *decl, struct text *out
 		inner = t->to->kind == CTYPE_ARRAY || t->to->kind == CTYPE_FUNC;
 		text_puts(&d, inner ? "(*" : "*");
 		print_quals(t, &d);
+		/* Without a name the last qualifier needs no space behind it. */
+		if (!*decl && d.len && d.s[d.len - 1] == ' ')
+			d.s[--d.len] = '\0';
 		text_puts(&d, decl);
 		text_puts(&d, inner ? ")" : "");
 		print_type(t->to, text_str(&d), out);

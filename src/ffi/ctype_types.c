@@ -189,12 +189,20 @@ int ctype_completed(struct ctypes *cs, struct cnode *node)
 	return 0;
 }
 
+/* Whether the words differ in the order of two neighbours. */
+static bool swapped(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a && a[0] == b[1] && a[1] == b[0] && !strcmp(a + 2, b + 2);
+}
+
 static void nearer(const char **best, unsigned *dist, const char *word, const char *to, size_t len)
 {
 	unsigned d = text_distance(word, to);
 
 	/* A third of the letters may be wrong, or two be swapped; more is another word. */
-	if (d == 2 && strlen(word) == len && word[0] == to[0])
+	if (d == 2 && swapped(word, to))
 		d = 1;
 	if (d < *dist && d <= (len + 2) / 3 && d < len) {
 		*dist = d;
