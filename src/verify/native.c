@@ -106,11 +106,9 @@ static int arg_memory(struct verifier *v, const struct module_func *f, u32 i)
 		return 0;
 	if (maybe && !a->nullable)
 		return arg_error(v, f, i, "compare it with NULL first", "possibly NULL pointer");
-	/* The callee sees the size cut to its type: it has to be the number that was checked. */
-	if (sized && cur_reg(v, i + 2)->n.umax >= 1ull << (f->args[i + 1].width >= 4 ? 31 :
-							   f->args[i + 1].width * 8 - 1))
-		return arg_error(v, f, i + 1, "bound the size by that of the memory",
-				 "the size may not fit the parameter");
+	/* The callee sees the size cut to its type; checked sizes are below 2^29. */
+	if (sized && f->args[i + 1].width < 4)
+		return arg_error(v, f, i + 1, NULL, "sizes of less than 32 bits are not supported");
 	/* If it is there, it has to be good. */
 	reg->flags &= ~REG_NULLABLE;
 	err = memory(v, f, a, i, sized);
@@ -208,8 +206,13 @@ static int set_result(struct verifier *v, const struct module_func *f, u32 index
 	case MODULE_RET_VOID:
 		return 0;
 	case MODULE_RET_SCALAR:
-		/* Nothing is assumed of the bits beyond the type, whoever extends them. */
-		reg_unknown(r0);
+		/* Engines extend the result from its type; a bool may be any byte. */
+		if (f->ret_width != 1 && f->ret_width != 2 && f->ret_width != 4)
+			reg_unknown(r0);
+		else if (f->ret_signed && !f->ret_bool)
+			reg_number(r0, num_load_sx(f->ret_width * 8u));
+		else
+			reg_number(r0, num_load(f->ret_width * 8u));
 		return 0;
 	case MODULE_RET_MEM:
 		break;

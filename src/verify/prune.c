@@ -103,7 +103,7 @@ static bool same_slot(struct verifier *v, const struct slot *old, const struct s
 	for (i = 0; i < SLOT_SIZE; i++) {
 		if (old->bytes[i] == BYTE_NONE && !exact)
 			continue;
-		if (!exact && (old->bytes[i] == BYTE_MISC || (data && i < n))) {
+		if (!exact && (old->bytes[i] == BYTE_MISC || (data && old->bytes[i] == BYTE_SPILL))) {
 			if (!data_byte(cur, i))
 				return false;
 			continue;
@@ -113,7 +113,8 @@ static bool same_slot(struct verifier *v, const struct slot *old, const struct s
 	}
 	if (!n || data)
 		return true;
-	return n == slot_spill_bytes(cur) && same_reg(v, &old->spill, &cur->spill, ids, exact);
+	return n == slot_spill_bytes(cur) && slot_spill_start(old) == slot_spill_start(cur) &&
+	       same_reg(v, &old->spill, &cur->spill, ids, exact);
 }
 
 /* Registers of frame f that are read from now on. */

@@ -109,7 +109,7 @@ static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bo
 	u32 spilled = slot_spill_bytes(s);
 
 	*done = false;
-	if (byte >= spilled)
+	if (s->bytes[byte] != BYTE_SPILL)
 		return 0;
 	if (s->spill.type != REG_SCALAR) {
 		if (size != SLOT_SIZE)
@@ -119,7 +119,7 @@ static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bo
 		*done = true;
 		return 0;
 	}
-	if (byte || size > spilled)
+	if (byte != slot_spill_start(s) || size > spilled)
 		return 0;
 	*out = s->spill;
 	if (size < spilled || (sx && size < SLOT_SIZE)) {
@@ -177,7 +177,7 @@ bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value)
 	} else {
 		i = slot_spill_bytes(&f->slots[s]);
 		out = f->slots[s].spill;
-		if (byte_at(off) || i < size || !reg_is_const(&out))
+		if (byte_at(off) != slot_spill_start(&f->slots[s]) || i < size || !reg_is_const(&out))
 			return false;
 		vprecise_reg(v, &f->slots[s].spill);
 		*value = out.n.bits.value;
@@ -194,7 +194,7 @@ static bool zero_byte(struct verifier *v, const struct slot *s, u32 byte)
 	if (s->bytes[byte] == BYTE_ZERO)
 		return true;
 	if (s->bytes[byte] != BYTE_SPILL || !reg_is_const(&s->spill) ||
-	    (u8)(s->spill.n.bits.value >> (8 * byte)))
+	    (u8)(s->spill.n.bits.value >> (8 * (byte - slot_spill_start(s)))))
 		return false;
 	vprecise_reg(v, &s->spill);
 	return true;
@@ -234,10 +234,10 @@ static void set_bytes(struct slot *s, u32 byte, u32 size, u8 kind)
 		s->bytes[i] = kind;
 }
 
-static void spill(struct slot *s, u32 size, const struct reg *value)
+static void spill(struct slot *s, u32 byte, u32 size, const struct reg *value)
 {
 	slot_scrub(s);
-	set_bytes(s, 0, size, BYTE_SPILL);
+	set_bytes(s, byte, size, BYTE_SPILL);
 	s->spill = *value;
 	if (value->type == REG_SCALAR && size < SLOT_SIZE) {
 		if (value->n.umax >> (size * 8))
@@ -252,6 +252,7 @@ static int write_exact(struct verifier *v, const struct reg *ptr, s64 off, u32 s
 	struct frame *f = frame_of(v, ptr);
 	struct slot *s = &f->slots[slot_at(off)];
 	u32 byte = byte_at(off);
+	bool zero = value && reg_is_const(value) && value->n.bits.value == 0;
 
 	if (v->o->strict && slot_is_spill(s) && reg_is_ptr(&s->spill) && size != SLOT_SIZE)
 		return refuse(v, -EACCES, "overwrite all 8 bytes of a spilled pointer",
@@ -261,13 +262,15 @@ static int write_exact(struct verifier *v, const struct reg *ptr, s64 off, u32 s
 			return refuse(v, -EACCES, "store all 8 bytes of a pointer",
 				      "invalid size of register spill");
 		/* The pointer would outlive what it points to. */
-		if (value->type == REG_STACK && ptr->what != value->what && ptr->what < value->what)
+		if (value->type == REG_STACK && ptr->what < value->what)
 			return refuse(v, -EINVAL, "return the data, not a pointer to it",
 				      "cannot spill pointers to stack into stack frame of the caller");
-		spill(s, size, value);
-	} else if (value && value->type == REG_SCALAR && byte == 0) {
-		spill(s, size, value);
-	} else if (value && reg_is_const(value) && value->n.bits.value == 0) {
+		spill(s, byte, size, value);
+	} else if (value && value->type == REG_SCALAR &&
+		   (byte == 0 || (byte == 4 && size == 4 && !zero))) {
+		/* The lower half may hold something of its own: a zero there is better known as such. */
+		spill(s, byte, size, value);
+	} else if (zero) {
 		/* Zeros are compared as such: the number mattered. */
 		vprecise_reg(v, value);
 		slot_scrub(s);

@@ -38,9 +38,9 @@ void reg_pointer(struct reg *r, enum reg_type type)
 
 u32 slot_spill_bytes(const struct slot *s)
 {
-	u32 n = 0;
+	u32 start = slot_spill_start(s), n = 0;
 
-	while (n < SLOT_SIZE && s->bytes[n] == BYTE_SPILL)
+	while (start + n < SLOT_SIZE && s->bytes[start + n] == BYTE_SPILL)
 		n++;
 	return n;
 }

@@ -49,7 +49,7 @@ struct reg {
 
 enum byte_kind {
 	BYTE_NONE,  /* not written */
-	BYTE_SPILL, /* part of the spilled register; these bytes start at the first of the slot */
+	BYTE_SPILL, /* part of the spilled register, whose first byte is byte 0 or 4 of the slot */
 	BYTE_MISC,  /* some data */
 	BYTE_ZERO,
 };
@@ -60,7 +60,7 @@ enum byte_kind {
 /* Eight bytes of stack: slot i is [-8 * (i + 1), -8 * i) from the frame pointer. */
 struct slot {
 	u8 bytes[SLOT_SIZE]; /* enum byte_kind, in order of address */
-	struct reg spill;    /* when bytes[0] is BYTE_SPILL */
+	struct reg spill;    /* with BYTE_SPILL; these bytes are in a row */
 };
 
 struct frame {
@@ -116,7 +116,13 @@ static inline bool reg_is_const(const struct reg *r)
 }
 static inline bool slot_is_spill(const struct slot *s)
 {
-	return s->bytes[0] == BYTE_SPILL;
+	return s->bytes[0] == BYTE_SPILL || s->bytes[4] == BYTE_SPILL;
+}
+
+/* The byte of the slot where the spilled register starts. */
+static inline u32 slot_spill_start(const struct slot *s)
+{
+	return s->bytes[0] == BYTE_SPILL ? 0 : 4;
 }
 
 void reg_none(struct reg *r);

@@ -5,6 +5,7 @@
 
 #include "test.h"
 
+#include "helper/helper.h"
 #include "verify/verify.h"
 
 /* References in the text: map[CORE_HASH] and so on. */
