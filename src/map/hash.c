@@ -531,6 +531,9 @@ static int hash_check(const struct map_attr *a, size_t *bytes)
 		return map_refuse(-EINVAL, "BPF_F_NO_COMMON_LRU is for LRU types");
 	if (is_lru(a->type) && (a->flags & BPF_F_NO_PREALLOC))
 		return map_refuse(-ENOTSUPP, "an LRU map has all its elements from the start");
+	if ((a->flags & BPF_F_NUMA_NODE) &&
+	    (map_is_percpu(a->type) || (a->flags & BPF_F_NO_COMMON_LRU)))
+		return map_refuse(-EINVAL, "per-CPU memory has no NUMA node to choose");
 	if (!a->max_entries || !a->key_size || !a->value_size)
 		return map_refuse(-EINVAL, "key_size, value_size and max_entries must be above 0");
 	if ((u64)a->key_size + a->value_size >= MAP_MAX_VALUE - ELEM_HEAD)

@@ -80,7 +80,7 @@ static bool name_ok(const char *name)
 	return true;
 }
 
-/* What holds for every type, in the kernel's order, then the type's own rules. */
+/* What holds for every type and the type's own rules, in the kernel's order. */
 static int check(const struct map_attr *attr, const struct map_ops **ops, size_t *bytes)
 {
 	if (attr->type != BPF_MAP_TYPE_BLOOM_FILTER && attr->extra)
@@ -92,8 +92,6 @@ static int check(const struct map_attr *attr, const struct map_ops **ops, size_t
 	*ops = types[attr->type].ops;
 	if (!*ops)
 		return map_refuse(-EOPNOTSUPP, "this map type is not supported");
-	if (!name_ok(attr->name))
-		return map_refuse(-EINVAL, "a name has letters, digits, '_' and '.', at most 15");
 	return (*ops)->check(attr, bytes);
 }
 
@@ -119,6 +117,11 @@ int map_create(const struct map_attr *attr, struct map **out, struct text *why)
 	err = map_mem_create(m, bytes);
 	if (err < 0)
 		goto out;
+	err = -EINVAL;
+	if (!name_ok(attr->name)) { /* the kernel looks at the name when it has the memory */
+		map_refuse(err, "a name has letters, digits, '_' and '.', at most 15");
+		goto out;
+	}
 	err = ops->init(m);
 	if (err < 0)
 		goto out;
@@ -177,11 +180,12 @@ int map_lookup_user(struct map *m, const void *key, void *value, u64 flags)
 {
 	const void *v;
 
-	/* BPF_F_LOCK needs a bpf_spin_lock in the value, which no type here has. */
-	if (flags)
+	if (flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
 	if (!may_read(m))
 		return -EPERM;
+	if (flags) /* needs a bpf_spin_lock in the value, which no type here has */
+		return -EINVAL;
 	if (m->ops->read)
 		return m->ops->read(m, key, value, flags);
 	if (!m->ops->lookup)
