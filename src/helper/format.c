@@ -208,7 +208,12 @@ static const char *convert(struct out *o, const struct spec *sp, const char *f, 
 	char c = (char)v;
 
 	switch (*f) {
-	case 'p': return convert_pointer(o, sp, f, v);
+	case 'p':
+		f = convert_pointer(o, sp, f, v);
+		/* To the kernel's vsnprintf() all letters and digits behind %p are of the conversion. */
+		while (f && (u8)*f < 0x80 && isalnum((u8)*f))
+			f++;
+		return f;
 	case 'c': put_text(o, sp, &c, 1); return f + 1;
 	case 's':
 		if (!ends_word(f[1]))

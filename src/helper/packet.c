@@ -132,12 +132,14 @@ static u32 add_fold(u32 a, u32 b)
 	return a + (a < b);
 }
 
+/* The sum of 32-bit words as they are in memory, the last one filled with zeros. */
 static u32 sum32(const u8 *p, u32 size, u32 seed)
 {
 	u32 i, word;
 
-	for (i = 0; i + 4 <= size; i += 4) {
-		memcpy(&word, p + i, 4);
+	for (i = 0; i < size; i += 4) {
+		word = 0;
+		memcpy(&word, p + i, size - i < 4 ? size - i : 4);
 		seed = add_fold(seed, word);
 	}
 	return seed;
@@ -147,8 +149,6 @@ u64 packet_csum_diff(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	u32 from_size = (u32)a2, to_size = (u32)a4, sum = (u32)a5;
 
-	if ((from_size | to_size) % 4)
-		return (u64)-EINVAL;
 	if (to_size)
 		sum = sum32(ptr(a3), to_size, sum);
 	if (from_size && to_size)

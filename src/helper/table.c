@@ -32,6 +32,11 @@ const char *helper_name(u32 id)
 		__BPF_FUNC_MAPPER(NAME)
 	};
 
+	/* The last ones ever added, which older <linux/bpf.h> lack: new functions are kfuncs. */
+	static const char *const last[] = { "cgrp_storage_get", "cgrp_storage_delete" };
+
+	if (id >= 210 && id < 210 + ARRAY_SIZE(last))
+		return last[id - 210];
 	return id < ARRAY_SIZE(names) ? names[id] : NULL;
 }
 

@@ -62,7 +62,8 @@ static struct outcome run_kernel(const struct bpf_insn *insns, u32 cnt)
 	struct outcome out = { 0 };
 	u32 ret;
 
-	out.err = kernel_run(insns, cnt, run.packet, sizeof(run.packet), &ret);
+	out.err = kernel_run(BPF_PROG_TYPE_SOCKET_FILTER, insns, cnt, run.packet,
+			     sizeof(run.packet), &ret);
 	out.r0 = ret;
 	memcpy(out.mem, run.mem, sizeof(out.mem));
 	return out;

@@ -47,14 +47,15 @@ void kernel_close(long fd)
 
 static char log_buf[1 << 20];
 
-int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size, u32 *ret)
+int kernel_run(u32 type, const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size,
+	       u32 *ret)
 {
 	union bpf_attr attr;
 	bool verbose = getenv("FERRY_VERBOSE");
 	long fd, err;
 
 	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+	attr.prog_type = type;
 	attr.insns = (u64)(uintptr_t)insns;
 	attr.insn_cnt = cnt;
 	attr.license = (u64)(uintptr_t)"GPL";

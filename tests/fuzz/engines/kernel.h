@@ -9,7 +9,8 @@
 long kernel_bpf(int cmd, union bpf_attr *attr);
 void kernel_close(long fd);
 
-/* Loads as a socket filter and runs it once on a packet: 0 or -errno. */
-int kernel_run(const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size, u32 *ret);
+/* Loads as a program of a packet type and runs it once on a packet: 0 or -errno. */
+int kernel_run(u32 type, const struct bpf_insn *insns, u32 cnt, const void *packet, u32 size,
+	       u32 *ret);
 
 #endif
