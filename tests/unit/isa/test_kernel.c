@@ -9,6 +9,32 @@
 
 static char log_buf[1 << 20];
 
+/* By hand: this process's bpf(2) may be ours. The library answers it. */
+static long kernel_bpf(long cmd, const union bpf_attr *attr)
+{
+#if defined(__x86_64__)
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "0"((long)SYS_bpf), "D"(cmd), "S"(attr), "d"(sizeof(*attr))
+			 : "rcx", "r11", "memory");
+	return ret;
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = SYS_bpf;
+	register long x0 __asm__("x0") = cmd;
+	register long x1 __asm__("x1") = (long)attr;
+	register long x2 __asm__("x2") = sizeof(*attr);
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+	return x0;
+#else
+	(void)cmd;
+	(void)attr;
+	return -ENOSYS;
+#endif
+}
+
 /* The kernel's verdict: 0 or -errno; its log is in log_buf. */
 static int kernel_load(const struct bpf_insn *insns, u32 cnt)
 {
@@ -24,24 +50,11 @@ static int kernel_load(const struct bpf_insn *insns, u32 cnt)
 	attr.log_buf = (u64)(uintptr_t)log_buf;
 	attr.log_size = sizeof(log_buf);
 	log_buf[0] = '\0';
-	fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	fd = kernel_bpf(BPF_PROG_LOAD, &attr);
 	if (fd < 0)
-		return -errno;
+		return (int)fd;
 	close((int)fd);
 	return 0;
-}
-
-static void need_kernel(void)
-{
-	const struct bpf_insn prog[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K }, { .code = BPF_JMP | BPF_EXIT },
-	};
-	int err = kernel_load(prog, 2);
-
-	if (err) {
-		print_message("# skipped: bpf(2) does not work here: %s\n", strerror(-err));
-		skip();
-	}
 }
 
 /* What the kernel's log has for instruction `at`: "  7: 0123...... (07) r1 += 5". */
@@ -76,11 +89,6 @@ static void the_kernel_prints_the_same_text(void **state)
 	u32 n;
 
 	(void)state;
-	need_kernel();
-	if (!strstr(log_buf, "Live regs before insn:")) {
-		print_message("# skipped: this kernel's log does not list the program\n");
-		skip();
-	}
 	for (i = 0; i < ARRAY_SIZE(golden); i++) {
 		const struct golden *g = &golden[i];
 
@@ -199,7 +207,6 @@ static void the_kernel_gives_the_same_verdict_on_form(void **state)
 	size_t b, n;
 
 	(void)state;
-	need_kernel();
 	for (code = 0; code < 256; code++) {
 		for (b = 0; b < ARRAY_SIZE(bases); b++) {
 			struct bpf_insn i = bases[b];
@@ -228,6 +235,20 @@ static void the_kernel_gives_the_same_verdict_on_form(void **state)
 	}
 }
 
+/* Why the tests cannot run here, or NULL. */
+static const char *missing(void)
+{
+	const struct bpf_insn prog[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K }, { .code = BPF_JMP | BPF_EXIT },
+	};
+
+	if (kernel_load(prog, 2))
+		return "bpf(2) does not work here";
+	if (!strstr(log_buf, "Live regs before insn:"))
+		return "this kernel's log does not list the program";
+	return NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,5 +256,9 @@ int main(void)
 		cmocka_unit_test(the_kernel_gives_the_same_verdict_on_form),
 	};
 
+	if (missing()) {
+		printf("1..0 # SKIP %s\n", missing());
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
