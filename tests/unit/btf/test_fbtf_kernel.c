@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* fbtf_parse against the kernel's BPF_BTF_LOAD: the same bytes, the same verdict and errno. */
-#include "btf_test.h"
+#include "btf_cases.h"
 
 static int kernel_there(void)
 {
@@ -180,6 +180,26 @@ static void headers_are_judged_as_the_kernel_does(void **state)
 	btf__free(btf);
 }
 
+static void cases_made_by_hand_have_the_kernels_verdict(void **state)
+{
+	u32 size, bad = 0;
+	size_t i;
+
+	(void)state;
+	if (!kernel_there())
+		skip();
+	for (i = 0; i < ARRAY_SIZE(btf_cases); i++) {
+		u8 *data = case_bytes(i, &size);
+		int k = kernel_btf_load(data, size, NULL, 0);
+
+		if (k != btf_cases[i].verdict && ++bad)
+			print_error("%s: kernel %d, expected %d\n", btf_cases[i].name, k,
+				    btf_cases[i].verdict);
+		free(data);
+	}
+	assert_int_equal(bad, 0);
+}
+
 static void the_stand_in_for_the_kernels_btf_loads_into_the_kernel(void **state)
 {
 	const void *raw;
@@ -220,6 +240,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(verdicts_on_mutated_btf_are_the_kernels),
 		cmocka_unit_test(headers_are_judged_as_the_kernel_does),
+		cmocka_unit_test(cases_made_by_hand_have_the_kernels_verdict),
 		cmocka_unit_test(the_stand_in_for_the_kernels_btf_loads_into_the_kernel),
 		cmocka_unit_test(the_kernels_own_btf_passes),
 	};
