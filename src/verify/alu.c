@@ -169,6 +169,7 @@ static int mov(struct verifier *v, const struct bpf_insn *insn, struct reg *dst)
 	out = *src;
 	num_alu(insn, &out.n, &src->n);
 	out.id = 0;
+	out.off = 0;
 	*dst = out;
 	return 0;
 }
@@ -188,7 +189,28 @@ static int unary(struct verifier *v, const struct bpf_insn *insn, struct reg *ds
 	}
 	num_alu(insn, &dst->n, &zero);
 	dst->id = 0;
+	dst->off = 0;
 	return 0;
+}
+
+/*
+ * A copy plus a constant stays linked to the original, at a distance; once only, so that counting in
+ * a loop does not make a new relation each time round.
+ */
+static void move_link(const struct bpf_insn *insn, struct reg *dst, const struct reg *src)
+{
+	u8 op = BPF_OP(insn->code);
+	s64 by = src->n.smin;
+
+	if (op == BPF_SUB)
+		by = by == INT64_MIN ? 0 : -by;
+	if (dst->id && !dst->off && is_alu64(insn) && (op == BPF_ADD || op == BPF_SUB) &&
+	    num_is_const(&src->n) && by && by == (s32)by) {
+		dst->off = (s32)by;
+	} else {
+		dst->id = 0;
+		dst->off = 0;
+	}
 }
 
 int valu(struct verifier *v, const struct bpf_insn *insn)
@@ -222,7 +244,7 @@ int valu(struct verifier *v, const struct bpf_insn *insn)
 	if (reg_is_ptr(dst) || reg_is_ptr(src))
 		return pointer_alu(v, insn, dst, src);
 	dst->node = vprecise_join(v, dst->node, src->node);
+	move_link(insn, dst, src);
 	num_alu(insn, &dst->n, &src->n);
-	dst->id = 0;
 	return 0;
 }

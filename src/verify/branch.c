@@ -9,11 +9,12 @@
 
 /* ---- numbers ---------------------------------------------------------------------------------- */
 
-/* Register r of the top frame of s is now known to be n; so are its copies. */
+/* Register r of the top frame of s is now known to be n; so are its copies, less their distance. */
 static void refine(struct verifier *v, struct state *s, u32 r, const struct num *n, u32 node)
 {
 	struct reg_iter it = { s, 0, 0 };
 	struct reg *reg = &state_frame(s)->regs[r], *copy;
+	struct num moved, by;
 
 	reg->n = *n;
 	reg->node = node;
@@ -22,7 +23,14 @@ static void refine(struct verifier *v, struct state *s, u32 r, const struct num 
 	while ((copy = reg_iter_next(&it))) {
 		if (copy == reg || copy->type != REG_SCALAR || copy->id != reg->id)
 			continue;
-		copy->n = *n;
+		moved = *n;
+		if (copy->off != reg->off) {
+			by = num_const((u64)((s64)copy->off - reg->off));
+			num_add(&moved, &by);
+		}
+		if (!num_meet(&moved, &copy->n))
+			continue; /* this path cannot run: nothing to say */
+		copy->n = moved;
 		copy->node = vprecise_join(v, copy->node, node);
 	}
 }
@@ -32,7 +40,7 @@ static int branch_numbers(struct verifier *v, const struct bpf_insn *insn, u32 t
 {
 	struct reg *dst = cur_reg(v, insn->dst_reg);
 	bool is64 = BPF_CLASS(insn->code) == BPF_JMP;
-	bool same = is_reg && (insn->src_reg == insn->dst_reg || (dst->id && dst->id == src->id));
+	bool same = is_reg && (insn->src_reg == insn->dst_reg || (dst->id && dst->id == src->id && dst->off == src->off));
 	struct num yes[2], no[2];
 	enum num_truth truth;
 	struct state *other;
@@ -155,6 +163,7 @@ static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 
 	bool is64 = BPF_CLASS(insn->code) == BPF_JMP;
 	bool with_null = is64 && (op == BPF_JEQ || op == BPF_JNE) && reg_is_ptr(&d) &&
 			 reg_is_const(&s) && s.n.bits.value == 0;
+	bool equality = is64 && is_reg && (op == BPF_JEQ || op == BPF_JNE);
 	struct state *other;
 	int err;
 
@@ -171,6 +180,10 @@ static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 
 		vprecise_reg(v, src);
 		settle_null(other, d.id, op == BPF_JEQ);
 		settle_null(v->cur, d.id, op == BPF_JNE);
+	} else if (equality && d.flags & REG_NULLABLE && never_null(&s)) {
+		settle_null(op == BPF_JEQ ? other : v->cur, d.id, false);
+	} else if (equality && s.flags & REG_NULLABLE && never_null(&d)) {
+		settle_null(op == BPF_JEQ ? other : v->cur, s.id, false);
 	} else if (is64 && is_reg && is_order(op) &&
 		   (is_packet_bound(&d, &s) || is_packet_bound(&s, &d))) {
 		branch_packet(insn, other, v->cur, &d, &s);

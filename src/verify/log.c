@@ -96,8 +96,13 @@ static void print_scalar(struct verifier *v, const struct reg *r, struct text *o
 		return;
 	}
 	text_puts(out, vprecise_is(v, r) ? "Pscalar(" : "scalar(");
-	if (r->id)
-		text_printf(out, "id=%u%s", r->id, num_is_unknown(&r->n) ? "" : ",");
+	if (r->id) {
+		text_printf(out, "id=%u", r->id);
+		if (r->off)
+			text_printf(out, "%+d", r->off);
+		if (!num_is_unknown(&r->n))
+			text_puts(out, ",");
+	}
 	num_print(&r->n, out);
 	text_puts(out, ")");
 }

@@ -337,6 +337,16 @@ int vmem_load(struct verifier *v, const struct bpf_insn *insn)
 	return 0;
 }
 
+/* What goes to the stack is a copy: a check of one holds for the other. */
+static void link_spill(struct verifier *v, const struct acc *a, u32 src)
+{
+	struct reg *value = cur_reg(v, src);
+
+	if (cur_reg(v, a->r)->type == REG_STACK && value->type == REG_SCALAR && !value->id &&
+	    !num_is_const(&value->n))
+		value->id = ++v->ids;
+}
+
 int vmem_store(struct verifier *v, const struct bpf_insn *insn)
 {
 	struct acc a = { .r = insn->dst_reg, .off = insn->off, .size = isa_ops[insn->code].width,
@@ -347,6 +357,7 @@ int vmem_store(struct verifier *v, const struct bpf_insn *insn)
 	if (BPF_CLASS(insn->code) == BPF_STX) {
 		if (!err)
 			err = vcall_read_ok(v, insn->src_reg);
+		link_spill(v, &a, insn->src_reg);
 		/* A copy: the value may be in the register whose state the store reads. */
 		value = *cur_reg(v, insn->src_reg);
 		a.value = &value;

@@ -48,13 +48,17 @@ static bool same_scalar_id(struct idmap *m, u32 old, u32 cur)
 	return same_id(m, old, cur ? cur : m->next--);
 }
 
+/* Linked numbers are at the same distance from one another. */
 static bool same_scalar(struct verifier *v, const struct reg *old, const struct reg *cur,
 			struct idmap *ids, bool exact)
 {
 	if (exact)
-		return num_equal(&old->n, &cur->n) && same_id(ids, old->id, cur->id);
+		return num_equal(&old->n, &cur->n) && same_id(ids, old->id, cur->id) &&
+		       old->off == cur->off;
 	if (!vprecise_is(v, old))
 		return true;
+	if (old->id && old->off != cur->off)
+		return false;
 	return num_within(&old->n, &cur->n) && same_scalar_id(ids, old->id, cur->id);
 }
 

@@ -106,7 +106,7 @@ static bool all_zero(const struct frame *f, s64 min, s64 max)
 static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bool sx, struct reg *out,
 		bool *done)
 {
-	u32 spilled = slot_spill_bytes(s);
+	u32 spilled = slot_spill_bytes(s), at;
 
 	*done = false;
 	if (s->bytes[byte] != BYTE_SPILL)
@@ -119,11 +119,16 @@ static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bo
 		*done = true;
 		return 0;
 	}
-	if (byte != slot_spill_start(s) || size > spilled)
+	/* Bytes inside it, when all of them are known. */
+	at = byte - slot_spill_start(s);
+	if (at + size > spilled || (at && !num_is_const(&s->spill.n)))
 		return 0;
 	*out = s->spill;
+	if (at)
+		out->n = num_const(s->spill.n.bits.value >> (at * 8));
 	if (size < spilled || (sx && size < SLOT_SIZE)) {
 		out->id = 0;
+		out->off = 0;
 		if (sx)
 			num_sext(&out->n, size * 8);
 		else
@@ -240,8 +245,10 @@ static void spill(struct slot *s, u32 byte, u32 size, const struct reg *value)
 	set_bytes(s, byte, size, BYTE_SPILL);
 	s->spill = *value;
 	if (value->type == REG_SCALAR && size < SLOT_SIZE) {
-		if (value->n.umax >> (size * 8))
+		if (value->n.umax >> (size * 8)) {
 			s->spill.id = 0;
+			s->spill.off = 0;
+		}
 		num_zext(&s->spill.n, size * 8);
 	}
 }

@@ -32,8 +32,9 @@ enum reg_flag {
 
 /*
  * A value. Pointers are base + off + n, where n is a number unknown until the program runs. Ids are
- * unique in a run of the verifier, 0 is none: equal ids on scalars mean equal values, on nullable
- * pointers that they are NULL together, on packet pointers that they have the same n.
+ * unique in a run of the verifier, 0 is none: equal ids on nullable pointers mean that they are NULL
+ * together, on packet pointers that they have the same n, on scalars that their values less `off` are
+ * equal (`off` is 0 without id).
  */
 struct reg {
 	struct num n;
