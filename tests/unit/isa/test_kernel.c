@@ -149,7 +149,7 @@ static bool kernel_extension(const struct bpf_insn *i)
 }
 
 /* r2 points to initialised stack, r6 is the context, all others are numbers. */
-static u32 around(struct bpf_insn insn, struct bpf_insn *prog)
+static u32 around(struct bpf_insn insn, struct bpf_insn *prog, u32 room)
 {
 	static const char before[] =
 		"r6 = r1\nr2 = r10\nr2 += -64\n"
@@ -157,28 +157,29 @@ static u32 around(struct bpf_insn insn, struct bpf_insn *prog)
 		"*(u64 *)(r10 -40) = 1\n*(u64 *)(r10 -32) = 1\n*(u64 *)(r10 -24) = 1\n"
 		"r0 = 1\nr1 = 1\nr3 = 3\nr4 = 4\nr5 = 5\nr7 = 7\nr8 = 8\nr9 = 9\n";
 	static const char after[] = "r0 = 0\nr1 = 5 ll\nr0 = 0\nexit\n";
-	struct bpf_insn *insns = NULL;
-	u32 cnt = 0, at;
+	static struct bpf_insn *head, *tail;
+	static u32 nhead, ntail;
+	u32 cnt;
 
-	assert_int_equal(isa_assemble(before, &insns, &cnt, NULL), 0);
-	at = cnt;
-	assert_int_equal(isa_assemble("exit\n", &insns, &cnt, NULL), 0);
+	if (!head) {
+		assert_int_equal(isa_assemble(before, &head, &nhead, NULL), 0);
+		assert_int_equal(isa_assemble(after, &tail, &ntail, NULL), 0);
+	}
+	assert_true(nhead + 2 + ntail <= room);
+	memcpy(prog, head, nhead * sizeof(*prog));
+	cnt = nhead;
+	prog[cnt++] = insn;
 	if (insn.code == 0x18)
-		assert_int_equal(isa_assemble("exit\n", &insns, &cnt, NULL), 0);
-	assert_int_equal(isa_assemble(after, &insns, &cnt, NULL), 0);
-	insns[at] = insn;
-	if (insn.code == 0x18)
-		insns[at + 1] = (struct bpf_insn){ 0 };
-	memcpy(prog, insns, cnt * sizeof(*prog));
-	base_free(insns);
-	return cnt;
+		prog[cnt++] = (struct bpf_insn){ 0 };
+	memcpy(prog + cnt, tail, ntail * sizeof(*prog));
+	return cnt + ntail;
 }
 
 static void compare(struct bpf_insn insn)
 {
 	struct bpf_insn prog[64];
 	struct text why = { 0 };
-	u32 cnt = around(insn, prog);
+	u32 cnt = around(insn, prog, ARRAY_SIZE(prog));
 	int ours = isa_validate(prog, cnt, ISA_ALL, &why), theirs;
 
 	if (!kernel_extension(&insn)) {
