@@ -70,9 +70,7 @@ int ferry_module_unregister(const char *name)
 	if (!name)
 		return -EINVAL;
 	sys_inside++;
-	err = module_unregister(name);
-	if (!err)
-		sys_btf_sync(); /* its BTF goes with it */
+	err = sys_btf_unregister(name);
 	sys_inside--;
 	return err;
 }

@@ -72,6 +72,14 @@ static bool is_hash(u32 type)
 	       type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
+/* The types whose operations the kernel gives batch forms. */
+static bool has_batch(u32 type, int cmd)
+{
+	if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY)
+		return cmd == BPF_MAP_LOOKUP_BATCH || cmd == BPF_MAP_UPDATE_BATCH;
+	return is_hash(type);
+}
+
 static void batch_end(struct batch *b)
 {
 	base_free(b->key);
@@ -94,11 +102,11 @@ static int batch_begin(struct batch *b, struct sys_call *c, bool read, bool writ
 	if ((read && sys_fd_mode(b->sm, fd, false)) ||
 	    (write && (b->m->frozen || sys_fd_mode(b->sm, fd, true))))
 		return -EPERM;
-	if (!b->m->attr.key_size || (b->m->ops->set_obj && read) ||
-	    (read && write && !is_hash(b->m->attr.type)))
+	if (!has_batch(b->m->attr.type, c->cmd))
 		return -SYS_ENOTSUPP;
 	/* elem_flags may only be BPF_F_LOCK, and no value has a lock yet. */
-	if (c->attr.batch.elem_flags || (is_hash(b->m->attr.type) && c->attr.batch.flags))
+	if (c->attr.batch.elem_flags ||
+	    (is_hash(b->m->attr.type) && read && c->attr.batch.flags))
 		return -EINVAL;
 	b->key_size = b->m->attr.key_size;
 	b->value_size = map_user_value_size(b->m);

@@ -10,9 +10,6 @@
 
 #include "bpf/sys_int.h"
 
-/* Until src/btf checks what comes from outside, the library still links. */
-#pragma weak fbtf_parse
-
 #define BTF_MAX_BYTES (16u << 20) /* the kernel's BTF_MAX_SIZE */
 
 static struct sys_btf *vmlinux; /* referenced for good */
@@ -135,6 +132,41 @@ int sys_btf_sync(void)
 	return err;
 }
 
+void *sys_btf_copy(const char *name, u32 *size)
+{
+	const struct sys_btf *sb = NULL;
+	void *copy = NULL;
+	size_t i;
+
+	if (sys_btf_sync())
+		return NULL;
+	sys_slow_lock();
+	if (!strcmp(name, "vmlinux"))
+		sb = vmlinux;
+	for (i = 0; i < nmodules && !sb; i++)
+		if (!strcmp(name, modules[i]->o.name))
+			sb = modules[i];
+	if (sb) {
+		*size = sb->raw_size;
+		copy = base_memdup(sb->raw, sb->raw_size);
+	}
+	sys_slow_unlock();
+	return copy;
+}
+
+int sys_btf_unregister(const char *name)
+{
+	int err;
+
+	/* Not while the list is walked, where a module has no reference yet. */
+	sys_slow_lock();
+	err = module_unregister(name);
+	sys_slow_unlock();
+	if (!err)
+		sys_btf_sync();
+	return err;
+}
+
 /* ---- commands -------------------------------------------------------------------------------------- */
 
 static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why)
@@ -154,8 +186,6 @@ static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why
 		text_puts(why, "hdr_len not found\n");
 		return -EINVAL;
 	}
-	if (!fbtf_parse)
-		return -EOPNOTSUPP;
 	err = fbtf_parse(sb->raw, sb->raw_size, NULL, &sb->btf, why);
 	if (err)
 		return err;

@@ -18,40 +18,29 @@ static bool is_trace_pipe(const char *path)
 	       !strcmp(path, "/sys/kernel/debug/tracing/trace_pipe");
 }
 
-/* The bytes of a file below /sys/kernel/btf; borrowed. */
-static const void *btf_file(const char *path, u32 *size)
-{
-	const char *name = path + sizeof(btf_dir) - 1;
-	struct module *mod;
-	struct btf *btf;
-
-	if (strncmp(path, btf_dir, sizeof(btf_dir) - 1))
-		return NULL;
-	if (!strcmp(name, "vmlinux")) {
-		btf = fbtf_vmlinux();
-		return btf ? btf__raw_data(btf, size) : NULL;
-	}
-	mod = module_find(name);
-	if (!mod)
-		return NULL;
-	*size = mod->raw_size;
-	return mod->raw;
-}
-
 void *sys_file(const char *path, size_t *size)
 {
+	void *data = NULL;
 	u32 n = 0;
-	const void *data = btf_file(path, &n);
 
+	sys_inside++;
+	if (!strncmp(path, btf_dir, sizeof(btf_dir) - 1))
+		data = sys_btf_copy(path + sizeof(btf_dir) - 1, &n);
+	sys_inside--;
 	*size = n;
-	return data ? base_memdup(data, n) : NULL;
+	return data;
 }
 
 bool sys_file_known(const char *path)
 {
-	u32 n;
+	size_t n;
+	void *data;
 
-	return is_trace_pipe(path) || btf_file(path, &n);
+	if (is_trace_pipe(path))
+		return true;
+	data = sys_file(path, &n);
+	base_free(data);
+	return data;
 }
 
 /* ---- trace_pipe -------------------------------------------------------------------------------------- */
@@ -126,18 +115,17 @@ static int open_trace(int flags)
 
 int sys_file_open(const char *path, int flags)
 {
-	const void *data;
-	u32 size = 0;
+	void *data;
+	size_t size;
 	int fd;
 
 	if (is_trace_pipe(path))
 		return flags & O_ACCMODE ? -EACCES : open_trace(flags);
-	data = btf_file(path, &size);
+	data = sys_file(path, &size);
 	if (!data)
 		return -ENOENT;
-	if (flags & O_ACCMODE)
-		return -EACCES;
-	fd = sys_memfd("btf", NULL, 0, data, size);
+	fd = flags & O_ACCMODE ? -EACCES : sys_memfd("btf", NULL, 0, data, size);
+	base_free(data);
 	if (fd >= 0 && !(flags & O_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
 	return fd;

@@ -17,7 +17,7 @@ static int put_array(u64 addr, u32 *count, const void *items, u32 have, u32 item
 	u32 n = *count < have ? *count : have;
 
 	*count = have;
-	return n && addr ? sys_out(addr, items, (size_t)n * item) : 0;
+	return sys_out(addr, items, (size_t)n * item);
 }
 
 static int finish(struct sys_call *c, const void *info, u32 known)
@@ -97,7 +97,7 @@ static int put_xlated(const struct sys_prog *sp, u64 addr, u32 *len)
 	int err;
 
 	*len = size;
-	if (!want || !addr)
+	if (!want)
 		return 0;
 	copy = base_memdup(p->insns, size);
 	if (!copy)
@@ -126,6 +126,26 @@ static int put_map_ids(const struct sys_prog *sp, u64 addr, u32 *count)
 		ids[n] = sp->maps[n]->o.id;
 	sys_slow_unlock();
 	return put_array(addr, count, ids, n, sizeof(ids[0]));
+}
+
+/* One a function, or the program's when it has only one. */
+static int put_tags(const struct sys_prog *sp, u64 addr, u32 *count)
+{
+	const struct prog *p = sp->p;
+	u8 (*tags)[BPF_TAG_SIZE];
+	u32 i;
+	int err;
+
+	if (p->nfuncs <= 1)
+		return put_array(addr, count, sp->tag, 1, sizeof(sp->tag));
+	tags = base_array(p->nfuncs, sizeof(*tags));
+	if (!tags)
+		return -ENOMEM;
+	for (i = 0; i < p->nfuncs; i++)
+		sys_prog_tag(p->insns + p->funcs[i].start, p->funcs[i].end - p->funcs[i].start, tags[i]);
+	err = put_array(addr, count, tags, p->nfuncs, sizeof(*tags));
+	base_free(tags);
+	return err;
 }
 
 /* Offset of an instruction's code; the image has an entry for each and one for the end. */
@@ -223,7 +243,7 @@ static int prog_info(struct sys_call *c, struct sys_prog *sp)
 		err = put_array(in.line_info, &out.nr_line_info, sp->line_info, sp->nline_info,
 				sizeof(struct bpf_line_info));
 	if (!err)
-		err = put_array(in.prog_tags, &out.nr_prog_tags, sp->tag, 1, sizeof(sp->tag));
+		err = put_tags(sp, in.prog_tags, &out.nr_prog_tags);
 	if (!err)
 		err = put_jited(sp, &in, &out);
 	return err ? err : finish(c, &out, sizeof(out));
@@ -235,7 +255,7 @@ long sys_cmd_info(struct sys_call *c)
 	int err = -EINVAL;
 
 	if (!o)
-		return fcntl(c->attr.info.bpf_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return fcntl(c->attr.info.bpf_fd, F_GETFD) < 0 ? -EBADFD : -EINVAL;
 	switch (o->kind) {
 	case SYS_MAP:
 		err = map_info(c, container_of(o, struct sys_map, o));

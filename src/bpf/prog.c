@@ -99,10 +99,6 @@ static int check_attr(const union bpf_attr *attr, struct prog *p, struct text *w
 		text_puts(why, "attaching to functions by BTF (attach_btf_id, attach_prog_fd) is not here");
 		return -EINVAL;
 	}
-	if (attr->core_relo_cnt) {
-		text_puts(why, "CO-RE relocation is the loader's: core_relos is not supported");
-		return -EOPNOTSUPP;
-	}
 	if (p->type == BPF_PROG_TYPE_CGROUP_SOCK && !p->attach_type)
 		p->attach_type = BPF_CGROUP_INET_SOCK_CREATE;
 	if (!attach_type_ok(p->type, p->attach_type)) {
@@ -144,6 +140,20 @@ static int read_insns(const union bpf_attr *attr, struct prog **out)
 	return *out ? 0 : -ENOMEM;
 }
 
+/* Relocation by the kernel, which only light skeletons ask for; without BTF nobody looks. */
+static int check_core_relos(const union bpf_attr *attr, struct text *log)
+{
+	u32 rec = attr->core_relo_rec_size;
+
+	if (!attr->core_relo_cnt)
+		return 0;
+	if (attr->core_relo_cnt > INT32_MAX / sizeof(struct bpf_core_relo) ||
+	    rec < sizeof(struct bpf_core_relo) || rec > 252 || rec % 4)
+		return -EINVAL;
+	text_puts(log, "CO-RE relocation is left to the loader: core_relos is not supported\n");
+	return -EOPNOTSUPP;
+}
+
 /* BTF of the program and what it says about functions and lines. */
 static int load_btf(struct sys_prog *sp, const struct sys_call *c, struct text *log)
 {
@@ -161,7 +171,9 @@ static int load_btf(struct sys_prog *sp, const struct sys_call *c, struct text *
 		return -EACCES;
 	sp->p->btf = sp->btf->btf;
 	err = sys_func_info(sp, attr, c->uattr, log);
-	return err ? err : sys_line_info(sp, attr, c->uattr, log);
+	if (!err)
+		err = sys_line_info(sp, attr, c->uattr, log);
+	return err ? err : check_core_relos(attr, log);
 }
 
 /* Prog arrays that it uses hold programs like it, so that a tail call finds the context it expects. */

@@ -4,6 +4,7 @@
  * form of prog.h. Instructions have been checked for form.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "bpf/sys_int.h"
@@ -175,11 +176,16 @@ static int resolve_native(struct resolve *r, struct bpf_insn *in, u32 at)
 	if (err)
 		return err;
 	o = sys_fd_get(fd, SYS_BTF);
-	mod = o ? container_of(o, struct sys_btf, o)->mod : NULL;
+	if (!o) {
+		text_puts(r->log, "invalid module BTF fd specified\n");
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	}
+	mod = container_of(o, struct sys_btf, o)->mod;
 	if (!mod || mod->gone) {
-		text_printf(r->log, "insn %u: invalid module BTF fd specified\n", at);
+		text_puts(r->log, mod ? "the module was unregistered\n" :
+					"BTF fd for kfunc is not a module BTF\n");
 		sys_put(o);
-		return o ? -ENOENT : -EINVAL;
+		return mod ? -ENXIO : -EINVAL;
 	}
 	f = module_func(mod, in->imm);
 	err = f ? use_native(r, f) : -EINVAL;

@@ -52,11 +52,16 @@ static void init(void)
 	have_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
-static void list_self(void)
+void sys_run_init(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, init);
+}
+
+static void list_self(void)
+{
+	sys_run_init();
 	pthread_mutex_lock(&runners_lock);
 	self.next = runners;
 	self.prev = &runners;

@@ -102,6 +102,7 @@ void sys_slow_unlock(void);
  * Waits until every thread has left the program that it is in now (run.c). Inside a program itself a
  * thread must not wait: then sys_run_defer() takes the program over and frees it when that is left.
  */
+void sys_run_init(void);
 void sys_run_wait(void);
 bool sys_run_defer(struct sys_prog *sp);
 extern _Atomic bool sys_stats_on; /* BPF_ENABLE_STATS */
@@ -127,6 +128,9 @@ void sys_explain_ksym(const char *name, struct text *out);
 
 /* Brings ids of vmlinux (1) and of registered modules up to date: 0 or -errno. */
 int sys_btf_sync(void);
+/* The bytes of "vmlinux" or of a module's BTF; freed with base_free. NULL: there is none. */
+void *sys_btf_copy(const char *name, u32 *size);
+int sys_btf_unregister(const char *name); /* a module, and its BTF with it; -ENOENT */
 
 /* trace_printk's lines go to whoever reads trace_pipe (files.c). */
 void sys_trace_init(void);

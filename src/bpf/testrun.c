@@ -313,7 +313,7 @@ static int test_xdp(struct test *t)
 
 	if (t->p->attach_type == BPF_XDP_DEVMAP || t->p->attach_type == BPF_XDP_CPUMAP)
 		return -EINVAL;
-	if (a->test.flags || a->test.batch_size || a->test.cpu)
+	if (a->test.flags || a->test.batch_size)
 		return -EINVAL; /* BPF_F_TEST_XDP_LIVE_FRAMES: there are no devices to send to */
 	err = ctx_in(t, sizeof(struct xdp_md));
 	if (err)

@@ -129,12 +129,12 @@ int hook_dup3(int from, int to, int flags)
 /* Around Ferry's own descriptors, which are few: piece by piece. */
 static int close_pieces(unsigned int first, unsigned int last, int flags)
 {
-	unsigned int at = first, own;
+	u64 at = first, own; /* so that a step past the last number is one */
 	int ret = 0;
 
 	while (!ret && at <= last) {
 		own = sys_fd_next_internal(at);
-		if (own > last)
+		if (own == ~0u || own > last)
 			return real.close_range(at, last, flags);
 		if (own > at)
 			ret = real.close_range(at, own - 1, flags);
