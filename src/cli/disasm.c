@@ -27,6 +27,7 @@ struct disasm {
 	u32 cnt;
 	struct prog *prog; /* as loaded; NULL when refused */
 	struct jit_image image;
+	const struct prog_line *line; /* printed last */
 	char name[128];
 };
 
@@ -108,8 +109,10 @@ static void put_machine(struct disasm *d, u32 at)
 	bool first = true;
 
 	for (; off < end; off += ins.info.length, first = false) {
-		if (!ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64,
-							(ZyanU64)(uintptr_t)d->image.code + off,
+		/* Jumps stay inside and are shown as offsets; calls leave: their address is real. */
+		u64 base = d->image.code[off] == 0xe8 ? (u64)(uintptr_t)d->image.code : 0;
+
+		if (!ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, base + off,
 							d->image.code + off, end - off, &ins)))
 			return;
 		if (d->json) {
@@ -124,9 +127,11 @@ static void put_machine(struct disasm *d, u32 at)
 static void put_source(struct disasm *d, u32 at)
 {
 	const struct prog_line *line = d->prog ? prog_line_at(d->prog, at) : NULL;
+	bool same = line && d->line && line->line == d->line->line && line->file == d->line->file;
 
-	if (!line || line->insn != at)
+	if (!line || line->insn != at || (same && !d->json))
 		return;
+	d->line = line;
 	if (d->json) {
 		text_puts(&d->out, ",\"file\":");
 		text_json(&d->out, line->file);
@@ -186,6 +191,7 @@ static void put_program(struct disasm *d, const struct bpf_program *prog)
 
 	d->prog = d->loaded ? sys_fd_prog(bpf_program__fd(prog)) : NULL;
 	memset(&d->image, 0, sizeof(d->image));
+	d->line = NULL;
 	/* As loaded, references are indices; before, what the file holds. */
 	d->insns = d->prog ? d->prog->insns : bpf_program__insns(prog);
 	d->cnt = d->prog ? d->prog->insn_cnt : (u32)bpf_program__insn_cnt(prog);

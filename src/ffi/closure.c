@@ -38,6 +38,7 @@ struct slot {
 };
 
 static struct slot *free_slots;
+static struct hash blocks; /* by address / CALL_BLOCK: which code addresses are trampolines of ours */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void fork_prepare(void)
@@ -130,19 +131,36 @@ static bool map_code(void *at)
 	return true;
 }
 
+/* Address space for a block, aligned so that an address tells its block. */
+static u8 *reserve_block(void)
+{
+	u8 *p = mmap(NULL, 3 * CALL_BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u8 *base;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	base = (u8 *)ALIGN_UP((uintptr_t)p, (uintptr_t)CALL_BLOCK);
+	if (base > p)
+		munmap(p, (size_t)(base - p));
+	munmap(base + 2 * CALL_BLOCK, (size_t)(p + CALL_BLOCK - base));
+	return base;
+}
+
 static bool new_block(void)
 {
-	u8 *base = mmap(NULL, 2 * CALL_BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u8 *base = reserve_block();
 	struct slot *slots = base_array(PER_BLOCK, sizeof(*slots));
-	struct tramp_data *data = (struct tramp_data *)(base + CALL_BLOCK);
+	struct tramp_data *data;
 	u32 i;
 
-	if (base == MAP_FAILED || !slots || !map_code(base)) {
-		if (base != MAP_FAILED)
+	if (!base || !slots || !map_code(base) ||
+	    hash_put(&blocks, (uintptr_t)base / CALL_BLOCK, base)) {
+		if (base)
 			munmap(base, 2 * CALL_BLOCK);
 		base_free(slots);
 		return false;
 	}
+	data = (struct tramp_data *)(base + CALL_BLOCK);
 	for (i = PER_BLOCK; i-- > 0;) {
 		data[i].slot = &slots[i];
 		slots[i].data = &data[i];
@@ -150,6 +168,16 @@ static bool new_block(void)
 		free_slots = &slots[i];
 	}
 	return true;
+}
+
+/* The data of a trampoline of ours; NULL for any other address. Called with the lock. */
+static struct tramp_data *data_of(const void *code)
+{
+	uintptr_t at = (uintptr_t)code;
+
+	if (at % CALL_TRAMPOLINE || !hash_get(&blocks, at / CALL_BLOCK))
+		return NULL;
+	return (struct tramp_data *)(at + CALL_BLOCK);
 }
 
 static void *code_of(const struct slot *s)
@@ -176,48 +204,42 @@ void *ffi_closure_alloc(size_t size, void **code)
 	s->next = NULL;
 	s->big = NULL;
 	if (size > sizeof(s->room)) {
-		/* The slot's address goes before the closure: free finds it there. */
-		s->big = base_alloc(size + 16);
+		s->big = base_alloc(size);
 		if (!s->big) {
+			s->data->closure = s->room;
+			*(void **)s->room = code_of(s);
 			ffi_closure_free(s->room);
 			return NULL;
 		}
-		memcpy(s->big, &s, sizeof(s));
 	}
-	s->data->closure = s->big ? (u8 *)s->big + 16 : (u8 *)s->room;
+	s->data->closure = s->big ? s->big : (void *)s->room;
 	*code = code_of(s);
 	*(void **)s->data->closure = *code;
 	return s->data->closure;
 }
 
-/* The slot of a closure of ours: its trampoline word says where; NULL for any other. */
-static struct slot *slot_of(void *closure, const void *code)
-{
-	struct tramp_data *data = (struct tramp_data *)((const u8 *)code + CALL_BLOCK);
-
-	return data->closure == closure ? data->slot : NULL;
-}
-
 void ffi_closure_free(void *closure)
 {
+	struct tramp_data *data;
 	struct slot *s;
 
 	if (!closure)
 		return;
-	s = container_of(closure, struct slot, room);
-	if (*(void **)closure) {
-		struct slot *named = slot_of(closure, *(void **)closure);
-
-		s = named ? named : s;
-	}
-	base_free(s->big);
 	pthread_mutex_lock(&lock);
-	s->big = NULL;
-	s->data->closure = NULL;
-	s->data->target = NULL;
-	s->next = free_slots;
-	free_slots = s;
+	/* The first word, which callers leave alone, is the trampoline's address. */
+	data = data_of(*(void **)closure);
+	s = data && data->closure == closure ? data->slot : NULL;
+	if (s) {
+		base_free(s->big);
+		s->big = NULL;
+		data->closure = NULL;
+		data->target = NULL;
+		s->next = free_slots;
+		free_slots = s;
+	}
 	pthread_mutex_unlock(&lock);
+	if (!s)
+		log_msg(LOG_ERROR, "ffi_closure_free: %p is no closure of ffi_closure_alloc", closure);
 }
 
 /* ---- preparation --------------------------------------------------------------------------------- */
@@ -236,26 +258,50 @@ static bool good_abi(const ffi_cif *cif)
 	return (int)cif->abi >= FFI_UNIX64 && cif->abi < FFI_LAST_ABI;
 }
 
+/*
+ * A closure in executable memory of the caller's (cffi has an allocator of its own): the trampoline
+ * is written into the closure, whose code address is then its own.
+ */
+static void own_trampoline(ffi_closure *closure, call_entry target)
+{
+	u8 *t = (u8 *)closure->tramp;
+
+	/* endbr64; movabs r10, closure; movabs r11, target; jmp r11 */
+	memcpy(t, (const u8[]){ 0xf3, 0x0f, 0x1e, 0xfa, 0x49, 0xba }, 6);
+	memcpy(t + 6, &closure, 8);
+	memcpy(t + 14, (const u8[]){ 0x49, 0xbb }, 2);
+	memcpy(t + 16, &target, 8);
+	memcpy(t + 24, (const u8[]){ 0x41, 0xff, 0xe3 }, 3);
+}
+
 ffi_status ffi_prep_closure_loc(ffi_closure *closure, ffi_cif *cif,
 				void (*fun)(ffi_cif *, void *, void **, void *), void *user_data,
 				void *codeloc)
 {
-	struct tramp_data *data = (struct tramp_data *)((u8 *)codeloc + CALL_BLOCK);
+	struct tramp_data *data;
 
 	if (!good_abi(cif))
 		return FFI_BAD_ABI;
+	pthread_mutex_lock(&lock);
+	data = data_of(codeloc);
+	if (data) {
+		data->closure = closure;
+		data->target = entry_of(cif);
+	}
+	pthread_mutex_unlock(&lock);
+	if (!data)
+		own_trampoline(closure, entry_of(cif));
 	closure->cif = cif;
 	closure->fun = fun;
 	closure->user_data = user_data;
-	data->closure = closure;
-	data->target = entry_of(cif);
 	return FFI_OK;
 }
 
 ffi_status ffi_prep_closure(ffi_closure *closure, ffi_cif *cif,
 			    void (*fun)(ffi_cif *, void *, void **, void *), void *user_data)
 {
-	return ffi_prep_closure_loc(closure, cif, fun, user_data, closure->ftramp);
+	/* Code and data at one address: 3.4's contract of this older call. */
+	return ffi_prep_closure_loc(closure, cif, fun, user_data, closure);
 }
 
 ffi_status ffi_prep_go_closure(ffi_go_closure *closure, ffi_cif *cif,
