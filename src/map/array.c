@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Arrays and per-CPU arrays: values in a row from offset 0 of the file. */
 #include <limits.h>
-#include <sched.h>
 #include <sys/mman.h>
 
 #include "map/map_int.h"
@@ -79,13 +78,6 @@ static int array_update(struct map *m, const void *key, const void *value, u64 f
 	return 0;
 }
 
-static int array_remove(struct map *m, const void *key)
-{
-	(void)m;
-	(void)key;
-	return -EINVAL;
-}
-
 static int array_next_key(struct map *m, const void *key, void *next)
 {
 	u32 i = key ? index_of(key) : UINT_MAX;
@@ -114,7 +106,7 @@ const struct map_ops map_array_ops = {
 	.init = array_init,
 	.lookup = array_lookup,
 	.update = array_update,
-	.remove = array_remove,
+	.remove = map_no_remove,
 	.next_key = array_next_key,
 	.direct = array_direct,
 	.inline_kind = MAP_INLINE_ARRAY,
@@ -200,7 +192,7 @@ const struct map_ops map_percpu_array_ops = {
 	.init = percpu_init,
 	.lookup = percpu_lookup,
 	.update = percpu_update,
-	.remove = array_remove,
+	.remove = map_no_remove,
 	.next_key = array_next_key,
 	.read = percpu_read,
 	.write = percpu_write,
@@ -214,7 +206,7 @@ const struct map_ops map_percpu_array_ops = {
  * The two change together under a lock of this process, so that they agree.
  */
 struct objs {
-	_Atomic u32 lock;
+	map_lock_word lock;
 	void *_Atomic slot[];
 };
 
@@ -257,12 +249,17 @@ static void *objs_swap(struct map *m, u32 i, void *obj, u32 id)
 	struct objs *o = m->priv;
 	void *old;
 	u32 word = id;
+	bool locked;
 
-	while (atomic_exchange_explicit(&o->lock, 1, memory_order_acquire))
-		sched_yield();
+	/*
+	 * In a child of fork(2) the holder may be a thread that is not there: the lock then says busy
+	 * after its time, and all that can go wrong is that an id is not its object's.
+	 */
+	locked = map_lock(&o->lock) >= 0;
 	old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
 	map_store(m->values + (size_t)i * 8, &word, sizeof(word));
-	atomic_store_explicit(&o->lock, 0, memory_order_release);
+	if (locked)
+		map_unlock(&o->lock);
 	return old;
 }
 
@@ -333,6 +330,8 @@ const struct map_ops map_prog_array_ops = {
 	.check = objs_check,
 	.init = objs_init,
 	.fini = objs_fini,
+	.lookup = map_no_lookup,
+	.update = map_no_update,
 	.remove = objs_remove,
 	.next_key = array_next_key,
 	.read = objs_read,
@@ -340,20 +339,16 @@ const struct map_ops map_prog_array_ops = {
 	.set_obj = objs_set,
 };
 
-static int perf_read(struct map *m, const void *key, void *value, u64 flags)
-{
-	(void)m, (void)key, (void)value, (void)flags;
-	return -ENOTSUPP;
-}
-
 const struct map_ops map_perf_array_ops = {
 	.name = "perf_event_array",
 	.check = objs_check,
 	.init = objs_init,
 	.fini = objs_fini,
+	.lookup = map_no_lookup,
+	.update = map_no_update,
 	.remove = objs_remove,
 	.next_key = array_next_key,
-	.read = perf_read,
+	.read = map_no_read,
 	.write = objs_write,
 	.set_obj = objs_set,
 };

@@ -156,6 +156,44 @@ void map_put(struct map *m)
 	base_free(m);
 }
 
+/* ---- what a type does not have --------------------------------------------------------------------- */
+
+void *map_no_lookup(struct map *m, const void *key)
+{
+	(void)m, (void)key;
+	return NULL;
+}
+
+int map_no_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	(void)m, (void)key, (void)value, (void)flags;
+	return -EINVAL;
+}
+
+int map_no_remove(struct map *m, const void *key)
+{
+	(void)m, (void)key;
+	return -EINVAL;
+}
+
+int map_no_next_key(struct map *m, const void *key, void *next)
+{
+	(void)m, (void)key, (void)next;
+	return -EINVAL;
+}
+
+int map_no_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	(void)m, (void)key, (void)value, (void)flags;
+	return -ENOTSUPP;
+}
+
+int map_no_write(struct map *m, const void *key, const void *value, u64 flags)
+{
+	(void)m, (void)key, (void)value, (void)flags;
+	return -ENOTSUPP;
+}
+
 /* ---- bpf(2)'s element commands ------------------------------------------------------------------- */
 
 static bool may_read(const struct map *m)
@@ -188,8 +226,6 @@ int map_lookup_user(struct map *m, const void *key, void *value, u64 flags)
 		return -EINVAL;
 	if (m->ops->read)
 		return m->ops->read(m, key, value, flags);
-	if (!m->ops->lookup)
-		return -ENOTSUPP;
 	v = m->ops->lookup(m, key);
 	if (!v)
 		return -ENOENT;
@@ -205,21 +241,21 @@ int map_update_user(struct map *m, const void *key, const void *value, u64 flags
 		return -EINVAL;
 	if (m->ops->write)
 		return m->ops->write(m, key, value, flags);
-	return m->ops->update ? m->ops->update(m, key, value, flags) : -ENOTSUPP;
+	return m->ops->update(m, key, value, flags);
 }
 
 int map_delete_user(struct map *m, const void *key)
 {
 	if (!may_write(m))
 		return -EPERM;
-	return m->ops->remove ? m->ops->remove(m, key) : -ENOTSUPP;
+	return m->ops->remove(m, key);
 }
 
 int map_next_key_user(struct map *m, const void *key, void *next)
 {
 	if (!may_read(m))
 		return -EPERM;
-	return m->ops->next_key ? m->ops->next_key(m, key, next) : -ENOTSUPP;
+	return m->ops->next_key(m, key, next);
 }
 
 int map_take_user(struct map *m, const void *key, void *value, u64 flags)

@@ -39,6 +39,18 @@ struct map_head {
 #undef MAPTYPE
 #undef MAPNAME
 
+/*
+ * For types without such an operation, so that every type has all of them and a call needs no check:
+ * the verifier lets no program get here, but a mistake there must not become a jump to 0.
+ */
+void *map_no_lookup(struct map *m, const void *key);
+int map_no_update(struct map *m, const void *key, const void *value, u64 flags); /* -EINVAL */
+int map_no_remove(struct map *m, const void *key);                               /* -EINVAL */
+int map_no_next_key(struct map *m, const void *key, void *next);                 /* -EINVAL */
+/* -ENOTSUPP, as bpf(2) says for a ring buffer */
+int map_no_read(struct map *m, const void *key, void *value, u64 flags);
+int map_no_write(struct map *m, const void *key, const void *value, u64 flags);
+
 /* Why `check` refuses: returns err, keeps the text for map_create. */
 int map_refuse(int err, const char *why);
 int map_check_access_flags(const struct map_attr *a, u32 allowed);

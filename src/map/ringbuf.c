@@ -190,6 +190,12 @@ static void ring_fini(struct map *m)
 	base_free(r);
 }
 
+static int ring_remove(struct map *m, const void *key)
+{
+	(void)m, (void)key;
+	return -ENOTSUPP;
+}
+
 static int ring_next_key(struct map *m, const void *key, void *next)
 {
 	(void)m, (void)key, (void)next;
@@ -201,7 +207,12 @@ const struct map_ops map_ringbuf_ops = {
 	.check = ring_check,
 	.init = ring_init,
 	.fini = ring_fini,
+	.lookup = map_no_lookup,
+	.update = map_no_update,
+	.remove = ring_remove,
 	.next_key = ring_next_key,
+	.read = map_no_read,
+	.write = map_no_write,
 };
 
 /* ---- producing ------------------------------------------------------------------------------------ */

@@ -175,6 +175,13 @@ static void array_survives_nonsense(void **state)
 	survive(BPF_MAP_TYPE_PERCPU_ARRAY, 4, 12, 200);
 }
 
+static void queue_survives_nonsense(void **state)
+{
+	(void)state;
+	survive(BPF_MAP_TYPE_QUEUE, 0, 24, 30);
+	survive(BPF_MAP_TYPE_STACK, 0, 7, 300);
+}
+
 static void ring_buffer_survives_nonsense(void **state)
 {
 	(void)state;
@@ -188,6 +195,7 @@ int main(void)
 		cmocka_unit_test(hash_survives_nonsense),
 		cmocka_unit_test(lru_survives_nonsense),
 		cmocka_unit_test(array_survives_nonsense),
+		cmocka_unit_test(queue_survives_nonsense),
 		cmocka_unit_test(ring_buffer_survives_nonsense),
 	};
 

@@ -73,7 +73,8 @@ static bool kernel_there(void)
 static const u32 made_here[] = {
 	BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PROG_ARRAY, BPF_MAP_TYPE_PERF_EVENT_ARRAY,
 	BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_HASH,
-	BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
+	BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
+	BPF_MAP_TYPE_BLOOM_FILTER,
 };
 
 static void random_attr(struct map_attr *a, u32 *s)
@@ -90,17 +91,24 @@ static void random_attr(struct map_attr *a, u32 *s)
 	a->max_entries = entries[next_random(s) % ARRAY_SIZE(entries)];
 	if (a->type == BPF_MAP_TYPE_RINGBUF && next_random(s) % 4)
 		a->key_size = a->value_size = 0;
+	if (a->type >= BPF_MAP_TYPE_QUEUE && next_random(s) % 4)
+		a->key_size = 0;
 	if (a->value_size > 4096 && a->max_entries != ~0u && a->max_entries > 3)
 		a->max_entries = 3; /* refused for what it is, and not for memory */
 	if (a->value_size == 0x7fffffff)
 		a->max_entries = ~0u; /* and no memory is taken that is not needed */
+	if (a->max_entries == ~0u && (a->type == BPF_MAP_TYPE_QUEUE || a->type == BPF_MAP_TYPE_STACK) &&
+	    a->value_size)
+		a->value_size = 100; /* too much for any machine, however it is laid out */
+	if (a->max_entries == ~0u && a->type == BPF_MAP_TYPE_BLOOM_FILTER)
+		a->max_entries = 5000;
 	if (next_random(s) % 2)
 		a->flags = 1u << next_random(s) % 13;
 	if (next_random(s) % 4 == 0)
 		a->flags |= 1u << next_random(s) % 16;
 	a->flags &= ~BPF_F_INNER_MAP;
 	if (next_random(s) % 20 == 0)
-		a->extra = 1;
+		a->extra = next_random(s) % 20;
 	if (next_random(s) % 10 == 0)
 		memcpy(a->name, next_random(s) % 2 ? "a-b" : "fine_1.x", 4);
 }
@@ -310,6 +318,15 @@ static void lru_with_room_does_as_the_kernels(void **state)
 	walk(BPF_MAP_TYPE_LRU_PERCPU_HASH, 8, 4, 20000, 100, 0);
 }
 
+static void queues_and_stacks_do_as_the_kernels(void **state)
+{
+	(void)state;
+	NEED_KERNEL();
+	walk(BPF_MAP_TYPE_QUEUE, 0, 9, 20, 1, 0);
+	walk(BPF_MAP_TYPE_STACK, 0, 4, 7, 1, 0);
+	walk(BPF_MAP_TYPE_QUEUE, 0, 8, 1, 1, BPF_F_RDONLY_PROG);
+}
+
 static void ring_and_object_types_refuse_as_the_kernels(void **state)
 {
 	(void)state;
@@ -325,6 +342,7 @@ int main(void)
 		cmocka_unit_test(arrays_do_as_the_kernels),
 		cmocka_unit_test(hashes_do_as_the_kernels),
 		cmocka_unit_test(lru_with_room_does_as_the_kernels),
+		cmocka_unit_test(queues_and_stacks_do_as_the_kernels),
 		cmocka_unit_test(ring_and_object_types_refuse_as_the_kernels),
 	};
 

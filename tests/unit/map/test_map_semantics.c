@@ -290,6 +290,31 @@ static void prog_array_gives_objects_back(void **state)
 	assert_int_equal(dropped, 21);
 }
 
+/* What has been added is found; what has not, seldom. */
+static void bloom_filter_finds_what_was_added(void **state)
+{
+	struct map_attr attr = { .type = BPF_MAP_TYPE_BLOOM_FILTER, .value_size = 8,
+				 .max_entries = 1000, .extra = 3 };
+	struct map *m;
+	u32 wrong = 0;
+	u64 v, next;
+
+	(void)state;
+	assert_int_equal(map_create(&attr, &m, NULL), 0);
+	for (v = 0; v < 1000; v++)
+		assert_int_equal(map_update_user(m, NULL, &v, 0), 0);
+	for (v = 0; v < 1000; v++)
+		assert_int_equal(map_lookup_user(m, NULL, &v, 0), 0);
+	for (v = 1000; v < 11000; v++)
+		wrong += !map_lookup_user(m, NULL, &v, 0);
+	/* (1 - e^(-kn/m))^k with k = 3, n = 1000, m = 8192 is 3 % */
+	assert_in_range(wrong, 100, 600);
+	assert_int_equal(map_update_user(m, NULL, &v, BPF_EXIST), -EINVAL);
+	assert_int_equal(map_delete_user(m, NULL), -EOPNOTSUPP);
+	assert_int_equal(map_next_key_user(m, NULL, &next), -EOPNOTSUPP);
+	map_put(m);
+}
+
 static void refusal_says_why(void **state)
 {
 	struct map_attr attr = { .type = BPF_MAP_TYPE_ARRAY, .key_size = 8, .value_size = 4,
@@ -359,6 +384,7 @@ int main(void)
 		cmocka_unit_test(lru_never_refuses_and_keeps_what_is_used),
 		cmocka_unit_test(frozen_and_read_only_maps_refuse_writes),
 		cmocka_unit_test(prog_array_gives_objects_back),
+		cmocka_unit_test(bloom_filter_finds_what_was_added),
 		cmocka_unit_test(refusal_says_why),
 		cmocka_unit_test(each_allocation_may_fail),
 	};
