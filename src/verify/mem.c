@@ -33,7 +33,7 @@ static int outside(struct verifier *v, u32 r, s64 off, u64 size, u64 region, con
 	if (reg_is_pkt(reg))
 		return refuse(v, -EACCES, PACKET_HINT,
 			      "invalid access to packet, off=%lld size=%llu, R%u(id=%u,off=%d,r=%u)",
-			      (long long)off, (unsigned long long)size, r, reg->id, reg->off, reg->size);
+			      (long long)off, (unsigned long long)size, r, reg->id, (int)off, reg->size);
 	return refuse(v, -EACCES, BOUND_HINT, "invalid access to %s, mem_size=%llu off=%lld size=%llu",
 		      what, (unsigned long long)region, (long long)off, (unsigned long long)size);
 }
