@@ -12,7 +12,7 @@ static void before_call(struct jx *c)
 
 	jit_insn_regs(c->u->prog, &c->u->insns[c->at], &reads, &writes);
 	for (u8 r = 0; r < 6; r++)
-		x86_unhook(c, r, c->live_out);
+		x86_unhook(c, r, c->live_out & (u16)~JIT_CALLER_SAVED);
 	x86_settle_all(c, reads);
 }
 
@@ -54,7 +54,7 @@ static bool array_lookup(struct jx *c, const struct map *m)
 	    m->attr.max_entries > INT32_MAX || stride > INT32_MAX)
 		return false;
 	for (u8 r = 0; r < 6; r++)
-		x86_unhook(c, r, c->live_out);
+		x86_unhook(c, r, c->live_out & (u16)~JIT_CALLER_SAVED);
 	key = x86_mem_of(c, 2, 0);
 	x86_load(&c->b, 4, X86_RAX, key);
 	x86_alu_ri(&c->b, X86_CMP, 4, X86_RAX, (s32)m->attr.max_entries);

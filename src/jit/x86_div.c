@@ -215,8 +215,8 @@ void x86_div_insn(struct jx *c, const struct bpf_insn *i)
 	v.is_signed = i->off == 1;
 	v.d = x86_own(c, v.dst);
 	/* Nothing pending may be made of rax and rdx, which change meanwhile. */
-	x86_unhook(c, 0, c->live_in | c->live_out);
-	x86_unhook(c, 3, c->live_in | c->live_out);
+	x86_unhook(c, 0, c->live_in);
+	x86_unhook(c, 3, c->live_in);
 	if (!is_imm && i->src_reg == JIT_FP) {
 		by = x86_use(c, JIT_FP); /* may be in TMP2 */
 		rdx_in = TMP3;
@@ -240,7 +240,10 @@ void x86_div_insn(struct jx *c, const struct bpf_insn *i)
 	}
 	if (v.d != X86_RAX)
 		x86_mov_rr(&c->b, 8, X86_RAX, v.d);
-	divide_checked(c, &v, by);
+	if (is_imm && imm != 0 && imm != -1)
+		divide(c, &v, by);
+	else
+		divide_checked(c, &v, by);
 	if (v.d != (v.mod ? X86_RDX : X86_RAX))
 		x86_mov_rr(&c->b, 8, v.d, v.mod ? X86_RDX : X86_RAX);
 	restore(c, &v, c->live_out, rax_in, rdx_in);

@@ -223,7 +223,7 @@ u32 x86_select_insn(struct jx *c, const struct bpf_insn *i)
 	c->live_out = c->u->live[c->at + 3];
 	d = x86_def(c, r);
 	cc = compare(c, i + 1, cc);
-	if (yes + no == 1) { /* 0 and 1 */
+	if (yes <= 1 && no <= 1 && yes != no) {
 		x86_setcc(&c->b, (enum x86_cc)(cc ^ !yes), d);
 		x86_movzx_rr(&c->b, 1, d, d);
 	} else {

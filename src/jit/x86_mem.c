@@ -198,7 +198,6 @@ void x86_atomic_insn(struct jx *c, const struct bpf_insn *i)
 	}
 	/* Everything in its own register: these change registers and memory in several steps. */
 	x86_settle_all(c, c->live_in);
-	x86_unhook(c, 0, c->live_out);
 	if (i->dst_reg == JIT_FP) {
 		m = x86_at(X86_RSP, c->fp_disp + i->off);
 	} else {
@@ -252,9 +251,7 @@ void x86_packet_insn(struct jx *c, const struct bpf_insn *i)
 		c->err = -EINVAL;
 		return;
 	}
-	x86_settle_all(c, c->live_in | c->live_out);
-	for (u8 r = 0; r < 6; r++)
-		x86_unhook(c, r, c->live_out);
+	x86_settle_all(c, c->live_in);
 	ctx = c->map[6];
 	/* rdx = offset, rdi = data, rsi = bytes there. */
 	if (ind) {

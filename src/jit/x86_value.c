@@ -113,7 +113,8 @@ void x86_settle(struct jx *c, u8 r)
 	if (!x86_is_pending(c, r))
 		return;
 	c->pending &= (u16)~JIT_BIT(r);
-	x86_unhook(c, r, c->live_in | c->live_out);
+	/* Only old values that are still needed: live_out may name what is being defined anew. */
+	x86_unhook(c, r, c->live_in);
 	if (v.kind == VAL_IMM) {
 		x86_mov_ri(&c->b, c->map[r], v.imm, true);
 		zext = v.imm <= UINT32_MAX;
