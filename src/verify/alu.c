@@ -145,6 +145,7 @@ static bool mov_keeps_value(const struct bpf_insn *insn, const struct num *n)
 static int mov(struct verifier *v, const struct bpf_insn *insn, struct reg *dst)
 {
 	struct reg *src = cur_reg(v, insn->src_reg), out;
+	struct num any = num_unknown();
 
 	if (mov_bits(insn) == 64 && src->type != REG_SCALAR) {
 		*dst = *src;
@@ -170,6 +171,9 @@ static int mov(struct verifier *v, const struct bpf_insn *insn, struct reg *dst)
 	num_alu(insn, &out.n, &src->n);
 	out.id = 0;
 	out.off = 0;
+	num_alu(insn, &any, &any);
+	if (num_equal(&any, &out.n))
+		out.node = 0;
 	*dst = out;
 	return 0;
 }
@@ -213,6 +217,35 @@ static void move_link(const struct bpf_insn *insn, struct reg *dst, const struct
 	}
 }
 
+/* A result that could be any number was made from nothing that matters. */
+static bool knows_nothing(const struct bpf_insn *insn, const struct num *result)
+{
+	struct num any;
+
+	if (is_alu64(insn))
+		return num_is_unknown(result);
+	any = num_load(32);
+	return num_equal(&any, result);
+}
+
+/*
+ * Would the result be known as well if nothing were of the number in dst? Masks and shifts cut to a
+ * range of their own, and then what went in does not matter for pruning.
+ */
+static bool ignores_dst(const struct bpf_insn *insn, const struct num *result,
+			  const struct num *src)
+{
+	struct num any = num_unknown();
+	u8 op = BPF_OP(insn->code);
+
+	if (op != BPF_AND && op != BPF_RSH && op != BPF_ARSH && op != BPF_MOD && op != BPF_LSH)
+		return false;
+	if (!num_is_const(src))
+		return false;
+	num_alu(insn, &any, src);
+	return num_equal(&any, result);
+}
+
 int valu(struct verifier *v, const struct bpf_insn *insn)
 {
 	struct reg *dst = cur_reg(v, insn->dst_reg), *src = NULL, imm;
@@ -243,8 +276,13 @@ int valu(struct verifier *v, const struct bpf_insn *insn)
 	}
 	if (reg_is_ptr(dst) || reg_is_ptr(src))
 		return pointer_alu(v, insn, dst, src);
-	dst->node = vprecise_join(v, dst->node, src->node);
 	move_link(insn, dst, src);
 	num_alu(insn, &dst->n, &src->n);
+	if (knows_nothing(insn, &dst->n))
+		dst->node = 0;
+	else if (ignores_dst(insn, &dst->n, &src->n))
+		dst->node = src->node;
+	else
+		dst->node = vprecise_join(v, dst->node, src->node);
 	return 0;
 }
