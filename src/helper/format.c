@@ -72,7 +72,7 @@ static void put_number(struct out *o, const struct spec *sp, u64 v, u32 base, bo
 		put(o, ' ');
 }
 
-/* ---- pointers ----------------------------------------------------------------------------------- */
+/* ---- pointers -------------------------------------------------------------------------------- */
 
 static u64 hash_key;
 
@@ -125,7 +125,7 @@ static void put_string(struct out *o, const struct spec *sp, u64 at)
 	put_text(o, sp, buf, n > 0 ? strnlen(buf, n < MAX_STRING ? (size_t)n : MAX_STRING - 1) : 0);
 }
 
-/* ---- conversions -------------------------------------------------------------------------------- */
+/* ---- conversions ----------------------------------------------------------------------------- */
 
 static bool ends_word(char c)
 {
@@ -193,7 +193,10 @@ static const char *convert_number(struct out *o, const struct spec *sp, const ch
 	case 'd':
 	case 'i':
 		put_number(o, sp, sv < 0 ? 0 - (u64)sv : (u64)sv, 10, false,
-			   sv < 0 ? '-' : sp->plus ? '+' : sp->space ? ' ' : 0);
+			   sv < 0      ? '-'
+			   : sp->plus  ? '+'
+			   : sp->space ? ' '
+				       : 0);
 		return f + 1;
 	case 'u': put_number(o, sp, v, 10, false, 0); return f + 1;
 	case 'x':
@@ -210,7 +213,8 @@ static const char *convert(struct out *o, const struct spec *sp, const char *f, 
 	switch (*f) {
 	case 'p':
 		f = convert_pointer(o, sp, f, v);
-		/* To the kernel's vsnprintf() all letters and digits behind %p are of the conversion. */
+		/* To the kernel's vsnprintf() all letters and digits behind %p are of the
+		 * conversion. */
 		while (f && (u8)*f < 0x80 && isalnum((u8)*f))
 			f++;
 		return f;
@@ -292,7 +296,7 @@ u64 format_snprintf(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return (u64)(len < 0 ? len : len + 1);
 }
 
-/* ---- trace_printk ------------------------------------------------------------------------------- */
+/* ---- trace_printk ---------------------------------------------------------------------------- */
 
 static u64 print(u64 fmt, u64 fmt_size, const u64 *args, u32 n)
 {

@@ -80,9 +80,9 @@ extern _Thread_local struct helper_run helper_run;
 typedef void (*helper_trace_fn)(void *arg, const char *line, size_t len);
 void helper_trace_to(helper_trace_fn fn, void *arg);
 /*
- * Takes lines, each with a newline, from that buffer: as many whole lines as fit, or the start of the
- * first one. Returns the bytes taken; without any: waits, or -EAGAIN when told not to. When nobody reads,
- * the oldest lines go and a line says how many, as in the kernel's trace_pipe.
+ * Takes lines, each with a newline, from that buffer: as many whole lines as fit, or the start of
+ * the first one. Returns the bytes taken; without any: waits, or -EAGAIN when told not to. When
+ * nobody reads, the oldest lines go and a line says how many, as in the kernel's trace_pipe.
  */
 s64 helper_trace_read(char *buf, size_t size, bool wait);
 /* Formats as bpf_trace_printk does: bytes written or -EINVAL. `args` are n 64-bit values. */

@@ -20,7 +20,7 @@ static inline void *ptr(u64 a)
 #define HELPER_MAX_ARGS 12 /* of a format: MAX_BPRINTF_VARARGS of the kernel */
 #define HELPER_LINE     1024
 
-/* helper_format, but the length the whole text has, as snprintf; -EINVAL for a format it refuses. */
+/* helper_format, but returns the length of the whole text, as snprintf does. */
 s64 helper_format_full(char *out, size_t size, const char *fmt, size_t fmt_size, const u64 *args,
 		       u32 n);
 void helper_trace_line(const char *msg); /* with the line's head, to wherever lines go */

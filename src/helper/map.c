@@ -5,7 +5,6 @@
 
 #include "helper/helper_int.h"
 
-
 u64 map_lookup(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	struct map *m = ptr(a1);

@@ -5,9 +5,9 @@
 
 #include "helper/helper_int.h"
 
-#define ETH_HEADER   14
-#define MAX_META     252 /* xdp_metalen_invalid() of the kernel */
-#define MAX_OFFSET   INT32_MAX
+#define ETH_HEADER 14
+#define MAX_META   252 /* xdp_metalen_invalid() of the kernel */
+#define MAX_OFFSET INT32_MAX
 
 /* [off, off + size) of the packet, or NULL. */
 static u8 *packet_at(const struct prog_pkt *p, u64 off, u64 size)
@@ -72,7 +72,7 @@ u64 packet_len(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return p->data_end - p->data;
 }
 
-/* ---- moving the ends of a packet ---------------------------------------------------------------- */
+/* ---- moving the ends of a packet ------------------------------------------------------------- */
 
 u64 packet_adjust_head(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
@@ -124,7 +124,7 @@ u64 packet_adjust_meta(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return 0;
 }
 
-/* ---- checksums (RFC 1071) ----------------------------------------------------------------------- */
+/* ---- checksums (RFC 1071) -------------------------------------------------------------------- */
 
 static u32 add_fold(u32 a, u32 b)
 {

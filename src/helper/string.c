@@ -40,12 +40,14 @@ static s64 parse(const char *s, u64 size, u64 base, u64 *value, bool *negative)
 	if (!base) {
 		base = 10;
 		if (i < len && s[i] == '0')
-			base = i + 2 < len && (s[i + 1] | 0x20) == 'x' && digit(s[i + 2]) < 16 ? 16 : 8;
+			base = i + 2 < len && (s[i + 1] | 0x20) == 'x' && digit(s[i + 2]) < 16 ? 16
+											       : 8;
 	}
 	if (base == 16 && i + 1 < len && s[i] == '0' && (s[i + 1] | 0x20) == 'x')
 		i += 2;
 	for (start = i; i < len && digit(s[i]) < base; i++)
-		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, digit(s[i]), &v))
+		if (__builtin_mul_overflow(v, base, &v) ||
+		    __builtin_add_overflow(v, digit(s[i]), &v))
 			return -ERANGE;
 	if (i == start)
 		return -EINVAL;

@@ -34,7 +34,8 @@ u64 ktime_tai_ns(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return clock_ns(CLOCK_TAI);
 }
 
-/* Ticks of the clock that user space knows, from the kernel's start value of five minutes before 0. */
+/* Ticks of the clock that user space knows, from the kernel's start value of five minutes before 0.
+ */
 u64 time_jiffies(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	u64 hz = 250;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where bpf_trace_printk's lines go: the host's function, or a buffer that drops its oldest lines. */
+/* Where bpf_trace_printk's lines go: the host's function, or a buffer that drops its oldest lines.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -23,8 +24,8 @@ static struct {
 } trace = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER };
 
 /*
- * A program may run in a signal handler that interrupted this very code, and the host's function may run programs:
- * then the line is dropped rather than waited for.
+ * A program may run in a signal handler that interrupted this very code, and the host's function
+ * may run programs: then the line is dropped rather than waited for.
  */
 static _Thread_local volatile int busy;
 
@@ -88,7 +89,8 @@ s64 helper_trace_read(char *buf, size_t size, bool wait)
 	while (wait && trace.head == trace.tail)
 		pthread_cond_wait(&trace.filled, &trace.lock);
 	if (trace.lost && size > 64) {
-		len = snprintf(buf, size, "CPU:0 [LOST %llu EVENTS]\n", (unsigned long long)trace.lost);
+		len = snprintf(buf, size, "CPU:0 [LOST %llu EVENTS]\n",
+			       (unsigned long long)trace.lost);
 		n = (size_t)len;
 		trace.lost = 0;
 	}
@@ -113,8 +115,9 @@ void helper_trace_line(const char *msg)
 	busy++;
 	prctl(PR_GET_NAME, comm, 0, 0, 0);
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	len = snprintf(line, sizeof(line), "%16s-%-7d [%03u] ..... %5llu.%06lu: bpf_trace_printk: %s",
-		       comm, (int)gettid(), map_this_cpu(), (unsigned long long)t.tv_sec,
+	len = snprintf(line, sizeof(line),
+		       "%16s-%-7d [%03u] ..... %5llu.%06lu: bpf_trace_printk: %s", comm,
+		       (int)gettid(), map_this_cpu(), (unsigned long long)t.tv_sec,
 		       (unsigned long)t.tv_nsec / 1000, msg);
 	if (len >= (int)sizeof(line))
 		len = sizeof(line) - 1;

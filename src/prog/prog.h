@@ -12,7 +12,7 @@
 #include "map/map.h"
 #include "module/module.h"
 
-/* ---- program types ----------------------------------------------------------------------------- */
+/* ---- program types --------------------------------------------------------------------------- */
 
 enum ctx_field_kind {
 	CTX_SCALAR,
@@ -83,14 +83,14 @@ const char *prog_type_name(u32 type);           /* for people; "type N" when unk
 /*
  * The field that an access of `size` bytes at `off` of the context may touch, by the kernel's rules
  * of the type; NULL when it may not. Not for raw contexts. An access of the program at `off` is
- * really one of `size` bytes at real_off + (off - f->off), or of real_size bytes for packet pointers.
+ * really one of `size` bytes at real_off + (off - f->off); of packet pointers, of real_size bytes.
  */
 const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_type, u32 off,
 					u32 size, bool write);
 /* Values a program may return, where the kernel bounds them (depends on the attach type). */
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max);
 
-/* ---- programs ---------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 /* A subprogram: instructions [start, end). The first is the main program. */
 struct prog_func {
@@ -156,16 +156,17 @@ struct prog {
 	void *owner;               /* the bpf(2) object it belongs to */
 };
 
-struct prog *prog_new(const struct bpf_insn *insns, u32 cnt); /* copies; one reference; NULL no memory */
+/* Copies; one reference. NULL when out of memory, or cnt is 0 or above ISA_MAX_INSNS. */
+struct prog *prog_new(const struct bpf_insn *insns, u32 cnt);
 void prog_free(struct prog *p); /* drops maps and natives; the engine's code must be gone already */
 /* The line an instruction belongs to; NULL when not known. */
 const struct prog_line *prog_line_at(const struct prog *p, u32 insn);
 /* The function an instruction belongs to; NULL before funcs are known. */
 const struct prog_func *prog_func_at(const struct prog *p, u32 insn);
 /*
- * Finds subprograms (targets of BPF-to-BPF calls and function references) into p->funcs, sorted; does
- * nothing when they are there already. Any instructions are fine: 0, -EINVAL (a target outside the
- * program or inside a 16-byte instruction), -E2BIG (over PROG_MAX_FUNCS), -ENOMEM.
+ * Finds subprograms (targets of BPF-to-BPF calls and function references) into p->funcs, sorted;
+ * does nothing when they are there already. Any instructions are fine: 0, -EINVAL (a target outside
+ * the program or inside a 16-byte instruction), -E2BIG (over PROG_MAX_FUNCS), -ENOMEM.
  */
 #define PROG_MAX_FUNCS 256
 int prog_find_funcs(struct prog *p);

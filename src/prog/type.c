@@ -20,17 +20,20 @@
 #define SKB_NO(member, real, k, rmin, wmin, most)
 
 static const struct ctx_field filter_fields[] = {
-#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup) SKB_##filter(m, r, k, rmin, wmin, most)
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup)                                      \
+	SKB_##filter(m, r, k, rmin, wmin, most)
 #include "prog/type.def"
 };
 
 static const struct ctx_field sched_fields[] = {
-#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup) SKB_##sched(m, r, k, rmin, wmin, most)
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup)                                      \
+	SKB_##sched(m, r, k, rmin, wmin, most)
 #include "prog/type.def"
 };
 
 static const struct ctx_field cgroup_fields[] = {
-#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup) SKB_##cgroup(m, r, k, rmin, wmin, most)
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup)                                      \
+	SKB_##cgroup(m, r, k, rmin, wmin, most)
 #include "prog/type.def"
 };
 

@@ -21,7 +21,7 @@ typedef s32 mem_s32 __attribute__((aligned(1), may_alias));
 #define SRC  r[i->src]
 #define R0   r[0]
 
-/* ---- what each operation does to the registers; control flow is the loop's -------------------- */
+/* ---- what each operation does to the registers; control flow is the loop's ------------------- */
 
 #define ALU_STEP(name, utype, stype, mask, rhs, expr)                                              \
 	STEP void step_##name(u64 *r, const struct vm_insn *i)                                     \
@@ -86,7 +86,8 @@ typedef s32 mem_s32 __attribute__((aligned(1), may_alias));
 	{                                                                                          \
 		type old = (type)r0;                                                               \
                                                                                                    \
-		__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+		__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST,                   \
+					    __ATOMIC_SEQ_CST);                                     \
 		return old;                                                                        \
 	}
 CMPXCHG(u32)
@@ -126,7 +127,7 @@ SIMPLE(SEXT32_64, (u64)(s32)SRC)
 SIMPLE(SEXT8_32, (u32)(s8)SRC)
 SIMPLE(SEXT16_32, (u32)(s16)SRC)
 
-/* ---- calls -------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* A register as the value of a C type, extended as the ABI's caller must (SysV ABI 3.2.3). */
 static u64 extend(u64 v, u8 width, bool is_signed, bool is_bool)
@@ -145,8 +146,7 @@ static u64 call_native(const struct module_func *f, const u64 *r)
 	u32 n;
 
 	for (n = 0; n < f->nargs && n < MODULE_MAX_ARGS; n++)
-		a[n] = extend(r[1 + n], f->args[n].width, f->args[n].is_signed,
-			      f->args[n].is_bool);
+		a[n] = extend(r[1 + n], f->args[n].width, f->args[n].is_signed, f->args[n].is_bool);
 	v = ((helper_fn)(uintptr_t)f->addr)(a[0], a[1], a[2], a[3], a[4]);
 	/* A void function leaves anything in the result register: nothing of the host's may get out. */
 	if (f->ret_kind == MODULE_RET_VOID)
@@ -182,7 +182,7 @@ static bool load_packet(u64 *r, s32 off, u32 size)
 	return true;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* What a call keeps of its caller: r6 to r10 (RFC 9669, 2.1) and where to go on. */
 struct frame {
@@ -196,6 +196,7 @@ struct frame {
 		goto *i->go;                                                                       \
 	} while (0)
 
+/* `f` is the frame that a call would fill: the depth of calls. */
 u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *const **labels)
 {
 	static const void *const table[] = {

@@ -100,7 +100,7 @@ static enum vm_op end_op(const struct bpf_insn *in, struct vm_insn *out)
 	}
 }
 
-/* ---- references --------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 /* What LD_IMM64 puts into the register; false when it refers to nothing. */
 static bool imm64(const struct prog *p, const struct bpf_insn *in, u64 *value)
@@ -159,7 +159,7 @@ static enum vm_op call_op(const struct prog *p, struct vm_code *c, const struct 
 	}
 }
 
-/* ---- translation -------------------------------------------------------------------------------- */
+/* ---- translation ----------------------------------------------------------------------------- */
 
 /* May execution go to `to`? The form was checked at load; here it only costs a comparison. */
 static bool lands(const struct prog *p, s64 to)

@@ -13,8 +13,8 @@ enum vm_op {
 
 /*
  * An instruction ready to run, at the index of the instruction it comes from, so that jumps keep
- * their distances. `go` is the address of its code; a pair of instructions that is run by one piece of code keeps
- * the second in place for jumps into the middle.
+ * their distances. `go` is the address of its code; a pair of instructions that is run by one piece
+ * of code keeps the second in place for jumps into the middle.
  */
 struct vm_insn {
 	const void *go;
@@ -35,7 +35,7 @@ struct vm_code {
 	u32 cnt, ncalls;
 };
 
-/* Runs to the end. With code NULL, only gives the addresses of the code of each vm_op in *labels. */
+/* Runs to the end. With code NULL, only gives the address of each vm_op's code in *labels. */
 u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *const **labels);
 
 /* Pairs: the operation that does `a` and then `b`, which follows it; VM_STOP when there is none. */

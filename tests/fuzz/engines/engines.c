@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random programs on the interpreter, the JIT and (with --kernel) the kernel: the same result and the
- * same memory. `engines COUNT [SEED] [--kernel]`; FERRY_SEED also gives the seed.
+ * Random programs on the interpreter, the JIT and (with --kernel) the kernel: the same result and
+ * the same memory. `engines COUNT [SEED] [--kernel]`; FERRY_SEED also gives the seed.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -201,7 +201,8 @@ static void random_bytes(u64 *rng, u8 *p, u32 n)
 static int compare(u32 count)
 {
 	static struct gen_prog g;
-	const struct gen_opts opts = { .kernel = run.kernel, .mem_off = offsetof(struct subject, mem) };
+	const struct gen_opts opts = { .kernel = run.kernel,
+				       .mem_off = offsetof(struct subject, mem) };
 	struct text why = { 0 };
 	u32 refused = 0;
 	u64 insns = 0;

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The generator. Registers: r10 and r8 point to the stack, r7 to memory behind the context in the
- * main function (else it is data), r6 is the context when the program reads the packet, all others hold data. Every
- * register and all of the stack's area are set at the start of a function, so that a read is always defined.
+ * main function (else it is data), r6 is the context when the program reads the packet, all others
+ * hold data. Every register and all of the stack's area are set at the start of a function, so that
+ * a read is always defined.
  */
 #include <string.h>
 
 #include "gen.h"
 
-#define AREA     64 /* bytes of stack that random accesses use; loop counters are below */
+#define AREA      64 /* bytes of stack that random accesses use; loop counters are below */
 #define MAX_FUNCS 4
 
 struct build {
 	struct gen_prog *g;
 	const struct gen_opts *opts;
-	u16 data;        /* registers that hold data: a bit each */
+	u16 data; /* registers that hold data: a bit each */
 	u32 nfuncs, func;
-	bool packet;     /* r6 is the context */
-	bool memory;     /* r7 points to the memory */
-	u32 loops;       /* depth of loops around here */
+	bool packet;                        /* r6 is the context */
+	bool memory;                        /* r7 points to the memory */
+	u32 loops;                          /* depth of loops around here */
 	u32 calls[64], ncalls, targets[64]; /* calls to be given their distance */
 };
 
@@ -38,10 +39,11 @@ static u32 pick(struct build *b, u32 n)
 
 static u64 value(struct build *b)
 {
-	static const u64 edges[] = { 0, 1, 2, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
-				     0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
-				     0x7fffffffffffffff, 0x8000000000000000, 0xffffffff80000000,
-				     0xffffffff7fffffff, 0xfffffffffffffffe, 0xffffffffffffffff };
+	static const u64 edges[] = {
+		0, 1, 2, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
+		0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000,
+		0xffffffff80000000, 0xffffffff7fffffff, 0xfffffffffffffffe, 0xffffffffffffffff,
+	};
 
 	switch (pick(b, 4)) {
 	case 0: return gen_random(&b->g->rng);
@@ -57,8 +59,9 @@ static void emit(struct build *b, bool fixed, u8 code, u8 dst, u8 src, s16 off, 
 	if (g->cnt >= GEN_MAX_INSNS)
 		return;
 	g->fixed[g->cnt] = fixed;
-	g->insns[g->cnt++] = (struct bpf_insn){ .code = code, .dst_reg = dst & 15,
-						.src_reg = src & 15, .off = off, .imm = imm };
+	g->insns[g->cnt++] = (struct bpf_insn){
+		.code = code, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm
+	};
 }
 
 static u8 data_reg(struct build *b)
@@ -81,12 +84,12 @@ static void set_reg(struct build *b, bool fixed, u8 reg, u64 v)
 	emit(b, true, 0, 0, 0, 0, (s32)(v >> 32));
 }
 
-/* ---- straight code ------------------------------------------------------------------------------ */
+/* ---- straight code --------------------------------------------------------------------------- */
 
 static void gen_alu(struct build *b)
 {
-	static const u8 ops[] = { BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_OR, BPF_AND, BPF_LSH, BPF_RSH,
-				  BPF_MOD, BPF_XOR, BPF_MOV, BPF_ARSH, BPF_MOV, BPF_ADD };
+	static const u8 ops[] = { BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_OR,   BPF_AND, BPF_LSH,
+				  BPF_RSH, BPF_MOD, BPF_XOR, BPF_MOV, BPF_ARSH, BPF_MOV, BPF_ADD };
 	u8 class = pick(b, 2) ? BPF_ALU64 : BPF_ALU, op = ops[pick(b, ARRAY_SIZE(ops))];
 	u8 dst = data_reg(b);
 	s32 imm = (s32)value(b);
@@ -142,8 +145,8 @@ static void gen_memory(struct build *b)
 	switch (pick(b, 4)) {
 	case 0: emit(b, false, BPF_LDX | BPF_MEM | sizes[n], data_reg(b), base, off, 0); break;
 	case 1:
-		emit(b, false, BPF_LDX | (n == 3 ? BPF_MEM : BPF_MEMSX) | sizes[n], data_reg(b), base,
-		     off, 0);
+		emit(b, false, BPF_LDX | (n == 3 ? BPF_MEM : BPF_MEMSX) | sizes[n], data_reg(b),
+		     base, off, 0);
 		break;
 	case 2: emit(b, false, BPF_STX | BPF_MEM | sizes[n], base, data_reg(b), off, 0); break;
 	default: emit(b, false, BPF_ST | BPF_MEM | sizes[n], base, 0, off, (s32)value(b)); break;
@@ -152,9 +155,16 @@ static void gen_memory(struct build *b)
 
 static void gen_atomic(struct build *b)
 {
-	static const s32 ops[] = { BPF_ADD, BPF_OR, BPF_AND, BPF_XOR, BPF_ADD | BPF_FETCH,
-				   BPF_OR | BPF_FETCH, BPF_AND | BPF_FETCH, BPF_XOR | BPF_FETCH,
-				   BPF_XCHG, BPF_CMPXCHG };
+	static const s32 ops[] = { BPF_ADD,
+				   BPF_OR,
+				   BPF_AND,
+				   BPF_XOR,
+				   BPF_ADD | BPF_FETCH,
+				   BPF_OR | BPF_FETCH,
+				   BPF_AND | BPF_FETCH,
+				   BPF_XOR | BPF_FETCH,
+				   BPF_XCHG,
+				   BPF_CMPXCHG };
 	bool wide = pick(b, 2);
 	s16 off;
 	u8 base = place(b, wide ? 8 : 4, &off);
@@ -175,7 +185,8 @@ static void refill(struct build *b, u8 first)
 static void gen_packet(struct build *b)
 {
 	u8 size = (u8[]){ BPF_B, BPF_H, BPF_W }[pick(b, 3)];
-	s32 off = (s32)pick(b, GEN_PACKET - 12); /* the Ethernet header is not seen; some fall outside */
+	s32 off = (s32)pick(b, GEN_PACKET -
+				       12); /* the Ethernet header is not seen; some fall outside */
 
 	if (pick(b, 2)) {
 		emit(b, false, BPF_LD | BPF_ABS | size, 0, 0, 0, off);
@@ -185,7 +196,8 @@ static void gen_packet(struct build *b)
 		do
 			r = data_reg(b);
 		while (r == 6);
-		/* Negative offsets mean headers to the kernel (SKF_LL_OFF), which packets here lack. */
+		/* Negative offsets mean headers to the kernel (SKF_LL_OFF), which packets here
+		 * lack. */
 		if (pick(b, 8))
 			emit(b, true, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, 15);
 		else if (b->opts->kernel)
@@ -195,13 +207,13 @@ static void gen_packet(struct build *b)
 	refill(b, 1);
 }
 
-/* ---- control flow ------------------------------------------------------------------------------- */
+/* ---- control flow ---------------------------------------------------------------------------- */
 
 static void gen_block(struct build *b, u32 statements, u32 depth);
 
 static u32 gen_jump(struct build *b)
 {
-	static const u8 ops[] = { BPF_JEQ, BPF_JGT, BPF_JGE, BPF_JSET, BPF_JNE, BPF_JSGT,
+	static const u8 ops[] = { BPF_JEQ,  BPF_JGT, BPF_JGE, BPF_JSET, BPF_JNE, BPF_JSGT,
 				  BPF_JSGE, BPF_JLT, BPF_JLE, BPF_JSLT, BPF_JSLE };
 	u8 code = (pick(b, 2) ? BPF_JMP : BPF_JMP32) | ops[pick(b, ARRAY_SIZE(ops))];
 
@@ -253,7 +265,7 @@ static void gen_loop(struct build *b, u32 depth)
 	u8 reg = in_reg ? 9 : 0;
 
 	if (in_reg)
-		b->data &= (u16)~(1 << 9);
+		b->data &= (u16) ~(1 << 9);
 	emit(b, true, BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, (s32)count);
 	if (!in_reg)
 		emit(b, true, BPF_STX | BPF_MEM | BPF_DW, 10, reg, slot, 0);
@@ -309,7 +321,7 @@ static void gen_block(struct build *b, u32 statements, u32 depth)
 	}
 }
 
-/* ---- functions ---------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 /* r0 = everything the function computed, mixed. */
 static void gen_result(struct build *b)
@@ -345,9 +357,9 @@ static void gen_func(struct build *b)
 	b->memory = main && !b->opts->kernel;
 	b->data = 0x2ff; /* r0 to r7, r9 */
 	if (b->memory)
-		b->data &= (u16)~(1 << 7);
+		b->data &= (u16) ~(1 << 7);
 	if (b->packet)
-		b->data &= (u16)~(1 << 6);
+		b->data &= (u16) ~(1 << 6);
 	if (b->memory) {
 		emit(b, true, BPF_ALU64 | BPF_MOV | BPF_X, 7, 1, 0, 0);
 		emit(b, true, BPF_ALU64 | BPF_ADD | BPF_K, 7, 0, 0, (s32)b->opts->mem_off);

@@ -13,7 +13,9 @@ static long call3(long nr, long a, long b, long c)
 #if defined(__x86_64__)
 	long ret;
 
-	__asm__ volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a), "S"(b), "d"(c)
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "0"(nr), "D"(a), "S"(b), "d"(c)
 			 : "rcx", "r11", "memory");
 	return ret;
 #elif defined(__aarch64__)
@@ -58,7 +60,7 @@ int kernel_run(u32 type, const struct bpf_insn *insns, u32 cnt, const void *pack
 	attr.prog_type = type;
 	attr.insns = (u64)(uintptr_t)insns;
 	attr.insn_cnt = cnt;
-	attr.license = (u64)(uintptr_t)"GPL";
+	attr.license = (u64)(uintptr_t) "GPL";
 	if (verbose) {
 		attr.log_level = 1;
 		attr.log_buf = (u64)(uintptr_t)log_buf;
@@ -69,7 +71,8 @@ int kernel_run(u32 type, const struct bpf_insn *insns, u32 cnt, const void *pack
 		size_t len = verbose ? strlen(log_buf) : 0;
 
 		if (verbose)
-			fprintf(stderr, "refused: %ld\n%s\n", fd, log_buf + (len > 600 ? len - 600 : 0));
+			fprintf(stderr, "refused: %ld\n%s\n", fd,
+				log_buf + (len > 600 ? len - 600 : 0));
 		return (int)fd;
 	}
 	memset(&attr, 0, sizeof(attr));

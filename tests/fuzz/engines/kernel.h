@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's kernel as an oracle, by system calls of our own: libc's may be answered by Ferry. */
+/* The machine's kernel as an oracle, by our own system calls: libc's may be answered by Ferry. */
 #ifndef FERRY_FUZZ_KERNEL_H
 #define FERRY_FUZZ_KERNEL_H
 

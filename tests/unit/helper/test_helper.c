@@ -20,7 +20,7 @@ static u64 at(const void *p)
 	return (u64)(uintptr_t)p;
 }
 
-/* ---- the table ---------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void every_helper_has_a_prototype_that_makes_sense(void **state)
 {
@@ -66,7 +66,7 @@ static void the_kernels_helpers_have_names_also_when_missing_here(void **state)
 	assert_null(helper_name(UINT32_MAX));
 }
 
-/* ---- formats ------------------------------------------------------------------------------------ */
+/* ---- formats --------------------------------------------------------------------------------- */
 
 static void numbers_are_formatted_as_by_printf(void **state)
 {
@@ -74,15 +74,33 @@ static void numbers_are_formatted_as_by_printf(void **state)
 		const char *fmt;
 		u64 v;
 	} cases[] = {
-		{ "%d", 42 },          { "%d", (u64)-42 },          { "%i", 0xffffffff80000000 },
-		{ "%5d|", 42 },        { "%-5d|", 42 },             { "%05d|", (u64)-42 },
-		{ "%+d", 42 },         { "% d", 42 },               { "%u", 0x1ffffffff },
-		{ "%x", 0xdeadbeef },  { "%X", 0xdeadbeef },        { "%08x", 0xbeef },
-		{ "%ld", (u64)-1 },    { "%lld", 0x8000000000000000 }, { "%lu", (u64)-1 },
-		{ "%llu", (u64)-1 },   { "%lx", 0x123456789abcdef }, { "%llx", (u64)-1 },
-		{ "%llX", (u64)-1 },   { "%020lld|", (u64)-1 },     { "%-20llx|", 255 },
-		{ "%c", 'x' },         { "%3c|", 'x' },             { "%-3c|", 'x' },
-		{ "%li", (u64)-7 },    { "%lli", (u64)-7 },         { "a%db", 0 },
+		{ "%d", 42 },
+		{ "%d", (u64)-42 },
+		{ "%i", 0xffffffff80000000 },
+		{ "%5d|", 42 },
+		{ "%-5d|", 42 },
+		{ "%05d|", (u64)-42 },
+		{ "%+d", 42 },
+		{ "% d", 42 },
+		{ "%u", 0x1ffffffff },
+		{ "%x", 0xdeadbeef },
+		{ "%X", 0xdeadbeef },
+		{ "%08x", 0xbeef },
+		{ "%ld", (u64)-1 },
+		{ "%lld", 0x8000000000000000 },
+		{ "%lu", (u64)-1 },
+		{ "%llu", (u64)-1 },
+		{ "%lx", 0x123456789abcdef },
+		{ "%llx", (u64)-1 },
+		{ "%llX", (u64)-1 },
+		{ "%020lld|", (u64)-1 },
+		{ "%-20llx|", 255 },
+		{ "%c", 'x' },
+		{ "%3c|", 'x' },
+		{ "%-3c|", 'x' },
+		{ "%li", (u64)-7 },
+		{ "%lli", (u64)-7 },
+		{ "a%db", 0 },
 	};
 	char want[128], have[128];
 	u32 i;
@@ -92,7 +110,8 @@ static void numbers_are_formatted_as_by_printf(void **state)
 		int len = snprintf(want, sizeof(want), cases[i].fmt, cases[i].v);
 
 		assert_int_equal(helper_format(have, sizeof(have), cases[i].fmt,
-					       strlen(cases[i].fmt) + 1, &cases[i].v, 1), len);
+					       strlen(cases[i].fmt) + 1, &cases[i].v, 1),
+				 len);
 		assert_string_equal(have, want);
 	}
 }
@@ -117,8 +136,9 @@ static void strings_and_addresses_are_read_where_they_are(void **state)
 	assert_string_equal(format("<%s>", 0, 0, 0), "<>");
 	assert_string_equal(format("<%s>", 0xdead000000000000, 0, 0), "<>");
 	assert_string_equal(format("%pI4 %pi4", at(v4), at(v4), 0), "192.168.0.1 192.168.000.001");
-	assert_string_equal(format("%pI6 %pi6", at(v6), at(v6), 0),
-			    "2001:0db8:0000:0000:0000:0000:0000:0001 20010db8000000000000000000000001");
+	assert_string_equal(
+		format("%pI6 %pi6", at(v6), at(v6), 0),
+		"2001:0db8:0000:0000:0000:0000:0000:0001 20010db8000000000000000000000001");
 	assert_string_equal(format("%pI4", 1, 0, 0), "0.0.0.0");
 	assert_string_equal(format("100%% %d%%", 5, 0, 0), "100% 5%");
 	snprintf(raw, sizeof(raw), "%016llx", (unsigned long long)at(raw));
@@ -130,10 +150,11 @@ static void strings_and_addresses_are_read_where_they_are(void **state)
 
 static void formats_the_kernel_refuses_are_refused(void **state)
 {
-	static const char *const bad[] = { "%", "%5", "%l", "%lll", "%llld", "%n", "%f", "%*d", "%hd",
-					   "%hhd", "%zu", "%o", "%pq", "%pk", "%pI5", "%sx", "%pksx",
-					   "%d %d %d %d", "\x01", "\x80", "%.3d", "%.5s", "%#x", "%ls",
-					   "%lp", "%px%", "%pukd" };
+	static const char *const bad[] = { "%",    "%5",   "%l",   "%lll", "%llld", "%n",
+					   "%f",   "%*d",  "%hd",  "%hhd", "%zu",   "%o",
+					   "%pq",  "%pk",  "%pI5", "%sx",  "%pksx", "%d %d %d %d",
+					   "\x01", "\x80", "%.3d", "%.5s", "%#x",   "%ls",
+					   "%lp",  "%px%", "%pukd" };
 	u32 i;
 
 	(void)state;
@@ -181,10 +202,11 @@ static void snprintf_gives_the_length_with_its_end(void **state)
 	assert_int_equal(call(BPF_FUNC_snprintf, 0, 0, at("%d-%d"), at(args), 16), 4);
 	assert_int_equal((s64)call(BPF_FUNC_snprintf, at(out), 8, at("%d"), at(args), 7), -EINVAL);
 	assert_int_equal((s64)call(BPF_FUNC_snprintf, at(out), 8, at("%d"), 0, 8), -EINVAL);
-	assert_int_equal((s64)call(BPF_FUNC_snprintf, at(out), 8, at("%d"), at(args), 104), -EINVAL);
+	assert_int_equal((s64)call(BPF_FUNC_snprintf, at(out), 8, at("%d"), at(args), 104),
+			 -EINVAL);
 }
 
-/* ---- trace buffer ------------------------------------------------------------------------------- */
+/* ---- trace buffer ---------------------------------------------------------------------------- */
 
 static void a_line_is_that_of_trace_pipe(void **state)
 {
@@ -202,8 +224,9 @@ static void a_line_is_that_of_trace_pipe(void **state)
 	assert_true(n > 0);
 	buf[n] = '\0';
 	assert_memory_equal(buf, "          tester-", 17);
-	assert_int_equal(sscanf(buf, " %16[^-]-%d [%u] %16s %lu.%lu: bpf_trace_printk: %63[^\n]", comm,
-				&pid, &cpu, flags, &sec, &usec, msg), 7);
+	assert_int_equal(sscanf(buf, " %16[^-]-%d [%u] %16s %lu.%lu: bpf_trace_printk: %63[^\n]",
+				comm, &pid, &cpu, flags, &sec, &usec, msg),
+			 7);
 	assert_int_equal(pid, gettid());
 	assert_string_equal(msg, "x=3 y=why");
 	assert_int_equal(buf[n - 1], '\n');
@@ -220,7 +243,8 @@ static void a_refused_format_prints_nothing(void **state)
 	(void)state;
 	assert_int_equal((s64)call(BPF_FUNC_trace_printk, at("%f"), 3, 0, 0, 0), -EINVAL);
 	assert_int_equal(helper_trace_read(buf, sizeof(buf), false), -EAGAIN);
-	assert_int_equal((s64)call(BPF_FUNC_trace_vprintk, at("%d%d%d%d%d"), 11, at(args), 32, 0), -EINVAL);
+	assert_int_equal((s64)call(BPF_FUNC_trace_vprintk, at("%d%d%d%d%d"), 11, at(args), 32, 0),
+			 -EINVAL);
 	assert_int_equal(call(BPF_FUNC_trace_vprintk, at("%d%d%d%d"), 9, at(args), 32, 0), 4);
 	assert_true(helper_trace_read(buf, sizeof(buf), false) > 0);
 }

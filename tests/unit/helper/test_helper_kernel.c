@@ -7,11 +7,13 @@
 
 #define INSN(c, d, s, o, i)                                                                        \
 	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
-#define MOV(d, i)    INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define FP(d, i)     INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, 10, 0, 0), INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define CALL(id)     INSN(BPF_JMP | BPF_CALL, 0, 0, 0, id)
-#define BYTES        96
-#define AT           (-BYTES - 16)
+#define MOV(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define FP(d, i)                                                                                   \
+	INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, 10, 0, 0),                                            \
+		INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
+#define CALL(id) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, id)
+#define BYTES    96
+#define AT       (-BYTES - 16)
 
 static u64 seed = 12345;
 
@@ -29,7 +31,8 @@ static bool no_kernel(void)
 	return kernel_run(BPF_PROG_TYPE_SOCKET_FILTER, ret0, 2, packet, sizeof(packet), &ret);
 }
 
-/* Runs `code` with `bytes` at AT of the stack and the context in r6, here and in the kernel: the two results. */
+/* Runs `code` with `bytes` at AT of the stack and the context in r6, here and in the kernel: the
+ * two results. */
 static void run_both(u32 type, const void *bytes, const struct bpf_insn *code, u32 n, u32 *here,
 		     u32 *there)
 {
@@ -65,10 +68,27 @@ static void run_both(u32 type, const void *bytes, const struct bpf_insn *code, u
 
 static void text_of_numbers(char *s, u32 size)
 {
-	static const char *const parts[] = { " ", "\t", "-", "+", "0", "0x", "0X", "7", "8", "9", "a", "F", "g",
-					     "9223372036854775807", "9223372036854775808",
-					     "18446744073709551615", "18446744073709551616", "1777", "ffff",
-					     "7fffffffffffffff", "" };
+	static const char *const parts[] = { " ",
+					     "\t",
+					     "-",
+					     "+",
+					     "0",
+					     "0x",
+					     "0X",
+					     "7",
+					     "8",
+					     "9",
+					     "a",
+					     "F",
+					     "g",
+					     "9223372036854775807",
+					     "9223372036854775808",
+					     "18446744073709551615",
+					     "18446744073709551616",
+					     "1777",
+					     "ffff",
+					     "7fffffffffffffff",
+					     "" };
 	u32 n = 1 + pick(5);
 
 	memset(s, 0, size);
@@ -88,7 +108,10 @@ static void numbers_are_read_as_by_the_kernel(void **state)
 	for (n = 0; n < 3000; n++) {
 		bool is_signed = pick(2);
 		struct bpf_insn code[] = {
-			FP(1, AT), MOV(2, (s32)(1 + pick(BYTES))), MOV(3, (s32)bases[pick(8)]), FP(4, -8),
+			FP(1, AT),
+			MOV(2, (s32)(1 + pick(BYTES))),
+			MOV(3, (s32)bases[pick(8)]),
+			FP(4, -8),
 			CALL(is_signed ? BPF_FUNC_strtol : BPF_FUNC_strtoul),
 			/* r0 = the result mixed with both halves of the value */
 			INSN(BPF_LDX | BPF_MEM | BPF_DW, 1, 10, -8, 0),
@@ -109,11 +132,13 @@ static void numbers_are_read_as_by_the_kernel(void **state)
 
 static void random_format(char *s, u32 size)
 {
-	static const char *const parts[] = { "%d", "%5d", "%-7i", "%u", "%x", "%X", "%ld", "%lld", "%llu",
-					     "%020llx", "%p", "%px", "%pK", "%s", "%9s", "%-9s", "%pks", "%c",
-					     "%3c", "%%", "a", " ", ",", "\n", "%+d", "% d", "%pi4", "%pI4",
-					     "%pi6", "%pI6", "%l", "%n", "%f", "%", "0", "s", "%hd", "%08x",
-					     "%lu", "%li", "%-", "%0", "%.2d", "%pq", "x", "%lX", "%300d" };
+	static const char *const parts[] = {
+		"%d", "%5d", "%-7i", "%u",  "%x",  "%X",   "%ld",  "%lld", "%llu", "%020llx",
+		"%p", "%px", "%pK",  "%s",  "%9s", "%-9s", "%pks", "%c",   "%3c",  "%%",
+		"a",  " ",   ",",    "\n",  "%+d", "% d",  "%pi4", "%pI4", "%pi6", "%pI6",
+		"%l", "%n",  "%f",   "%",   "0",   "s",    "%hd",  "%08x", "%lu",  "%li",
+		"%-", "%0",  "%.2d", "%pq", "x",   "%lX",  "%300d"
+	};
 	u32 n = 1 + pick(4);
 
 	memset(s, 0, size);
@@ -131,9 +156,12 @@ static void formats_have_the_kernels_lengths_and_refusals(void **state)
 		skip();
 	for (n = 0; n < 3000; n++) {
 		struct bpf_insn code[] = {
-			FP(1, AT), MOV(2, 48),
+			FP(1, AT),
+			MOV(2, 48),
 			/* Each argument is an address of text: good for %s and for addresses. */
-			FP(3, AT + 48), FP(4, AT + 56), FP(5, AT + 64),
+			FP(3, AT + 48),
+			FP(4, AT + 56),
+			FP(5, AT + 64),
 			CALL(BPF_FUNC_trace_printk),
 		};
 		u32 numbers = pick(3);
@@ -172,8 +200,12 @@ static void checksums_are_the_kernels(void **state)
 		skip();
 	for (n = 0; n < 2000; n++) {
 		s32 from = (s32)pick(13), to = (s32)pick(13);
-		struct bpf_insn code[] = { FP(1, AT), MOV(2, 4 * from), FP(3, AT + 48), MOV(4, 4 * to),
-					   MOV(5, (s32)gen_random(&seed)), CALL(BPF_FUNC_csum_diff) };
+		struct bpf_insn code[] = { FP(1, AT),
+					   MOV(2, 4 * from),
+					   FP(3, AT + 48),
+					   MOV(4, 4 * to),
+					   MOV(5, (s32)gen_random(&seed)),
+					   CALL(BPF_FUNC_csum_diff) };
 
 		if (pick(4) == 0)
 			code[2].imm = (s32)pick(48);
@@ -182,8 +214,8 @@ static void checksums_are_the_kernels(void **state)
 		run_both(BPF_PROG_TYPE_SCHED_CLS, bytes, code, ARRAY_SIZE(code), &here, &there);
 		/* Ones' complement has two zeros. */
 		if (here != there && !(here % 0xffff == 0 && there % 0xffff == 0))
-			fail_msg("csum_diff(%d, %d, %#x): %#x, kernel %#x", code[2].imm, code[5].imm,
-				 (u32)code[6].imm, here, there);
+			fail_msg("csum_diff(%d, %d, %#x): %#x, kernel %#x", code[2].imm,
+				 code[5].imm, (u32)code[6].imm, here, there);
 	}
 }
 
@@ -196,10 +228,14 @@ static void packet_bytes_are_the_kernels(void **state)
 	if (no_kernel())
 		skip();
 	for (n = 0; n < 500; n++) {
-		static const s32 offs[] = { 0, 1, 30, 59, 60, 61, 63, 64, 65, 1000, INT32_MAX, -1, INT32_MIN };
+		static const s32 offs[] = { 0,  1,  30,   59,        60, 61,       63,
+					    64, 65, 1000, INT32_MAX, -1, INT32_MIN };
 		struct bpf_insn code[] = {
-			INSN(BPF_ALU64 | BPF_MOV | BPF_X, 1, 6, 0, 0), MOV(2, offs[pick(ARRAY_SIZE(offs))]),
-			FP(3, AT), MOV(4, (s32)(1 + pick(8))), CALL(BPF_FUNC_skb_load_bytes),
+			INSN(BPF_ALU64 | BPF_MOV | BPF_X, 1, 6, 0, 0),
+			MOV(2, offs[pick(ARRAY_SIZE(offs))]),
+			FP(3, AT),
+			MOV(4, (s32)(1 + pick(8))),
+			CALL(BPF_FUNC_skb_load_bytes),
 			INSN(BPF_LDX | BPF_MEM | BPF_DW, 1, 10, AT, 0),
 			INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0),
 		};
@@ -207,7 +243,8 @@ static void packet_bytes_are_the_kernels(void **state)
 		memset(bytes, 0x5a, sizeof(bytes));
 		run_both(BPF_PROG_TYPE_SCHED_CLS, bytes, code, ARRAY_SIZE(code), &here, &there);
 		if (here != there)
-			fail_msg("%d bytes at %d: %#x, kernel %#x", code[4].imm, code[1].imm, here, there);
+			fail_msg("%d bytes at %d: %#x, kernel %#x", code[4].imm, code[1].imm, here,
+				 there);
 	}
 }
 

@@ -32,14 +32,16 @@ static char *before_a_hole(size_t size)
 	return p + 4096 - size;
 }
 
-static const u32 reads[] = { BPF_FUNC_probe_read, BPF_FUNC_probe_read_user, BPF_FUNC_probe_read_kernel };
+static const u32 reads[] = { BPF_FUNC_probe_read, BPF_FUNC_probe_read_user,
+			     BPF_FUNC_probe_read_kernel };
 static const u32 strings[] = { BPF_FUNC_probe_read_str, BPF_FUNC_probe_read_user_str,
 			       BPF_FUNC_probe_read_kernel_str };
 
 static void a_bad_address_gives_zeros_and_efault(void **state)
 {
 	char *edge = before_a_hole(4), buf[16];
-	const u64 bad[] = { 0, 1, 0xffff888000000000, 0x7ffffffffffffff8, ~0ull, at(edge), at(edge + 4) };
+	const u64 bad[] = { 0,     1,        0xffff888000000000, 0x7ffffffffffffff8,
+			    ~0ull, at(edge), at(edge + 4) };
 	u32 i, k;
 
 	(void)state;
@@ -83,7 +85,7 @@ static void a_string_is_cut_and_always_ended(void **state)
 	munmap(edge + 4 - 4096, 8192);
 }
 
-/* ---- text --------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void numbers_are_read_as_by_the_kernel(void **state)
 {
@@ -92,11 +94,20 @@ static void numbers_are_read_as_by_the_kernel(void **state)
 		u32 flags;
 		s64 ret, value;
 	} cases[] = {
-		{ "42", 0, 2, 42 },         { "  -42x", 10, 5, -42 },  { "0x1F", 0, 4, 31 },
-		{ "0x1F", 16, 4, 31 },      { "1f", 16, 2, 31 },       { "017", 0, 3, 15 },
-		{ "017", 10, 3, 17 },       { "08", 0, 1, 0 },         { "", 0, -EINVAL, 0 },
-		{ "x", 0, -EINVAL, 0 },     { "-", 0, -EINVAL, 0 },    { "1", 7, -EINVAL, 0 },
-		{ "1", 32, -EINVAL, 0 },    { "0x", 0, 1, 0 },
+		{ "42", 0, 2, 42 },
+		{ "  -42x", 10, 5, -42 },
+		{ "0x1F", 0, 4, 31 },
+		{ "0x1F", 16, 4, 31 },
+		{ "1f", 16, 2, 31 },
+		{ "017", 0, 3, 15 },
+		{ "017", 10, 3, 17 },
+		{ "08", 0, 1, 0 },
+		{ "", 0, -EINVAL, 0 },
+		{ "x", 0, -EINVAL, 0 },
+		{ "-", 0, -EINVAL, 0 },
+		{ "1", 7, -EINVAL, 0 },
+		{ "1", 32, -EINVAL, 0 },
+		{ "0x", 0, 1, 0 },
 		{ "9223372036854775807", 0, 19, INT64_MAX },
 		{ "9223372036854775808", 0, -ERANGE, 0 },
 		{ "-9223372036854775808", 0, 20, INT64_MIN },
@@ -112,10 +123,12 @@ static void numbers_are_read_as_by_the_kernel(void **state)
 
 		value = 99;
 		assert_int_equal((s64)call(BPF_FUNC_strtol, at(cases[i].s), len, cases[i].flags,
-					   at(&value), 0), cases[i].ret);
+					   at(&value), 0),
+				 cases[i].ret);
 		assert_int_equal(value, cases[i].value);
 	}
-	assert_int_equal(call(BPF_FUNC_strtoul, at("18446744073709551615"), 21, 0, at(&uvalue), 0), 20);
+	assert_int_equal(call(BPF_FUNC_strtoul, at("18446744073709551615"), 21, 0, at(&uvalue), 0),
+			 20);
 	assert_int_equal(uvalue, UINT64_MAX);
 	assert_int_equal((s64)call(BPF_FUNC_strtoul, at("-1"), 3, 0, at(&uvalue), 0), -EINVAL);
 	/* The buffer need not have an end. */
@@ -132,7 +145,7 @@ static void strings_compare_up_to_the_size(void **state)
 	assert_true((s64)call(BPF_FUNC_strncmp, at("abd"), 4, at("abc"), 0, 0) > 0);
 }
 
-/* ---- packets ------------------------------------------------------------------------------------ */
+/* ---- packets --------------------------------------------------------------------------------- */
 
 static u8 room[256];
 static struct prog_pkt pkt;
@@ -143,9 +156,12 @@ static void new_packet(void)
 
 	for (i = 0; i < sizeof(room); i++)
 		room[i] = (u8)i;
-	pkt = (struct prog_pkt){ .data = at(room + 64), .data_meta = at(room + 64),
-				 .data_end = at(room + 128), .hard_start = at(room),
-				 .hard_end = at(room + 256), .len = 64 };
+	pkt = (struct prog_pkt){ .data = at(room + 64),
+				 .data_meta = at(room + 64),
+				 .data_end = at(room + 128),
+				 .hard_start = at(room),
+				 .hard_end = at(room + 256),
+				 .len = 64 };
 }
 
 static void bytes_outside_the_packet_are_neither_read_nor_written(void **state)
@@ -162,17 +178,22 @@ static void bytes_outside_the_packet_are_neither_read_nor_written(void **state)
 	assert_memory_equal(buf, room + 64, 4);
 	for (i = 0; i < ARRAY_SIZE(offs); i++) {
 		memset(buf, 9, sizeof(buf));
-		assert_int_equal((s64)call(BPF_FUNC_skb_load_bytes, at(&pkt), offs[i], at(buf), 4, 0),
-				 -EFAULT);
+		assert_int_equal(
+			(s64)call(BPF_FUNC_skb_load_bytes, at(&pkt), offs[i], at(buf), 4, 0),
+			-EFAULT);
 		assert_memory_equal(buf, "\0\0\0\0", 4);
-		assert_int_equal((s64)call(BPF_FUNC_skb_store_bytes, at(&pkt), offs[i], at(buf), 4, 0),
-				 -EFAULT);
-		assert_int_equal((s64)call(BPF_FUNC_xdp_load_bytes, at(&pkt), offs[i], at(buf), 4, 0),
-				 -EINVAL);
-		assert_int_equal((s64)call(BPF_FUNC_xdp_store_bytes, at(&pkt), offs[i], at(buf), 4, 0),
-				 -EINVAL);
+		assert_int_equal(
+			(s64)call(BPF_FUNC_skb_store_bytes, at(&pkt), offs[i], at(buf), 4, 0),
+			-EFAULT);
+		assert_int_equal(
+			(s64)call(BPF_FUNC_xdp_load_bytes, at(&pkt), offs[i], at(buf), 4, 0),
+			-EINVAL);
+		assert_int_equal(
+			(s64)call(BPF_FUNC_xdp_store_bytes, at(&pkt), offs[i], at(buf), 4, 0),
+			-EINVAL);
 	}
-	assert_int_equal((s64)call(BPF_FUNC_skb_store_bytes, at(&pkt), 0, at(buf), 4, 0x80), -EINVAL);
+	assert_int_equal((s64)call(BPF_FUNC_skb_store_bytes, at(&pkt), 0, at(buf), 4, 0x80),
+			 -EINVAL);
 	for (i = 128; i < sizeof(room); i++)
 		assert_int_equal(room[i], (u8)i);
 }
@@ -185,7 +206,8 @@ static void ends_of_a_packet_move_only_inside_its_room(void **state)
 	new_packet();
 	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_head, at(&pkt), (u64)-65, 0, 0, 0), -EINVAL);
 	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_head, at(&pkt), 51, 0, 0, 0), -EINVAL);
-	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_head, at(&pkt), (u64)INT32_MIN, 0, 0, 0), -EINVAL);
+	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_head, at(&pkt), (u64)INT32_MIN, 0, 0, 0),
+			 -EINVAL);
 	assert_int_equal(call(BPF_FUNC_xdp_adjust_meta, at(&pkt), (u64)-8, 0, 0, 0), 0);
 	assert_int_equal(pkt.data_meta, at(room + 56));
 	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_meta, at(&pkt), 1, 0, 0, 0), -EACCES);
@@ -199,7 +221,8 @@ static void ends_of_a_packet_move_only_inside_its_room(void **state)
 	assert_int_equal(room[0], 56);
 	assert_int_equal(call(BPF_FUNC_xdp_get_buff_len, at(&pkt), 0, 0, 0, 0), 120);
 	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_tail, at(&pkt), 129, 0, 0, 0), -EINVAL);
-	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_tail, at(&pkt), (u64)-107, 0, 0, 0), -EINVAL);
+	assert_int_equal((s64)call(BPF_FUNC_xdp_adjust_tail, at(&pkt), (u64)-107, 0, 0, 0),
+			 -EINVAL);
 	assert_int_equal(call(BPF_FUNC_xdp_adjust_tail, at(&pkt), 128, 0, 0, 0), 0);
 	assert_int_equal(pkt.data_end, at(room + 256));
 	for (i = 128; i < 256; i++)
@@ -241,14 +264,15 @@ static void a_checksum_difference_updates_a_checksum(void **state)
 				 checksum(to, size, sum) % 0xffff);
 		/* Replacing `from` by `to` in what `from` summed to gives what `to` sums to. */
 		sum = checksum(from, size, 0);
-		assert_int_equal(call(BPF_FUNC_csum_diff, at(from), size, at(to), size, sum) % 0xffff,
+		assert_int_equal(call(BPF_FUNC_csum_diff, at(from), size, at(to), size, sum) %
+					 0xffff,
 				 checksum(to, size, 0) % 0xffff);
 		sum = checksum(from, size, 77);
 		assert_int_equal(call(BPF_FUNC_csum_diff, at(from), size, 0, 0, sum) % 0xffff, 77);
 	}
 }
 
-/* ---- thread and time ---------------------------------------------------------------------------- */
+/* ---- thread and time ------------------------------------------------------------------------- */
 
 static void the_thread_is_the_one_that_runs(void **state)
 {
@@ -270,10 +294,12 @@ static void the_thread_is_the_one_that_runs(void **state)
 	assert_int_equal(call(BPF_FUNC_get_current_comm, at(comm), 1, 0, 0, 0), 0);
 	assert_memory_equal(comm, "\0 name", 6);
 	assert_int_equal(stat("/proc/self/ns/pid", &st), 0);
-	assert_int_equal(call(BPF_FUNC_get_ns_current_pid_tgid, st.st_dev, st.st_ino, at(info), 8, 0), 0);
+	assert_int_equal(
+		call(BPF_FUNC_get_ns_current_pid_tgid, st.st_dev, st.st_ino, at(info), 8, 0), 0);
 	assert_int_equal(info[0], gettid());
 	assert_int_equal(info[1], getpid());
-	assert_int_equal((s64)call(BPF_FUNC_get_ns_current_pid_tgid, st.st_dev, 1, at(info), 8, 0), -EINVAL);
+	assert_int_equal((s64)call(BPF_FUNC_get_ns_current_pid_tgid, st.st_dev, 1, at(info), 8, 0),
+			 -EINVAL);
 	assert_int_equal(info[0] | info[1], 0);
 	assert_true(call(BPF_FUNC_get_smp_processor_id, 0, 0, 0, 0, 0) < map_cpus());
 }
@@ -316,12 +342,13 @@ static void random_numbers_differ_and_have_32_bits(void **state)
 	assert_int_equal(same, 0);
 }
 
-/* ---- maps --------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------ */
 
 static void a_per_cpu_value_is_found_by_its_cpu(void **state)
 {
-	struct map_attr attr = { .type = BPF_MAP_TYPE_PERCPU_ARRAY, .key_size = 4, .value_size = 8,
-				 .max_entries = 3 };
+	struct map_attr attr = {
+		.type = BPF_MAP_TYPE_PERCPU_ARRAY, .key_size = 4, .value_size = 8, .max_entries = 3
+	};
 	struct text why = { 0 };
 	struct map *m = NULL;
 	u32 key = 2, far = 3, cpu;
@@ -330,12 +357,14 @@ static void a_per_cpu_value_is_found_by_its_cpu(void **state)
 	if (map_create(&attr, &m, &why))
 		fail_msg("%s", text_str(&why));
 	for (cpu = 0; cpu < map_cpus(); cpu++) {
-		u64 *v = (u64 *)(uintptr_t)call(BPF_FUNC_map_lookup_percpu_elem, at(m), at(&key), cpu, 0, 0);
+		u64 *v = (u64 *)(uintptr_t)call(BPF_FUNC_map_lookup_percpu_elem, at(m), at(&key),
+						cpu, 0, 0);
 
 		assert_non_null(v);
 		*v = 100 + cpu;
 	}
-	assert_int_equal(call(BPF_FUNC_map_lookup_percpu_elem, at(m), at(&key), map_cpus(), 0, 0), 0);
+	assert_int_equal(call(BPF_FUNC_map_lookup_percpu_elem, at(m), at(&key), map_cpus(), 0, 0),
+			 0);
 	assert_int_equal(call(BPF_FUNC_map_lookup_percpu_elem, at(m), at(&key), ~0u, 0, 0), 0);
 	assert_int_equal(call(BPF_FUNC_map_lookup_percpu_elem, at(m), at(&far), 0, 0, 0), 0);
 	{

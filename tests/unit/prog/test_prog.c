@@ -3,17 +3,35 @@
 #include "test.h"
 #include "prog/prog.h"
 
-#define MOV(r, i)  { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = (r), .imm = (i) }
-#define CALL(d)    { .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = (d) }
-#define EXIT       { .code = BPF_JMP | BPF_EXIT }
-#define LDDW(s, i) { .code = BPF_LD | BPF_IMM | BPF_DW, .src_reg = (s), .imm = (i) }, { 0 }
+#define MOV(r, i)                                                                                  \
+	{                                                                                          \
+		.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = (r), .imm = (i)                    \
+	}
+#define CALL(d)                                                                                    \
+	{                                                                                          \
+		.code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = (d)                 \
+	}
+#define EXIT                                                                                       \
+	{                                                                                          \
+		.code = BPF_JMP | BPF_EXIT                                                         \
+	}
+#define LDDW(s, i)                                                                                 \
+	{ .code = BPF_LD | BPF_IMM | BPF_DW, .src_reg = (s), .imm = (i) },                         \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 static void functions_are_found_in_order_whatever_the_order_of_calls(void **state)
 {
-	const struct bpf_insn insns[] = { CALL(4), CALL(1), EXIT, /* 0 */
-					  MOV(0, 1), EXIT,        /* 3 */
+	const struct bpf_insn insns[] = { CALL(4),
+					  CALL(1),
+					  EXIT, /* 0 */
+					  MOV(0, 1),
+					  EXIT,                     /* 3 */
 					  LDDW(BPF_PSEUDO_FUNC, 2), /* 5 */
-					  EXIT, MOV(0, 2), EXIT }; /* 7, 8 */
+					  EXIT,
+					  MOV(0, 2),
+					  EXIT }; /* 7, 8 */
 	struct prog *p = prog_new(insns, ARRAY_SIZE(insns));
 
 	(void)state;

@@ -9,7 +9,8 @@
 
 static char log_buf[4096];
 
-static long load(u32 type, u32 attach_type, const struct bpf_insn *insns, u32 cnt, const char *license)
+static long load(u32 type, u32 attach_type, const struct bpf_insn *insns, u32 cnt,
+		 const char *license)
 {
 	union bpf_attr attr;
 	long fd;
@@ -76,26 +77,28 @@ static void context_accesses_are_those_of_the_kernel(void **state)
 			for (s = 0; s < 4; s++) {
 				for (write = 0; write < 2; write++) {
 					struct bpf_insn insns[] = {
-						{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2 },
-						{ .code = (u8)((write ? BPF_STX : BPF_LDX) | BPF_MEM |
-							       sizes[s]),
-						  .dst_reg = write ? 1 : 3, .src_reg = write ? 2 : 1,
+						{ .code = BPF_ALU64 | BPF_MOV | BPF_K,
+						  .dst_reg = 2 },
+						{ .code = (u8)((write ? BPF_STX : BPF_LDX) |
+							       BPF_MEM | sizes[s]),
+						  .dst_reg = write ? 1 : 3,
+						  .src_reg = write ? 2 : 1,
 						  .off = (s16)off },
 						{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
 						{ .code = BPF_JMP | BPF_EXIT },
 					};
-					bool kernel = load(types[n].type, types[n].attach_type, insns,
-							   4, "GPL") >= 0;
+					bool kernel = load(types[n].type, types[n].attach_type,
+							   insns, 4, "GPL") >= 0;
 
 					if (kernel == ours(n, off, 1u << s, write) ||
 					    (prog_type_of(types[n].type)->has_packet &&
 					     off == offsetof(struct __sk_buff, sk)))
 						continue; /* packets here have no socket */
 					wrong++;
-					print_message("# %s(%u): %s of %u bytes at %u: kernel %d\n",
-						      prog_type_name(types[n].type),
-						      types[n].attach_type, write ? "write" : "read",
-						      1u << s, off, kernel);
+					print_message(
+						"# %s(%u): %s of %u bytes at %u: kernel %d\n",
+						prog_type_name(types[n].type), types[n].attach_type,
+						write ? "write" : "read", 1u << s, off, kernel);
 				}
 			}
 		}

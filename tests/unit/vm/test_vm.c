@@ -47,7 +47,7 @@ static u64 run(const char *source, void *ctx)
 	return ret;
 }
 
-/* ---- functions ---------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 static void a_function_has_its_own_stack_and_keeps_its_callers_registers(void **state)
 {
@@ -82,7 +82,7 @@ static void eight_frames_run_and_more_stop_the_program(void **state)
 	assert_int_equal(run(source, NULL), 0);
 }
 
-/* ---- tail calls --------------------------------------------------------------------------------- */
+/* ---- tail calls ------------------------------------------------------------------------------ */
 
 /* A program with a tail call through the array at its first LD_IMM64. */
 static struct prog *tail_prog(const char *source, struct map *m)
@@ -121,7 +121,8 @@ static void the_34th_tail_call_falls_through(void **state)
 	struct map m = { .attr = { .max_entries = 4 }, .objs = objs };
 	/* Counts its runs in the context. */
 	struct prog *p = tail_prog("r6 = r1\nr0 = *(u64 *)(r6 +0)\nr0 += 1\n*(u64 *)(r6 +0) = r0\n"
-				   "r2 = 0 ll\nr3 = 1\ncall 12\nr0 = 77\nexit\n", &m);
+				   "r2 = 0 ll\nr3 = 1\ncall 12\nr0 = 77\nexit\n",
+				   &m);
 	u64 runs = 0;
 
 	(void)state;
@@ -164,7 +165,8 @@ static void a_tail_call_of_a_function_returns_to_its_caller(void **state)
 	struct map m = { .attr = { .max_entries = 1 }, .objs = objs };
 	struct prog *target = from_text("call f\nr0 += 1\nexit\nf:\nr0 = 40\nexit\n");
 	struct prog *p = tail_prog("r6 = 1000\ncall f\nr0 += r6\nexit\n"
-				   "f:\nr6 = 1\nr2 = 0 ll\nr3 = 0\ncall 12\nr0 = 7\nexit\n", &m);
+				   "f:\nr6 = 1\nr2 = 0 ll\nr3 = 0\ncall 12\nr0 = 7\nexit\n",
+				   &m);
 
 	(void)state;
 	assert_int_equal(prog_run(p, NULL), 1007);
@@ -174,7 +176,7 @@ static void a_tail_call_of_a_function_returns_to_its_caller(void **state)
 	drop(target);
 }
 
-/* ---- native functions --------------------------------------------------------------------------- */
+/* ---- native functions ------------------------------------------------------------------------ */
 
 static u64 got[5];
 
@@ -219,8 +221,9 @@ static u64 call_native(struct module_func *f, const char *source)
 	return ret;
 }
 
-#define CALL_WITH_ONES "r1 = -128 ll\nr2 = 0xfedcba9876548080 ll\nr3 = 0xfedcba9886548080 ll\n" \
-		       "r4 = 0x100 ll\nr5 = 0xfedcba9876543210 ll\ncall 1\nexit\n"
+#define CALL_WITH_ONES                                                                             \
+	"r1 = -128 ll\nr2 = 0xfedcba9876548080 ll\nr3 = 0xfedcba9886548080 ll\n"                   \
+	"r4 = 0x100 ll\nr5 = 0xfedcba9876543210 ll\ncall 1\nexit\n"
 
 static void arguments_are_extended_as_their_c_types(void **state)
 {
@@ -261,7 +264,8 @@ static void results_are_extended_as_their_c_types(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct module_func f = { .ret_kind = MODULE_RET_SCALAR, .ret_width = cases[i].width,
+		struct module_func f = { .ret_kind = MODULE_RET_SCALAR,
+					 .ret_width = cases[i].width,
 					 .ret_signed = cases[i].is_signed };
 
 		assert_int_equal(call_native(&f, "call 1\nexit\n"), cases[i].ret);
@@ -276,11 +280,12 @@ static void nothing_of_the_host_comes_back_from_a_void_function(void **state)
 	assert_int_equal(call_native(&f, "call 1\nexit\n"), 0);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void a_load_that_may_fault_gives_0_at_a_bad_address(void **state)
 {
-	static const u64 bad[] = { 0, 8, 0xffffffffffffff00, 0x8000000000000000, 0x00007ffffffff000 };
+	static const u64 bad[] = { 0, 8, 0xffffffffffffff00, 0x8000000000000000,
+				   0x00007ffffffff000 };
 	static const char source[] = "r0 = *(%s *)(r1 +0)\nexit\n";
 	static const char *const types[] = { "u8", "u16", "u32", "u64", "s8", "s16", "s32" };
 	s64 good = -2;
@@ -298,8 +303,9 @@ static void a_load_that_may_fault_gives_0_at_a_bad_address(void **state)
 		assert_int_equal(vm_install(p), 0);
 		for (k = 0; k < ARRAY_SIZE(bad); k++)
 			assert_int_equal(prog_run(p, (void *)(uintptr_t)bad[k]), 0);
-		assert_int_equal(prog_run(p, &good),
-				 types[i][0] == 's' || i == 3 ? (u64)-2 : ~0ull >> (64 - (8 << i)) & ~1ull);
+		assert_int_equal(prog_run(p, &good), types[i][0] == 's' || i == 3
+							     ? (u64)-2
+							     : ~0ull >> (64 - (8 << i)) & ~1ull);
 		drop(p);
 	}
 }
@@ -313,10 +319,14 @@ static void packet_loads_end_the_program_outside_the_packet(void **state)
 		const char *load;
 		u64 ret;
 	} cases[] = {
-		{ "r0 = *(u8 *)skb[4]", 0x1005 },      { "r0 = *(u8 *)skb[5]", 0 },
-		{ "r0 = *(u16 *)skb[3]", 0x1405 },     { "r0 = *(u16 *)skb[4]", 0 },
-		{ "r0 = *(u32 *)skb[1]", 0x2031405 },  { "r0 = *(u32 *)skb[2]", 0 },
-		{ "r0 = *(u32 *)skb[-1]", 0 },         { "r0 = *(u8 *)skb[2147483647]", 0 },
+		{ "r0 = *(u8 *)skb[4]", 0x1005 },
+		{ "r0 = *(u8 *)skb[5]", 0 },
+		{ "r0 = *(u16 *)skb[3]", 0x1405 },
+		{ "r0 = *(u16 *)skb[4]", 0 },
+		{ "r0 = *(u32 *)skb[1]", 0x2031405 },
+		{ "r0 = *(u32 *)skb[2]", 0 },
+		{ "r0 = *(u32 *)skb[-1]", 0 },
+		{ "r0 = *(u8 *)skb[2147483647]", 0 },
 		{ "r2 = 1\nr0 = *(u16 *)skb[r2 + 1]", 0x1304 },
 		{ "r2 = -1\nr0 = *(u8 *)skb[r2 + 1]", 0x1001 },
 		{ "r2 = -1\nr0 = *(u8 *)skb[r2 + 0]", 0 },
@@ -331,29 +341,29 @@ static void packet_loads_end_the_program_outside_the_packet(void **state)
 	}
 }
 
-/* ---- what nobody verified ----------------------------------------------------------------------- */
+/* ---- what nobody verified -------------------------------------------------------------------- */
 
 static void what_cannot_be_run_ends_the_program(void **state)
 {
 	static const struct bpf_insn bad[] = {
-		INSN(0xff, 0, 0, 0, 0),                            /* no such instruction */
+		INSN(0xff, 0, 0, 0, 0), /* no such instruction */
 		INSN(0, 0, 0, 0, 0),
-		INSN(BPF_JMP | BPF_JA, 0, 0, 100, 0),              /* jumps out of the program */
+		INSN(BPF_JMP | BPF_JA, 0, 0, 100, 0), /* jumps out of the program */
 		INSN(BPF_JMP | BPF_JA, 0, 0, -100, 0),
 		INSN(BPF_JMP32 | BPF_JA, 0, 0, 0, INT32_MAX),
 		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 100, 1),
-		INSN(BPF_JMP | BPF_JA, 0, 0, 2, 0),                /* into an instruction */
+		INSN(BPF_JMP | BPF_JA, 0, 0, 2, 0), /* into an instruction */
 		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2, 1),
 		INSN(BPF_JMP | BPF_CALL, 0, 1, 0, 2),
 		INSN(BPF_JMP | BPF_CALL, 0, 1, 0, INT32_MIN),
-		INSN(BPF_JMP | BPF_CALL, 0, 2, 0, 0),              /* nothing there */
+		INSN(BPF_JMP | BPF_CALL, 0, 2, 0, 0), /* nothing there */
 		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 100000),
 		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, -1),
 		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 0),
 		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, 15, 0, 0),
-		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 15, 0, 0, 0),    /* no such register */
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 15, 0, 0, 0), /* no such register */
 		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 0, 15, 0, 0),
-		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 0, 0, 7, 0),     /* no such variant */
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 0, 0, 7, 0), /* no such variant */
 		INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 0, 1, 0),
 		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, 10, 0, -8, 0x7777),
 		INSN(BPF_ALU64 | BPF_END, 0, 0, 0, 17),
@@ -362,10 +372,12 @@ static void what_cannot_be_run_ends_the_program(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		const struct bpf_insn insns[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1), bad[i],
+		const struct bpf_insn insns[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1),
+						  bad[i],
 						  INSN(BPF_JMP | BPF_JA, 0, 0, 2, 0),
 						  INSN(BPF_LD | BPF_IMM | BPF_DW, 2, 0, 0, 0),
-						  INSN(0, 0, 0, 0, -1), EXIT };
+						  INSN(0, 0, 0, 0, -1),
+						  EXIT };
 		struct prog *p = from_insns(insns, ARRAY_SIZE(insns));
 
 		assert_int_equal(prog_run(p, NULL), 0);
@@ -378,7 +390,8 @@ static void running_off_the_end_ends_the_program(void **state)
 	const struct bpf_insn mov = INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1);
 	const struct bpf_insn cut = INSN(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 0, 1);
 	const struct bpf_insn last_pair[] = { mov, mov };
-	struct prog *p = from_insns(&mov, 1), *q = from_insns(&cut, 1), *s = from_insns(last_pair, 2);
+	struct prog *p = from_insns(&mov, 1), *q = from_insns(&cut, 1),
+		    *s = from_insns(last_pair, 2);
 
 	(void)state;
 	assert_int_equal(prog_run(p, NULL), 0);
@@ -413,8 +426,11 @@ static void a_jump_into_a_pair_runs_its_second_half(void **state)
 	assert_int_equal(run("r0 = 1\nr2 = 5\ngoto mid\nr0 = r2\nmid:\nr0 += r2\nexit\n", NULL), 6);
 	assert_int_equal(run("r0 = 1\nr2 = 5\nr0 = r2\nr0 += r2\nexit\n", NULL), 10);
 	/* The second is the first of the next pair too. */
-	assert_int_equal(run("r3 = 1\nr4 = 2\nr0 = r3\nr0 += r4\nr0 += 1\nif r0 == 4 goto ok\nr0 = 0\n"
-			     "ok:\nexit\n", NULL), 4);
+	assert_int_equal(
+		run("r3 = 1\nr4 = 2\nr0 = r3\nr0 += r4\nr0 += 1\nif r0 == 4 goto ok\nr0 = 0\n"
+		    "ok:\nexit\n",
+		    NULL),
+		4);
 }
 
 static size_t allocations, fail_at;
