@@ -12,13 +12,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <ferry/call.h>
 #include <ferry/module.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+#ifndef FERRY_API
 #define FERRY_API __attribute__((visibility("default")))
+#endif
 
 #define FERRY_VERSION_MAJOR 0
 #define FERRY_VERSION_MINOR 1
