@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: MIT */
+/* The checked interpreter: the oracle for what the verifier accepts. */
+#include "execute.h"
+#include "helper/helper.h"
+#include "unit/verify/num_ref.h"
+
+#define MAX_REGIONS 64
+#define MAX_STEPS 20000
+#define PACKET_ROOM 1024
+
+struct region {
+	u8 *base;
+	u64 size;
+	bool writable, reserved;
+	u8 *init; /* a byte each, set when written; NULL: all is */
+	const char *name;
+};
+
+struct call_frame {
+	u64 saved[4];
+	u64 back;
+	u8 init[ISA_STACK_SIZE];
+	u64 pad; /* keeps the stack aligned to 8 and apart from what is beside it */
+	u8 stack[ISA_STACK_SIZE];
+};
+
+struct run {
+	const struct prog *p;
+	u64 regs[11];
+	u32 pc;
+	struct region regions[MAX_REGIONS];
+	u32 nregions;
+	struct call_frame *frames; /* far apart: each its own region */
+	u32 nframes;
+	struct prog_pkt pkt;
+	u8 packet[PACKET_ROOM];
+	void *raw;
+	void *ctx;
+	u64 seed;
+	bool poison, failed;
+	char *why;
+	size_t why_size;
+};
+
+static u64 run_rnd(struct run *r)
+{
+	r->seed ^= r->seed << 13;
+	r->seed ^= r->seed >> 7;
+	r->seed ^= r->seed << 17;
+	return r->seed * 0x2545f4914f6cdd1dull;
+}
+
+static u64 run_value(struct run *r)
+{
+	static const u64 edges[] = { 0, 1, 2, 8, 40, 47, 48, 63, 255, 0x7fffffff, 0x80000000,
+				     0xffffffff, 0x100000000, 0x8000000000000000, -1ull, -8ull };
+	u64 v = run_rnd(r);
+
+	switch (run_rnd(r) % 4) {
+	case 0: return edges[v % ARRAY_SIZE(edges)];
+	case 1: return edges[v % ARRAY_SIZE(edges)] + (v >> 32) % 5 - 2;
+	case 2: return v >> (v & 63);
+	default: return v;
+	}
+}
+
+static bool violation(struct run *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static bool violation(struct run *r, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (!r->failed)
+		snprintf(r->why, r->why_size, "insn %u: %s", r->pc, text);
+	r->failed = true;
+	return false;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static struct region *add_region(struct run *r, const char *name, void *base, u64 size, bool writable)
+{
+	for (u32 i = 0; i < r->nregions; i++) {
+		if (r->regions[i].base == base && r->regions[i].size == size)
+			return &r->regions[i];
+	}
+	assert_true(r->nregions < MAX_REGIONS);
+	r->regions[r->nregions] = (struct region){ .base = base, .size = size,
+						   .writable = writable, .name = name };
+	return &r->regions[r->nregions++];
+}
+
+static void drop_region(struct run *r, const void *base)
+{
+	for (u32 i = 0; i < r->nregions; i++) {
+		if (r->regions[i].base == base) {
+			r->regions[i] = r->regions[--r->nregions];
+			return;
+		}
+	}
+}
+
+static struct region *find_region(struct run *r, u64 addr, u64 size)
+{
+	for (u32 i = 0; i < r->nregions; i++) {
+		u64 base = (u64)(uintptr_t)r->regions[i].base;
+
+		if (addr >= base && size <= r->regions[i].size &&
+		    addr - base <= r->regions[i].size - size)
+			return &r->regions[i];
+	}
+	return NULL;
+}
+
+/* May the program touch [addr, addr + size)? Marks what is written. */
+static bool access_ok(struct run *r, u64 addr, u64 size, bool write, const char *what)
+{
+	struct region *g = find_region(r, addr, size);
+	u64 off;
+
+	if (!g)
+		return violation(r, "%s of %llu bytes at %#llx, in no memory of the program", what,
+				 (unsigned long long)size, (unsigned long long)addr);
+	if (write && !g->writable)
+		return violation(r, "%s of %s, which is read-only", what, g->name);
+	off = addr - (u64)(uintptr_t)g->base;
+	if (!g->init)
+		return true;
+	for (u64 i = off; i < off + size; i++) {
+		if (!write && !g->init[i])
+			return violation(r, "%s of %s at %llu, which was not written", what, g->name,
+					 (unsigned long long)i);
+		if (write)
+			g->init[i] = 1;
+	}
+	return true;
+}
+
+static void refresh_packet(struct run *r)
+{
+	if (r->ctx != &r->pkt)
+		return;
+	for (u32 i = 0; i < r->nregions;) {
+		if (!strcmp(r->regions[i].name, "packet"))
+			r->regions[i] = r->regions[--r->nregions];
+		else
+			i++;
+	}
+	if (r->pkt.data_end > r->pkt.data)
+		add_region(r, "packet", (void *)(uintptr_t)r->pkt.data, r->pkt.data_end - r->pkt.data,
+			   true);
+	if (r->pkt.data > r->pkt.data_meta)
+		add_region(r, "packet", (void *)(uintptr_t)r->pkt.data_meta,
+			   r->pkt.data - r->pkt.data_meta, true);
+}
+
+/* ---- instructions ------------------------------------------------------------------------------ */
+
+static u64 load(u64 addr, u32 size, bool sx)
+{
+	u64 v = 0;
+
+	memcpy(&v, (void *)(uintptr_t)addr, size);
+	return sx ? (u64)ref_signed(v, size * 8) : v;
+}
+
+static void store(u64 addr, u32 size, u64 v)
+{
+	memcpy((void *)(uintptr_t)addr, &v, size);
+}
+
+static u32 width_of(u8 code)
+{
+	switch (BPF_SIZE(code)) {
+	case BPF_B: return 1;
+	case BPF_H: return 2;
+	case BPF_W: return 4;
+	default: return 8;
+	}
+}
+
+static bool step_memory(struct run *r, const struct bpf_insn *i)
+{
+	u32 size = width_of(i->code);
+	u8 class = BPF_CLASS(i->code);
+	u64 base = r->regs[class == BPF_LDX ? i->src_reg : i->dst_reg];
+	u64 addr = base + (u64)(s64)i->off, old, s = r->regs[i->src_reg], new;
+
+	if (class == BPF_LDX) {
+		if (!access_ok(r, addr, size, false, "read"))
+			return false;
+		r->regs[i->dst_reg] = load(addr, size, BPF_MODE(i->code) == BPF_MEMSX);
+		return true;
+	}
+	if (BPF_MODE(i->code) != BPF_ATOMIC) {
+		if (!access_ok(r, addr, size, true, "write"))
+			return false;
+		store(addr, size, class == BPF_ST ? (u64)(s64)i->imm : s);
+		return true;
+	}
+	if (!access_ok(r, addr, size, false, "atomic read") ||
+	    !access_ok(r, addr, size, true, "atomic write"))
+		return false;
+	if (addr % size)
+		return violation(r, "atomic operation not aligned");
+	old = load(addr, size, false);
+	switch (i->imm & ~BPF_FETCH) {
+	case BPF_ADD: new = old + s; break;
+	case BPF_OR: new = old | s; break;
+	case BPF_AND: new = old & s; break;
+	case BPF_XOR: new = old ^ s; break;
+	case BPF_XCHG & ~BPF_FETCH: new = s; break;
+	default: new = old == ref_mask(r->regs[0], size * 8) ? s : old; break;
+	}
+	store(addr, size, new);
+	if (i->imm == BPF_CMPXCHG)
+		r->regs[0] = old;
+	else if (i->imm & BPF_FETCH)
+		r->regs[i->src_reg] = old;
+	return true;
+}
+
+static void step_ldimm64(struct run *r, const struct bpf_insn *i)
+{
+	u64 v = (u32)i[0].imm | (u64)(u32)i[1].imm << 32;
+	struct map *m;
+
+	if (i->src_reg == BPF_PSEUDO_MAP_FD) {
+		v = (u64)(uintptr_t)r->p->maps[i->imm];
+	} else if (i->src_reg == BPF_PSEUDO_MAP_VALUE) {
+		m = r->p->maps[i->imm];
+		add_region(r, "map value", m->ops->direct(m, 0), m->attr.value_size,
+			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+		v = (u64)(uintptr_t)m->ops->direct(m, (u32)i[1].imm);
+	}
+	r->regs[i->dst_reg] = v;
+}
+
+static bool step_packet_ld(struct run *r, const struct bpf_insn *i, bool *end)
+{
+	u32 size = width_of(i->code);
+	u64 off = (u32)i->imm, len = r->pkt.data_end - r->pkt.data, v = 0;
+
+	if (r->regs[6] != (u64)(uintptr_t)r->ctx)
+		return violation(r, "legacy load without the context in r6");
+	if (BPF_MODE(i->code) == BPF_IND)
+		off = (u32)(off + r->regs[i->src_reg]);
+	*end = off > len || size > len - off;
+	if (!*end) {
+		for (u32 k = 0; k < size; k++)
+			v = v << 8 | ((u8 *)(uintptr_t)r->pkt.data)[off + k];
+		r->regs[0] = v;
+	}
+	return true;
+}
+
+static void garbage(struct run *r, u32 from, u32 to)
+{
+	for (u32 k = from; k <= to; k++)
+		r->regs[k] = run_rnd(r) | 1ull << 62;
+}
+
+/* ---- helpers ----------------------------------------------------------------------------------- */
+
+static struct map *map_arg(struct run *r, u64 v)
+{
+	for (u32 k = 0; k < r->p->nmaps; k++) {
+		if ((u64)(uintptr_t)r->p->maps[k] == v)
+			return r->p->maps[k];
+	}
+	violation(r, "argument is no map of the program");
+	return NULL;
+}
+
+static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct map **m)
+{
+	u64 v = r->regs[n + 1], next = n < 4 ? r->regs[n + 2] : 0;
+	struct region *g;
+
+	switch (h->args[n]) {
+	case ARG_CTX:
+		return v == (u64)(uintptr_t)r->ctx || violation(r, "argument is not the context");
+	case ARG_MAP:
+		*m = map_arg(r, v);
+		return *m;
+	case ARG_MAP_KEY:
+		return access_ok(r, v, (*m)->attr.key_size, false, "key");
+	case ARG_MAP_VALUE:
+		return access_ok(r, v, (*m)->attr.value_size, false, "value");
+	case ARG_MAP_VALUE_UNINIT:
+		return access_ok(r, v, (*m)->attr.value_size, true, "value");
+	case ARG_MEM_OR_NULL:
+		if (!v)
+			return !next || violation(r, "size of NULL is not 0");
+		return !next || access_ok(r, v, next, false, "argument");
+	case ARG_MEM:
+		return !next || access_ok(r, v, next, false, "argument");
+	case ARG_MEM_UNINIT:
+		return !next || access_ok(r, v, next, true, "argument");
+	case ARG_SIZE:
+		return v || violation(r, "size is 0");
+	case ARG_LONG_OUT:
+		return access_ok(r, v, 8, true, "result");
+	case ARG_ALLOC_MEM:
+		g = find_region(r, v, 1);
+		if (!g || !g->reserved || g->base != (u8 *)(uintptr_t)v)
+			return violation(r, "released what is not reserved");
+		return true;
+	default:
+		return true;
+	}
+}
+
+static bool check_facts(struct run *r, const struct insn_fact *f, const struct map *m)
+{
+	u32 key;
+
+	if (f->const_map && m != r->p->maps[f->map])
+		return violation(r, "said to be always map %u, and is another", f->map);
+	if (f->const_key >= 0 && m && m->attr.key_size == 4) {
+		key = (u32)load(r->regs[2], 4, false);
+		if (f->const_key != key)
+			return violation(r, "said to be always key %lld, and is %u",
+					 (long long)f->const_key, key);
+	}
+	return true;
+}
+
+static bool step_helper(struct run *r, const struct bpf_insn *i)
+{
+	const struct helper_proto *h = helper_of((u32)i->imm);
+	struct map *m = NULL;
+	struct region *g;
+	u64 ret = 0, released = 0, reserved = 0;
+
+	if (!h)
+		return violation(r, "helper %d does not exist", i->imm);
+	if (h->flags & HELPER_TAIL_CALL) {
+		m = map_arg(r, r->regs[2]);
+		garbage(r, 0, 5);
+		return m && m->attr.type == BPF_MAP_TYPE_PROG_ARRAY;
+	}
+	for (u32 n = 0; n < 5; n++) {
+		if (!check_arg(r, h, n, &m))
+			return false;
+		if (h->args[n] == ARG_ALLOC_MEM)
+			released = r->regs[n + 1];
+		if (h->args[n] == ARG_CONST_SIZE)
+			reserved = r->regs[n + 1];
+	}
+	if (!check_facts(r, &r->p->facts[r->pc], m))
+		return false;
+	helper_run.prog = r->p;
+	helper_run.ctx = r->ctx;
+	ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
+	garbage(r, 0, 5);
+	r->regs[0] = ret;
+	if (released)
+		drop_region(r, (void *)(uintptr_t)released);
+	if (h->ret == RET_MAP_VALUE_OR_NULL && ret)
+		add_region(r, "map value", (void *)(uintptr_t)ret, m->attr.value_size,
+			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+	if (h->ret == RET_ALLOC_MEM_OR_NULL && ret) {
+		g = add_region(r, "reservation", (void *)(uintptr_t)ret, reserved, true);
+		g->reserved = true;
+	}
+	if (h->ret == RET_VOID)
+		garbage(r, 0, 0);
+	refresh_packet(r);
+	return true;
+}
+
+/* ---- calls and the loop ------------------------------------------------------------------------ */
+
+static bool push_frame(struct run *r, u32 back)
+{
+	struct call_frame *f;
+	struct region *g;
+
+	if (r->nframes == ISA_MAX_FRAMES)
+		return violation(r, "more than %d frames", ISA_MAX_FRAMES);
+	f = &r->frames[r->nframes++];
+	memset(f->init, 0, sizeof(f->init));
+	memset(f->stack, 0xa5, sizeof(f->stack));
+	memcpy(f->saved, &r->regs[6], sizeof(f->saved));
+	f->back = back;
+	g = add_region(r, "stack", f->stack, ISA_STACK_SIZE, true);
+	g->init = f->init;
+	garbage(r, 6, 9);
+	r->regs[10] = (u64)(uintptr_t)(f->stack + ISA_STACK_SIZE);
+	return true;
+}
+
+/* false at the end of the program */
+static bool pop_frame(struct run *r)
+{
+	struct call_frame *f = &r->frames[--r->nframes];
+
+	drop_region(r, f->stack);
+	if (!r->nframes)
+		return false;
+	memcpy(&r->regs[6], f->saved, sizeof(f->saved));
+	r->regs[10] = (u64)(uintptr_t)(r->frames[r->nframes - 1].stack + ISA_STACK_SIZE);
+	garbage(r, 1, 5);
+	r->pc = (u32)f->back;
+	return true;
+}
+
+static void step_alu(struct run *r, const struct bpf_insn *i)
+{
+	u64 src = BPF_SRC(i->code) == BPF_X ? r->regs[i->src_reg] : (u64)(s64)i->imm;
+
+	if (BPF_OP(i->code) == BPF_END || BPF_OP(i->code) == BPF_NEG)
+		src = 0;
+	r->regs[i->dst_reg] = ref_alu(i, r->regs[i->dst_reg], src);
+	if (r->poison && BPF_CLASS(i->code) == BPF_ALU && r->p->facts[r->pc].zext_dead)
+		r->regs[i->dst_reg] |= run_rnd(r) << 32;
+}
+
+/* One instruction; false when the run is over. */
+static bool step(struct run *r)
+{
+	const struct bpf_insn *i = &r->p->insns[r->pc];
+	u8 class = BPF_CLASS(i->code), op = BPF_OP(i->code);
+	bool end = false;
+	u64 b;
+
+	if (!r->p->facts[r->pc].seen)
+		return violation(r, "runs, and was said to be dead");
+	if (class == BPF_ALU || class == BPF_ALU64) {
+		step_alu(r, i);
+	} else if (isa_is_ldimm64(i)) {
+		step_ldimm64(r, i);
+		r->pc++;
+	} else if (class == BPF_LD) {
+		if (!step_packet_ld(r, i, &end))
+			return false;
+		if (end) {
+			r->regs[0] = 0;
+			return false;
+		}
+		garbage(r, 1, 5);
+	} else if (class == BPF_LDX || class == BPF_ST || class == BPF_STX) {
+		if (!step_memory(r, i))
+			return false;
+	} else if (op == BPF_EXIT) {
+		if (!pop_frame(r))
+			return false;
+	} else if (op == BPF_CALL && i->src_reg == BPF_PSEUDO_CALL) {
+		if (!push_frame(r, r->pc))
+			return false;
+		r->pc += (u32)i->imm;
+	} else if (op == BPF_CALL) {
+		if (!step_helper(r, i))
+			return false;
+	} else if (op == BPF_JA) {
+		r->pc += class == BPF_JMP32 ? (u32)i->imm : (u32)(s32)i->off;
+	} else {
+		b = BPF_SRC(i->code) == BPF_X ? r->regs[i->src_reg] : (u64)(s64)i->imm;
+		if (ref_holds(op, class == BPF_JMP, r->regs[i->dst_reg], b))
+			r->pc += (u32)(s32)i->off;
+	}
+	r->pc++;
+	return true;
+}
+
+/* ---- inputs ------------------------------------------------------------------------------------ */
+
+static void fill_maps(struct run *r)
+{
+	u64 value[64], key;
+
+	for (u32 k = 0; k < r->p->nmaps; k++) {
+		struct map *m = r->p->maps[k];
+
+		if (!m->ops->update || m->objs || m->frozen || m->attr.value_size > sizeof(value) ||
+		    !m->attr.value_size || map_is_percpu(m->attr.type))
+			continue;
+		for (key = 0; key < 4; key++) {
+			for (u32 w = 0; w < ARRAY_SIZE(value); w++)
+				value[w] = run_value(r);
+			if (run_rnd(r) % 8)
+				m->ops->update(m, &key, value, 0);
+			else
+				m->ops->remove(m, &key);
+		}
+	}
+}
+
+static void fill_context(struct run *r)
+{
+	const struct prog_type *t = prog_type_of(r->p->type);
+	u32 meta = run_rnd(r) % 2 ? 4 * (run_rnd(r) % 9) : 0, len = run_rnd(r) % 300;
+	u64 *w = (u64 *)&r->pkt, start = (u64)(uintptr_t)r->packet;
+
+	if (!t->has_packet) {
+		u32 size = t->fields ? t->real_size : r->p->max_ctx_off;
+
+		r->raw = calloc(1, size + 8);
+		assert_non_null(r->raw);
+		for (u32 k = 0; k < size; k++)
+			((u8 *)r->raw)[k] = (u8)run_rnd(r);
+		r->ctx = r->raw;
+		if (size)
+			add_region(r, "context", r->raw, size, t->raw_writable);
+		return;
+	}
+	for (u32 k = 0; k < sizeof(r->pkt) / 8; k++)
+		w[k] = run_value(r) | run_rnd(r) % 2 * (run_value(r) << 32);
+	for (u32 k = 0; k < PACKET_ROOM; k++)
+		r->packet[k] = (u8)(run_rnd(r) % 3 ? run_rnd(r) : run_rnd(r) % 8);
+	r->pkt.hard_start = start;
+	r->pkt.hard_end = start + PACKET_ROOM;
+	r->pkt.data = start + 256;
+	r->pkt.data_meta = r->pkt.data - meta;
+	r->pkt.data_end = r->pkt.data + len;
+	r->pkt.len = len;
+	r->ctx = &r->pkt;
+	add_region(r, "context", &r->pkt, sizeof(r->pkt), true);
+	refresh_packet(r);
+}
+
+enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *ret, char *why,
+			    size_t size)
+{
+	struct run *r = calloc(1, sizeof(*r));
+	enum execute_result result = EXECUTE_OK;
+	struct helper_run outer = helper_run;
+
+	assert_non_null(r);
+	r->frames = calloc(ISA_MAX_FRAMES, sizeof(*r->frames));
+	assert_non_null(r->frames);
+	*r = (struct run){ .p = p, .frames = r->frames, .seed = seed * 2 + 1, .poison = poison,
+			   .why = why, .why_size = size };
+	fill_maps(r);
+	fill_context(r);
+	garbage(r, 0, 9);
+	push_frame(r, 0);
+	r->regs[1] = (u64)(uintptr_t)r->ctx;
+	for (u32 n = 0; step(r); n++) {
+		if (n == MAX_STEPS) {
+			result = EXECUTE_LONG;
+			break;
+		}
+	}
+	for (u32 k = 0; k < r->nregions; k++) {
+		if (!r->regions[k].reserved)
+			continue;
+		if (result == EXECUTE_OK && !r->failed)
+			violation(r, "ends with a reservation");
+		map_ringbuf_commit(r->regions[k].base, 0, true);
+	}
+	*ret = r->regs[0];
+	if (r->failed)
+		result = EXECUTE_VIOLATION;
+	helper_run = outer;
+	free(r->raw);
+	free(r->frames);
+	free(r);
+	return result;
+}
+
+bool execute_many(const struct prog *p, unsigned runs, char *why, size_t size)
+{
+	u64 a, b;
+
+	for (unsigned k = 0; k < runs; k++) {
+		if (execute(p, k * 7919 + 1, false, &a, why, size) == EXECUTE_VIOLATION ||
+		    execute(p, k * 7919 + 1, true, &b, why, size) == EXECUTE_VIOLATION)
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random programs of the kind that people write: values from maps, packets and contexts, masks and
+ * comparisons, pointer arithmetic, spills, calls, loops. Mostly right, with a mistake now and then.
+ */
+#include "execute.h"
+
+#define MAX_INSNS 400
+#define NREGS 10
+
+/* SMALL: mostly one of a few constants below 41, and so an offset. */
+enum kind { NONE, NUMBER, SMALL, CTX, VALUE, MAYBE, STACK, PKT, PKT_END };
+
+struct gen {
+	u64 seed;
+	struct bpf_insn *insns;
+	u32 cnt;
+	u8 kind[NREGS];
+	u8 slot[16];    /* kinds of spilled registers */
+	u16 stack_init; /* slots written */
+	bool careless;
+	bool plain;
+	u8 lends_stack; /* subprograms get a slot of the stack: 1 to read, 2 to write */
+	u8 returns;     /* what they give back */
+	u32 type;
+	u32 calls[8], ncalls; /* to be given their target */
+	u32 depth;
+};
+
+static u64 rnd(struct gen *g)
+{
+	g->seed ^= g->seed << 13;
+	g->seed ^= g->seed >> 7;
+	g->seed ^= g->seed << 17;
+	return g->seed * 0x2545f4914f6cdd1dull >> 11;
+}
+
+static bool once_in(struct gen *g, u32 n)
+{
+	return rnd(g) % n == 0;
+}
+
+static void emit(struct gen *g, u8 code, u8 dst, u8 src, s16 off, s32 imm)
+{
+	if (g->cnt < MAX_INSNS)
+		g->insns[g->cnt++] = (struct bpf_insn){ code, (u8)(dst & 15), (u8)(src & 15), off, imm };
+}
+
+/* A register of this kind; -1 when there is none. */
+static int pick(struct gen *g, u8 kind)
+{
+	u32 start = rnd(g) % NREGS;
+
+	for (u32 k = 0; k < NREGS; k++) {
+		u32 n = (start + k) % NREGS;
+
+		if (g->kind[n] == kind || (g->careless && once_in(g, 40) && g->kind[n] != NONE))
+			return (int)n;
+	}
+	return -1;
+}
+
+/* A register to be overwritten: rather one that holds nothing of use. */
+static u8 target(struct gen *g)
+{
+	for (u32 k = 0; k < 4; k++) {
+		u8 n = (u8)(rnd(g) % NREGS);
+
+		if (g->kind[n] == NONE || g->kind[n] == NUMBER)
+			return n;
+	}
+	return (u8)(rnd(g) % 6);
+}
+
+static s32 constant(struct gen *g)
+{
+	static const s32 edges[] = { 0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 40, 47, 48, 63, 64, 127, 128,
+				     255, 256, 0x7fffffff, (s32)0x80000000, -1, -2, -8, 0xffff };
+
+	return once_in(g, 6) ? (s32)rnd(g) : edges[rnd(g) % ARRAY_SIZE(edges)];
+}
+
+static void number(struct gen *g)
+{
+	u8 r = target(g);
+
+	emit(g, (once_in(g, 4) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_K, r, 0, 0, constant(g));
+	g->kind[r] = NUMBER;
+}
+
+static u8 some_size(struct gen *g)
+{
+	static const u8 sizes[] = { BPF_B, BPF_H, BPF_W, BPF_DW };
+
+	return sizes[rnd(g) % 4];
+}
+
+static u32 bytes_of(u8 size)
+{
+	return size == BPF_B ? 1 : size == BPF_H ? 2 : size == BPF_W ? 4 : 8;
+}
+
+/* A load or store through a pointer, near the limits of 48 bytes. */
+static void access(struct gen *g)
+{
+	static const u8 kinds[] = { VALUE, VALUE, PKT, STACK };
+	int p = pick(g, kinds[rnd(g) % 4]);
+	u8 size = some_size(g), r;
+	s16 off = (s16)(rnd(g) % 49 - bytes_of(size));
+
+	if (p < 0)
+		return;
+	if (once_in(g, 2) || off < 0)
+		off = (s16)(rnd(g) % 8);
+	if (g->kind[p] == STACK)
+		off = (s16)(off & -(s16)bytes_of(size));
+	if (once_in(g, 3)) {
+		int s = pick(g, NUMBER);
+
+		if (s < 0)
+			emit(g, BPF_ST | BPF_MEM | size, (u8)p, 0, off, constant(g));
+		else if (once_in(g, 6) && (size == BPF_W || size == BPF_DW))
+			emit(g, BPF_STX | BPF_ATOMIC | size, (u8)p, (u8)s, off & ~7,
+			     once_in(g, 2) ? BPF_ADD : BPF_ADD | BPF_FETCH);
+		else
+			emit(g, BPF_STX | BPF_MEM | size, (u8)p, (u8)s, off, 0);
+		return;
+	}
+	r = target(g);
+	emit(g, BPF_LDX | (once_in(g, 6) && size != BPF_DW ? BPF_MEMSX : BPF_MEM) | size, r, (u8)p, off,
+	     0);
+	g->kind[r] = NUMBER;
+}
+
+static void arithmetic(struct gen *g)
+{
+	static const u8 ops[] = { BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_MOD, BPF_OR, BPF_AND, BPF_AND,
+				  BPF_XOR, BPF_LSH, BPF_RSH, BPF_ARSH, BPF_AND, BPF_RSH };
+	int d = pick(g, NUMBER), s = pick(g, NUMBER);
+	u8 op = ops[rnd(g) % sizeof(ops)], class = once_in(g, 3) ? BPF_ALU : BPF_ALU64;
+	s32 imm = constant(g);
+
+	if (d < 0 || (g->plain && (op == BPF_DIV || op == BPF_MOD)))
+		return;
+	if (once_in(g, 8)) {
+		emit(g, class | BPF_NEG, (u8)d, 0, 0, 0);
+	} else if (once_in(g, 8) && s >= 0) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, (u8)d, (u8)s,
+		     (s16)(once_in(g, 2) ? 8 << rnd(g) % 3 : 0), 0);
+	} else if (once_in(g, 8) && s >= 0) {
+		emit(g, BPF_ALU | BPF_MOV | BPF_X, (u8)d, (u8)s, 0, 0);
+	} else if (once_in(g, 3) && s >= 0) {
+		if (g->plain && (op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH))
+			op = BPF_ADD;
+		emit(g, class | op | BPF_X, (u8)d, (u8)s,
+		     (op == BPF_DIV || op == BPF_MOD) && once_in(g, 3), 0);
+	} else {
+		if (op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH)
+			imm = (s32)(rnd(g) % (class == BPF_ALU ? 32 : 64));
+		if ((op == BPF_DIV || op == BPF_MOD) && !imm)
+			imm = 5;
+		emit(g, class | op | BPF_K, (u8)d, 0,
+		     (op == BPF_DIV || op == BPF_MOD) && once_in(g, 3), imm);
+	}
+}
+
+static void piece(struct gen *g);
+
+/* `if a op b goto behind`, with some pieces before `behind`. Kinds afterwards: what both ends have. */
+static void branch(struct gen *g)
+{
+	static const u8 conds[] = { BPF_JEQ, BPF_JNE, BPF_JGT, BPF_JGE, BPF_JLT, BPF_JLE,
+				    BPF_JSGT, BPF_JSGE, BPF_JSLT, BPF_JSLE, BPF_JSET };
+	u8 before[NREGS], slots[16];
+	int a = pick(g, NUMBER), b = pick(g, NUMBER);
+	u32 at = g->cnt, n = 1 + rnd(g) % 4;
+	u16 init = g->stack_init;
+
+	if (a < 0 || g->depth > 3)
+		return;
+	if (once_in(g, 4) && b >= 0 && (a != b || !g->plain))
+		emit(g, (once_in(g, 3) ? BPF_JMP32 : BPF_JMP) | conds[rnd(g) % sizeof(conds)] | BPF_X,
+		     (u8)a, (u8)b, 0, 0);
+	else
+		emit(g, (once_in(g, 3) ? BPF_JMP32 : BPF_JMP) | conds[rnd(g) % sizeof(conds)], (u8)a, 0, 0,
+		     constant(g));
+	memcpy(before, g->kind, sizeof(before));
+	memcpy(slots, g->slot, sizeof(slots));
+	g->depth++;
+	if (once_in(g, 2)) { /* leave: what follows knows the condition */
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+		emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+		g->insns[at < MAX_INSNS ? at : 0].off = (s16)(g->cnt - at - 1);
+		g->depth--;
+		return;
+	}
+	while (n--)
+		piece(g);
+	g->depth--;
+	if (at < MAX_INSNS)
+		g->insns[at].off = (s16)(g->cnt - at - 1);
+	for (u32 k = 0; k < NREGS; k++)
+		g->kind[k] = g->kind[k] == before[k] ? before[k] : NONE;
+	for (u32 k = 0; k < 16; k++)
+		g->slot[k] = g->slot[k] == slots[k] ? slots[k] : NONE;
+	g->stack_init &= init;
+}
+
+static void pointer_arithmetic(struct gen *g)
+{
+	static const u8 kinds[] = { VALUE, VALUE, PKT, STACK };
+	int p = pick(g, kinds[rnd(g) % 4]), s = pick(g, NUMBER);
+	u8 to = target(g);
+
+	if (p < 0)
+		return;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, to, (u8)p, 0, 0);
+	g->kind[to] = g->kind[p];
+	if (s >= 0 && s != to && once_in(g, 2)) {
+		if (once_in(g, 2)) { /* with a bound that may be right */
+			emit(g, BPF_ALU64 | BPF_AND | BPF_K, (u8)s, 0, 0, (1 << rnd(g) % 7) - 1);
+		}
+		emit(g, BPF_ALU64 | (once_in(g, 6) ? BPF_SUB : BPF_ADD) | BPF_X, to, (u8)s, 0, 0);
+	} else {
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, (s32)(rnd(g) % 64) - 16);
+	}
+}
+
+/* The usual proof of packet bounds, in all its directions. */
+static void packet(struct gen *g)
+{
+	static const struct {
+		u8 op;
+		bool end_first, leave;
+	} ways[] = { { BPF_JGT, false, true }, { BPF_JGE, false, true }, { BPF_JLT, false, false },
+		     { BPF_JLE, false, false }, { BPF_JLT, true, true }, { BPF_JLE, true, true },
+		     { BPF_JGT, true, false }, { BPF_JGE, true, false } };
+	int p = pick(g, PKT), e = pick(g, PKT_END), c = pick(g, CTX);
+	u32 way = rnd(g) % ARRAY_SIZE(ways);
+	s16 data = g->type == BPF_PROG_TYPE_XDP ? 0 : 76;
+	u8 t;
+
+	if (p < 0 || e < 0) {
+		u8 a = (u8)(2 + rnd(g) % 7), b = (u8)(a + 1);
+
+		if (c < 0 || c == a || c == b)
+			return;
+		emit(g, BPF_LDX | BPF_MEM | BPF_W, a, (u8)c, data, 0);
+		emit(g, BPF_LDX | BPF_MEM | BPF_W, b, (u8)c, (s16)(data + 4), 0);
+		g->kind[a] = PKT;
+		g->kind[b] = PKT_END;
+		return;
+	}
+	t = target(g);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, t, (u8)p, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, t, 0, 0, (s32)(rnd(g) % 64));
+	g->kind[t] = NONE;
+	emit(g, BPF_JMP | ways[way].op | BPF_X, ways[way].end_first ? (u8)e : t,
+	     ways[way].end_first ? t : (u8)e, ways[way].leave != once_in(g, 30) ? 1 : 2, 0);
+	/* leave: taken goes out by the first of the two; else taken goes over both. */
+	emit(g, BPF_JMP | BPF_JA, 0, 0, ways[way].leave ? 2 : 0, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	if (!ways[way].leave && g->cnt >= 4)
+		g->insns[g->cnt - 4].off = 3;
+}
+
+static void lookup(struct gen *g)
+{
+	u32 map = rnd(g) % 2;
+	u8 keep = (u8)(6 + rnd(g) % 4);
+
+	emit(g, BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, (s32)(rnd(g) % 4));
+	g->slot[0] = NONE;
+	g->stack_init |= 1;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -8);
+	emit(g, BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, (s32)map);
+	emit(g, 0, 0, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+	memset(&g->kind[1], NONE, 5);
+	g->kind[0] = MAYBE;
+	if (!once_in(g, 25)) {
+		emit(g, BPF_JMP | BPF_JNE | BPF_K, 0, 0, 2, 0);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+		emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+		g->kind[0] = VALUE;
+	}
+	if (g->kind[keep] != CTX) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, keep, 0, 0, 0);
+		g->kind[keep] = g->kind[0];
+	}
+}
+
+static void spill(struct gen *g)
+{
+	u32 slot = rnd(g) % 8;
+	u8 r = (u8)(rnd(g) % NREGS), size = some_size(g);
+	s16 off = (s16)(-8 * (s16)(slot + 1));
+
+	if (once_in(g, 2)) {
+		if (g->kind[r] == NONE)
+			return;
+		if ((g->kind[r] != NUMBER && g->kind[r] != SMALL) || once_in(g, 2))
+			size = BPF_DW;
+		emit(g, BPF_STX | BPF_MEM | size, 10, r, off, 0);
+		g->slot[slot] = size == BPF_DW || size == BPF_W ? g->kind[r] : NONE;
+		if (size == BPF_DW)
+			g->stack_init |= (u16)(1 << slot);
+		else
+			g->slot[slot] = NONE;
+		return;
+	}
+	if (g->slot[slot] == NONE && !(g->stack_init & 1 << slot) && !once_in(g, 20))
+		return;
+	r = target(g);
+	if (g->slot[slot] != NONE && g->slot[slot] != NUMBER && !once_in(g, 20))
+		size = BPF_DW;
+	if (g->slot[slot] == SMALL && once_in(g, 3)) {
+		emit(g, BPF_LDX | BPF_MEM | BPF_B, r, 10, off, 0);
+		g->kind[r] = SMALL;
+		return;
+	}
+	emit(g, BPF_LDX | BPF_MEM | size, r, 10, off, 0);
+	g->kind[r] = size == BPF_DW && g->slot[slot] != NONE ? g->slot[slot] : NUMBER;
+}
+
+/* bpf_ringbuf_output: memory with a size. */
+static void sized_call(struct gen *g)
+{
+	int p = pick(g, once_in(g, 2) ? VALUE : PKT), s = pick(g, NUMBER);
+
+	if (p < 0)
+		return;
+	if (p != 2)
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, (u8)p, 0, 0);
+	if (s >= 0 && s != 2 && once_in(g, 2)) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, (u8)s, 0, 0);
+		if (once_in(g, 2))
+			emit(g, BPF_ALU64 | BPF_AND | BPF_K, 3, 0, 0, (1 << rnd(g) % 7) - 1);
+	} else {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, (s32)(rnd(g) % 64));
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 0);
+	emit(g, BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 2);
+	emit(g, 0, 0, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ringbuf_output);
+	memset(&g->kind[1], NONE, 5);
+	g->kind[0] = NUMBER;
+}
+
+static void reserve(struct gen *g)
+{
+	u32 at;
+
+	emit(g, BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 2);
+	emit(g, 0, 0, 0, 0, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 48);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ringbuf_reserve);
+	memset(g->kind, NONE, 6);
+	at = g->cnt;
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0, 0);
+	for (u32 n = rnd(g) % 3; n; n--)
+		emit(g, BPF_ST | BPF_MEM | some_size(g), 0, 0, (s16)(rnd(g) % 44), constant(g));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 0, 0, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 0);
+	if (!once_in(g, 25))
+		emit(g, BPF_JMP | BPF_CALL, 0, 0, 0,
+		     once_in(g, 2) ? BPF_FUNC_ringbuf_submit : BPF_FUNC_ringbuf_discard);
+	if (at < MAX_INSNS)
+		g->insns[at].off = (s16)(g->cnt - at - 1);
+}
+
+static void loop(struct gen *g)
+{
+	u8 counter = (u8)(6 + rnd(g) % 4), before[NREGS];
+	u32 at, n = 1 + rnd(g) % 3;
+
+	if (g->depth > 1 || g->kind[counter] == CTX)
+		return;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, counter, 0, 0, 0);
+	g->kind[counter] = NONE; /* left alone by the pieces in it, mostly */
+	at = g->cnt;
+	memcpy(before, g->kind, sizeof(before));
+	g->depth += 2;
+	while (n--)
+		piece(g);
+	g->depth -= 2;
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, counter, 0, 0, 1);
+	emit(g, BPF_JMP | (once_in(g, 4) ? BPF_JNE : BPF_JLT) | BPF_K, counter, 0,
+	     (s16)((s32)at - (s32)g->cnt - 1), (s32)(1 + rnd(g) % 12));
+	for (u32 k = 0; k < NREGS; k++)
+		g->kind[k] = g->kind[k] == before[k] ? before[k] : NONE;
+	g->kind[counter] = NUMBER;
+}
+
+static s32 small(struct gen *g)
+{
+	return (s32)(once_in(g, 30) ? rnd(g) % 100 : rnd(g) % 41);
+}
+
+/* One constant or another: what comes after must hold for both, and pruning must see that it matters. */
+static void choice(struct gen *g)
+{
+	static const u8 conds[] = { BPF_JEQ, BPF_JGT, BPF_JSGT, BPF_JSET, BPF_JNE, BPF_JLT };
+	int a = pick(g, NUMBER);
+	u8 r = target(g);
+
+	if (a < 0 || a == r)
+		return;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, small(g));
+	emit(g, (once_in(g, 3) ? BPF_JMP32 : BPF_JMP) | conds[rnd(g) % sizeof(conds)], (u8)a, 0, 1,
+	     constant(g));
+	emit(g, BPF_ALU64 | (once_in(g, 3) ? BPF_ADD : BPF_MOV) | BPF_K, r, 0, 0,
+	     once_in(g, 3) ? 3 : small(g));
+	g->kind[r] = SMALL;
+}
+
+/* An offset that was not bounded by a comparison: it is right by where it came from. */
+static void small_use(struct gen *g)
+{
+	int s = pick(g, SMALL), p = pick(g, VALUE);
+	u8 to = target(g), size = some_size(g);
+
+	if (s < 0 || p < 0 || to == s)
+		return;
+	if (once_in(g, 4)) { /* a value that came another way */
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, to, (u8)s, 0, 0);
+		emit(g, BPF_ALU64 | (once_in(g, 2) ? BPF_RSH : BPF_AND) | BPF_K, to, 0, 0,
+		     (s32)(rnd(g) % 3));
+		g->kind[to] = SMALL;
+		return;
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, to, (u8)p, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, to, (u8)s, 0, 0);
+	emit(g, BPF_LDX | BPF_MEM | size, to, to, 0, 0);
+	g->kind[to] = NUMBER;
+}
+
+/* Spilled registers that what comes now overwrites; forgotten with a mistake, now and then. */
+static void clobber(struct gen *g, u32 from, u32 n)
+{
+	if (once_in(g, 8))
+		return;
+	for (u32 k = from; k < from + n && k < 16; k++)
+		g->slot[k] = NONE;
+}
+
+/* A store to the stack at a place that is not known, over what was spilled there. */
+static void stack_store(struct gen *g)
+{
+	int s = pick(g, NUMBER);
+	u8 r = target(g), size = some_size(g);
+
+	if (s < 0 || s == r || !(g->stack_init & 0xf))
+		return;
+	emit(g, BPF_ALU64 | BPF_AND | BPF_K, (u8)s, 0, 0, once_in(g, 3) ? 8 : 24);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, r, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, r, 0, 0, -32);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, r, (u8)s, 0, 0);
+	if (once_in(g, 2))
+		emit(g, BPF_STX | BPF_MEM | size, r, (u8)s, 0, 0);
+	else
+		emit(g, BPF_ST | BPF_MEM | size, r, 0, 0, small(g));
+	g->kind[r] = NONE;
+	clobber(g, 0, 4);
+}
+
+/* A helper that writes the stack. */
+static void stack_fill(struct gen *g)
+{
+	int c = pick(g, CTX);
+	u32 slot = 1 + rnd(g) % 6;
+
+	if (c < 0 || g->kind[6] != CTX)
+		return;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 6, 0, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, (s32)(rnd(g) % 40));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 3, 0, 0, -8 * (s32)(slot + 1));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, once_in(g, 3) ? 4 : 16);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0,
+	     g->type == BPF_PROG_TYPE_XDP ? 189 /* xdp_load_bytes */ : BPF_FUNC_skb_load_bytes);
+	memset(&g->kind[1], NONE, 5);
+	g->kind[0] = NUMBER;
+	clobber(g, slot - 1, 2);
+}
+
+/* The packet moves: what pointed into it does not any more. */
+static void move_packet(struct gen *g)
+{
+	if (g->kind[6] != CTX || !once_in(g, 3))
+		return;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 6, 0, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, (s32)(rnd(g) % 3) * 4);
+	if (g->type != BPF_PROG_TYPE_XDP) {
+		emit(g, BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 0);
+		g->slot[0] = NONE;
+		g->stack_init |= 1;
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, 10, 0, 0);
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 3, 0, 0, -8);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 8);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 5, 0, 0, 0);
+		emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_store_bytes);
+	} else {
+		emit(g, BPF_JMP | BPF_CALL, 0, 0, 0,
+		     once_in(g, 2) ? BPF_FUNC_xdp_adjust_head : BPF_FUNC_xdp_adjust_tail);
+	}
+	memset(&g->kind[1], NONE, 5);
+	g->kind[0] = NUMBER;
+	if (once_in(g, 8))
+		return;
+	for (u32 k = 0; k < NREGS; k++)
+		g->kind[k] = g->kind[k] == PKT || g->kind[k] == PKT_END ? NONE : g->kind[k];
+	for (u32 k = 0; k < 16; k++)
+		g->slot[k] = g->slot[k] == PKT || g->slot[k] == PKT_END ? NONE : g->slot[k];
+}
+
+/* NULL is looked for in a copy, in a register or on the stack. */
+static void null_check(struct gen *g)
+{
+	int m = pick(g, MAYBE);
+	u8 to = (u8)(7 + rnd(g) % 3), used;
+
+	if (m < 0) {
+		if (once_in(g, 2))
+			return;
+		emit(g, BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, (s32)(rnd(g) % 4));
+		g->slot[0] = NONE;
+		g->stack_init |= 1;
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0);
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -8);
+		emit(g, BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 1);
+		emit(g, 0, 0, 0, 0, 0);
+		emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+		memset(&g->kind[1], NONE, 5);
+		g->kind[0] = MAYBE;
+		m = 0;
+	}
+	if (m == to)
+		return;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, to, (u8)m, 0, 0);
+	g->kind[to] = MAYBE;
+	if (once_in(g, 3)) {
+		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, to, -24, 0);
+		g->slot[2] = MAYBE;
+		g->stack_init |= 4;
+	}
+	for (u32 n = rnd(g) % 3; n; n--)
+		piece(g);
+	if (g->kind[to] != MAYBE)
+		return;
+	used = once_in(g, 2) && g->kind[m] == MAYBE ? (u8)m : to;
+	emit(g, BPF_JMP | (once_in(g, 30) ? BPF_JEQ : BPF_JNE) | BPF_K, used, 0, 2, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	g->kind[to] = VALUE;
+	if (g->kind[m] == MAYBE)
+		g->kind[m] = VALUE;
+	if (g->slot[2] == MAYBE)
+		g->slot[2] = VALUE;
+}
+
+static void call(struct gen *g)
+{
+	if (g->ncalls == ARRAY_SIZE(g->calls) || g->cnt >= MAX_INSNS)
+		return;
+	if (g->kind[1] == NONE) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, constant(g));
+	}
+	if (g->lends_stack) {
+		u32 slot = rnd(g) % 8;
+
+		if (!(g->stack_init & 1 << slot))
+			return;
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0);
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -8 * (s32)(slot + 1));
+		if (g->lends_stack > 1)
+			clobber(g, slot, 1);
+	}
+	g->calls[g->ncalls++] = g->cnt;
+	emit(g, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
+	memset(&g->kind[1], NONE, 5);
+	g->kind[0] = g->returns;
+}
+
+static void context(struct gen *g)
+{
+	int c = pick(g, CTX);
+	u8 r = target(g);
+
+	if (c < 0)
+		return;
+	emit(g, BPF_LDX | BPF_MEM | BPF_W, r, (u8)c, g->type == BPF_PROG_TYPE_XDP ? 12 : 8, 0);
+	g->kind[r] = NUMBER;
+}
+
+static void stack_pointer(struct gen *g)
+{
+	u8 r = target(g);
+
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, r, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, r, 0, 0, -8 * (s32)(1 + rnd(g) % 8));
+	g->kind[r] = STACK;
+}
+
+static void piece(struct gen *g)
+{
+	static void (*const pieces[])(struct gen *) = {
+		number, access, access, access, arithmetic, arithmetic, arithmetic, branch, branch,
+		branch, pointer_arithmetic, pointer_arithmetic, packet, packet, lookup, spill, spill,
+		sized_call, loop, call, context, stack_pointer, reserve,
+		stack_store, stack_fill, move_packet, null_check, null_check,
+		choice, choice, small_use, small_use, small_use,
+	};
+
+	if (g->cnt < MAX_INSNS - 60)
+		pieces[rnd(g) % ARRAY_SIZE(pieces)](g);
+}
+
+static void end(struct gen *g)
+{
+	if (g->kind[0] != NUMBER)
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+/* What the calls call: a function of one argument, number or pointer. */
+static void subprogram(struct gen *g)
+{
+	u32 n = rnd(g) % 6, start = g->cnt;
+
+	for (u32 k = 0; k < g->ncalls; k++)
+		g->insns[g->calls[k]].imm = (s32)(start - g->calls[k] - 1);
+	g->ncalls = ARRAY_SIZE(g->calls); /* no more */
+	memset(g->kind, NONE, sizeof(g->kind));
+	memset(g->slot, NONE, sizeof(g->slot));
+	g->stack_init = 0;
+	g->kind[1] = once_in(g, 3) ? NUMBER : once_in(g, 2) ? SMALL : VALUE;
+	if (g->lends_stack)
+		g->kind[2] = NONE; /* left alone until here */
+	if (g->lends_stack > 1 && once_in(g, 2))
+		emit(g, BPF_ST | BPF_MEM | BPF_DW, 2, 0, 0, small(g));
+	else if (g->lends_stack > 1)
+		emit(g, BPF_STX | BPF_MEM | BPF_DW, 2, 1, 0, 0);
+	else if (g->lends_stack)
+		emit(g, BPF_LDX | BPF_MEM | BPF_DW, 3, 2, 0, 0);
+	if (g->lends_stack == 1)
+		g->kind[3] = SMALL;
+	while (n--)
+		piece(g);
+	if (g->returns == VALUE) {
+		lookup(g);
+		emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+		return;
+	}
+	if (g->returns == SMALL) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, small(g));
+		choice(g);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 0, 0, 0, 31);
+		g->kind[0] = NUMBER;
+	}
+	end(g);
+}
+
+void generate(u64 seed, bool plain, struct verdict_prog *p)
+{
+	struct gen g = { .seed = (seed + 1) * 0x9e3779b97f4a7c15ull | 1, .plain = plain };
+	u32 n;
+
+	*p = (struct verdict_prog){ .file = "generated", .gpl = true, .nmaps = 3 };
+	p->maps[0].attr = (struct map_attr){ BPF_MAP_TYPE_ARRAY, 4, 48, 2, 0, 0, "a" };
+	p->maps[1].attr = (struct map_attr){ BPF_MAP_TYPE_HASH, 8, 64, 4, 0, 0, "h" };
+	p->maps[2].attr = (struct map_attr){ BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0, 0, "r" };
+	p->insns = base_array(MAX_INSNS, sizeof(*p->insns));
+	assert_non_null(p->insns);
+	g.insns = p->insns;
+	for (n = 0; n < 5; n++)
+		rnd(&g);
+	g.type = once_in(&g, 2) ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
+	g.careless = once_in(&g, 4);
+	g.lends_stack = (u8)(rnd(&g) % 3);
+	g.returns = once_in(&g, 2) ? NUMBER : once_in(&g, 8) ? VALUE : SMALL;
+	p->type = g.type;
+	emit(&g, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
+	g.kind[1] = g.kind[6] = CTX;
+	if (once_in(&g, 2))
+		lookup(&g);
+	for (n = 4 + rnd(&g) % 20; n; n--)
+		piece(&g);
+	end(&g);
+	if (g.ncalls)
+		subprogram(&g);
+	p->cnt = g.cnt;
+	snprintf(p->name, sizeof(p->name), "seed %llu", (unsigned long long)seed);
+}
