@@ -14,7 +14,9 @@ LAYERS = ["base", "isa", "code", "ffi", "btf", "map", "module", "prog", "helper"
 FORBIDDEN = {"vm": {"verify"}, "jit": {"verify", "vm"}}
 MAX_FILE, MAX_FUNC = 1000, 100
 # Dispatch tables: long because they list every instruction.
-LONG_FUNCS = {("src/vm", "vm_loop"), ("src/vm", "vm_exec")}
+LONG_FUNCS = {("src/vm", "vm_exec")}
+# Read through ffi.h only, as in libffi.
+NOT_ALONE = {"include/ffitarget.h"}
 problems = []
 
 
@@ -46,7 +48,10 @@ def check_sizes(path, lines):
             start = n
         elif text.startswith("}") and start:
             if n - start - 1 > MAX_FUNC:
-                head = " ".join(lines[max(0, start - 4):start - 1])
+                head, at = "", start - 2
+                while at >= 0 and lines[at] and not re.search(r"[;}/\\]$", lines[at]):
+                    head = lines[at] + " " + head
+                    at -= 1
                 names = re.findall(r"(\w+)\s*\(", head)
                 name = names[0] if names else "?"
                 if (os.path.dirname(path), name) not in LONG_FUNCS:
@@ -56,6 +61,8 @@ def check_sizes(path, lines):
 
 def check_headers():
     for path in sorted(glob.glob("src/*/*.h") + glob.glob("include/**/*.h", recursive=True)):
+        if path in NOT_ALONE:
+            continue
         # A temporary unit: a header given as the main file draws warnings of its own.
         r = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-Isrc", "-Iinclude", "-fsyntax-only", "-x", "c", "-"],
                            input=f'#include "{path}"\n', text=True, capture_output=True)
