@@ -37,6 +37,27 @@ u64 map_lookup_percpu(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return (u64)(uintptr_t)(m->values + (u32)a3 * m->cpu_stride + (size_t)index * m->stride);
 }
 
+u64 map_push(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct map *m = ptr(a1);
+
+	return (u64)(s64)m->ops->write(m, NULL, ptr(a2), a3);
+}
+
+u64 map_pop(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct map *m = ptr(a1);
+
+	return (u64)(s64)m->ops->take(m, NULL, ptr(a2), 0);
+}
+
+u64 map_peek(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct map *m = ptr(a1);
+
+	return (u64)(s64)m->ops->read(m, NULL, ptr(a2), 0);
+}
+
 u64 ringbuf_output(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	return (u64)(s64)map_ringbuf_output(ptr(a1), ptr(a2), a3, a4);

@@ -378,6 +378,33 @@ static void a_per_cpu_value_is_found_by_its_cpu(void **state)
 	map_put(m);
 }
 
+static void a_queue_gives_the_oldest_and_a_stack_the_newest(void **state)
+{
+	struct map_attr attr = { .type = BPF_MAP_TYPE_QUEUE, .value_size = 8, .max_entries = 2 };
+	u64 v, got = 1;
+	struct map *m;
+	u32 stack;
+
+	(void)state;
+	for (stack = 0; stack < 2; stack++) {
+		attr.type = stack ? BPF_MAP_TYPE_STACK : BPF_MAP_TYPE_QUEUE;
+		assert_int_equal(map_create(&attr, &m, NULL), 0);
+		assert_int_equal((s64)call(BPF_FUNC_map_pop_elem, at(m), at(&got), 0, 0, 0), -ENOENT);
+		assert_int_equal(got, 0);
+		for (v = 10; v < 12; v++)
+			assert_int_equal(call(BPF_FUNC_map_push_elem, at(m), at(&v), 0, 0, 0), 0);
+		assert_int_equal((s64)call(BPF_FUNC_map_push_elem, at(m), at(&v), 0, 0, 0), -E2BIG);
+		assert_int_equal(call(BPF_FUNC_map_push_elem, at(m), at(&v), BPF_EXIST, 0, 0), 0);
+		assert_int_equal(call(BPF_FUNC_map_peek_elem, at(m), at(&got), 0, 0, 0), 0);
+		assert_int_equal(got, stack ? 12 : 11);
+		assert_int_equal(call(BPF_FUNC_map_pop_elem, at(m), at(&got), 0, 0, 0), 0);
+		assert_int_equal(got, stack ? 12 : 11);
+		assert_int_equal(call(BPF_FUNC_map_pop_elem, at(m), at(&got), 0, 0, 0), 0);
+		assert_int_equal(got, stack ? 11 : 12);
+		map_put(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +419,7 @@ int main(void)
 		cmocka_unit_test(clocks_run),
 		cmocka_unit_test(random_numbers_differ_and_have_32_bits),
 		cmocka_unit_test(a_per_cpu_value_is_found_by_its_cpu),
+		cmocka_unit_test(a_queue_gives_the_oldest_and_a_stack_the_newest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
