@@ -271,7 +271,10 @@ void vprune_path_end(struct verifier *v, struct state *cur)
 int vprune(struct verifier *v)
 {
 	struct state **link = &v->aux[v->insn].states, *s;
-	bool add = v->jumps - v->prev_jumps >= 2 && v->stats.processed - v->prev_processed >= 8;
+	/* BPF_F_TEST_STATE_FREQ: as often as can be, to test pruning itself. */
+	bool often = v->p->flags & BPF_F_TEST_STATE_FREQ;
+	bool add = often || (v->jumps - v->prev_jumps >= 2 &&
+			     v->stats.processed - v->prev_processed >= 8);
 
 	while ((s = *link)) {
 		if (s->branches) {
@@ -280,7 +283,7 @@ int vprune(struct verifier *v)
 					      "the loop has to change something its exit depends on",
 					      "infinite loop detected at insn %u", v->insn);
 			/* In a loop, fewer checkpoints do: it will end soon or never. */
-			if (v->jumps - v->prev_jumps < 20 &&
+			if (!often && v->jumps - v->prev_jumps < 20 &&
 			    v->stats.processed - v->prev_processed < 100)
 				add = false;
 		} else if (same_state(v, s, v->cur, v->insn, false)) {
