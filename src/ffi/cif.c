@@ -72,7 +72,7 @@ u32 call_intern(struct shape *s)
 		if (!call_thunks[number])
 			call_thunks[number] = call_slow;
 		if (!call_entries[number])
-			call_entries[number] = call_closure_entry_slow;
+			call_entries[number] = call_conv((ffi_abi)s->conv)->entry;
 		s = NULL;
 	}
 	pthread_mutex_unlock(&lock);
@@ -110,10 +110,7 @@ struct shape *call_new_shape(unsigned nargs, unsigned per_arg)
 
 struct shape *call_classify(const ffi_cif *cif)
 {
-	if (cif->abi == FFI_UNIX64)
-		return call_classify_sysv(cif->nargs, cif->rtype, cif->arg_types);
-	return call_classify_win64(cif->abi, cif->nargs, cif->rtype, cif->arg_types,
-				   cif->flags >> CALL_FIXED_SHIFT);
+	return call_conv(cif->abi)->classify(cif, cif->flags >> CALL_FIXED_SHIFT);
 }
 
 /* Is the type something a call can be made with? Lays aggregates out on the way. */
@@ -125,8 +122,8 @@ static ffi_status check(ffi_type *t, ffi_abi abi, bool result)
 		return st;
 	if (t->type == FFI_TYPE_VOID && !result)
 		return FFI_BAD_TYPEDEF;
-	if (t->type == FFI_TYPE_VECTOR && t->size > 16)
-		return FFI_BAD_TYPEDEF; /* would need AVX registers */
+	if (t->type == FFI_TYPE_VECTOR && t->size > call_conv(abi)->max_vector)
+		return FFI_BAD_TYPEDEF;
 	return FFI_OK;
 }
 
@@ -158,13 +155,13 @@ static bool quick_add(u64 *key, unsigned i, const ffi_type *t)
 	return true;
 }
 
-/* The key of a System V signature of scalars; false for others. Code 0 is void, and no argument. */
+/* The key of a signature of scalars in the machine's own convention; false for others. Code 0 is void, and no argument. */
 static bool quick_key(u64 *key, ffi_abi abi, unsigned nargs, const ffi_type *rtype, ffi_type **atypes)
 {
 	unsigned i;
 
 	key[0] = key[1] = 0;
-	if (abi != FFI_UNIX64 || nargs > MAX_QUICK || !rtype || (nargs && !atypes))
+	if (abi != FFI_DEFAULT_ABI || nargs > MAX_QUICK || !rtype || (nargs && !atypes))
 		return false;
 	if (rtype->type != FFI_TYPE_VOID && !quick_add(key, 0, rtype))
 		return false;
@@ -211,7 +208,7 @@ static ffi_status prepare_any(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsign
 
 	if (!rtype || (nargs && !atypes))
 		return FFI_BAD_TYPEDEF;
-	if (!((int)abi >= FFI_UNIX64 && abi < FFI_LAST_ABI))
+	if (!call_conv(abi))
 		return FFI_BAD_ABI;
 	if (nargs > CALL_MAX_ARGS || nfixed > nargs)
 		return FFI_BAD_TYPEDEF;

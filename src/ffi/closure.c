@@ -248,30 +248,7 @@ static call_entry entry_of(const ffi_cif *cif)
 {
 	u32 number = cif->flags % CALL_MAX_SHAPES;
 
-	if (cif->abi != FFI_UNIX64)
-		return call_closure_entry_win64;
-	return number ? call_entries[number] : call_closure_entry_slow;
-}
-
-static bool good_abi(const ffi_cif *cif)
-{
-	return (int)cif->abi >= FFI_UNIX64 && cif->abi < FFI_LAST_ABI;
-}
-
-/*
- * A closure in executable memory of the caller's (cffi has an allocator of its own): the trampoline
- * is written into the closure, whose code address is then its own.
- */
-static void own_trampoline(ffi_closure *closure, call_entry target)
-{
-	u8 *t = (u8 *)closure->tramp;
-
-	/* endbr64; movabs r10, closure; movabs r11, target; jmp r11 */
-	memcpy(t, (const u8[]){ 0xf3, 0x0f, 0x1e, 0xfa, 0x49, 0xba }, 6);
-	memcpy(t + 6, &closure, 8);
-	memcpy(t + 14, (const u8[]){ 0x49, 0xbb }, 2);
-	memcpy(t + 16, &target, 8);
-	memcpy(t + 24, (const u8[]){ 0x41, 0xff, 0xe3 }, 3);
+	return number ? call_entries[number] : call_conv(cif->abi)->entry;
 }
 
 ffi_status ffi_prep_closure_loc(ffi_closure *closure, ffi_cif *cif,
@@ -280,7 +257,7 @@ ffi_status ffi_prep_closure_loc(ffi_closure *closure, ffi_cif *cif,
 {
 	struct tramp_data *data;
 
-	if (!good_abi(cif))
+	if (!call_conv(cif->abi))
 		return FFI_BAD_ABI;
 	pthread_mutex_lock(&lock);
 	data = data_of(codeloc);
@@ -289,8 +266,9 @@ ffi_status ffi_prep_closure_loc(ffi_closure *closure, ffi_cif *cif,
 		data->target = entry_of(cif);
 	}
 	pthread_mutex_unlock(&lock);
+	/* Executable memory of the caller's: cffi has an allocator of its own. */
 	if (!data)
-		own_trampoline(closure, entry_of(cif));
+		call_own_trampoline(closure, codeloc, entry_of(cif));
 	closure->cif = cif;
 	closure->fun = fun;
 	closure->user_data = user_data;
@@ -307,12 +285,11 @@ ffi_status ffi_prep_closure(ffi_closure *closure, ffi_cif *cif,
 ffi_status ffi_prep_go_closure(ffi_go_closure *closure, ffi_cif *cif,
 			       void (*fun)(ffi_cif *, void *, void **, void *))
 {
-	void (*entry)(void);
+	const struct call_conv *conv = call_conv(cif->abi);
 
-	if (!good_abi(cif))
+	if (!conv)
 		return FFI_BAD_ABI;
-	entry = cif->abi == FFI_UNIX64 ? call_go_entry : call_go_entry_win64;
-	memcpy(&closure->tramp, &entry, sizeof(entry));
+	memcpy(&closure->tramp, &conv->go_entry, sizeof(conv->go_entry));
 	closure->cif = cif;
 	closure->fun = fun;
 	return FFI_OK;

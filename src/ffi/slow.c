@@ -52,7 +52,7 @@ static void take_result(const struct shape *s, const struct call_regs *r, u8 *rv
 
 	switch (s->ret) {
 	case RET_INT:
-		v = load_int(&r->rax, s->ret_size, s->ret_signed);
+		v = load_int(&r->ret[0], s->ret_size, s->ret_signed);
 		memcpy(rvalue, &v, 8);
 		break;
 	case RET_X87_2: memcpy(rvalue + 16, r->st[1], 10); /* fall through */
@@ -60,8 +60,7 @@ static void take_result(const struct shape *s, const struct call_regs *r, u8 *rv
 	case RET_PARTS:
 		for (i = 0; i < s->nparts; i++) {
 			const struct ret_part *p = &s->parts[i];
-			const void *from = p->sse ? (const void *)r->sse[p->reg] :
-				   p->reg ? (const void *)&r->rdx : &r->rax;
+			const void *from = p->sse ? (const void *)r->sse[p->reg] : &r->ret[p->reg];
 
 			memcpy(rvalue + p->off, from, p->size);
 		}
@@ -88,10 +87,10 @@ static void call_shape_slow(const struct shape *s, void (*fn)(void), u8 *rvalue,
 	r.nsse = s->nsse;
 	r.nst = s->ret == RET_X87 ? 1 : s->ret == RET_X87_2 ? 2 : 0;
 	if (s->ret == RET_MEM)
-		r.gp[0] = (u64)(uintptr_t)(rvalue ? rvalue : area + s->stack + s->copies);
+		r.gp[CALL_RESULT_GP] = (u64)(uintptr_t)(rvalue ? rvalue : area + s->stack + s->copies);
 	for (i = 0; i < s->nmoves; i++)
 		do_move(&s->moves[i], &r, area, s, avalue[s->moves[i].arg]);
-	(s->conv == FFI_UNIX64 ? call_regs_sysv : call_regs_win64)(&r, area, s->stack, fn);
+	call_conv((ffi_abi)s->conv)->call(&r, area, s->stack, fn);
 	if (rvalue)
 		take_result(s, &r, rvalue);
 	if (area != small)
@@ -151,13 +150,13 @@ static void give_result(const struct shape *s, struct call_regs *r, const u8 *re
 	u32 i;
 
 	switch (s->ret) {
-	case RET_INT: r->rax = load_int(result, s->ret_size, s->ret_signed); break;
+	case RET_INT: r->ret[0] = load_int(result, s->ret_size, s->ret_signed); break;
 	case RET_X87_2: memcpy(r->st[1], result + 16, 10); /* fall through */
 	case RET_X87: memcpy(r->st[0], result, 10); break;
 	case RET_PARTS:
 		for (i = 0; i < s->nparts; i++) {
 			const struct ret_part *p = &s->parts[i];
-			void *to = p->sse ? (void *)r->sse[p->reg] : p->reg ? (void *)&r->rdx : &r->rax;
+			void *to = p->sse ? (void *)r->sse[p->reg] : &r->ret[p->reg];
 
 			memcpy(to, result + p->off, p->size);
 		}
@@ -170,9 +169,10 @@ static void run_closure(const struct shape *s, ffi_cif *cif,
 			void (*fun)(ffi_cif *, void *, void **, void *), void *data,
 			struct call_regs *r, u8 *stack)
 {
-	_Alignas(16) u8 values[16 * 16], result[48] = { 0 };
+	/* A unit of 16 bytes a register; AArch64 returns up to four vectors. */
+	_Alignas(16) u8 values[16 * 16], result[64] = { 0 };
 	void *few[32], **address = cif->nargs <= 32 ? few : base_array(cif->nargs, sizeof(*address));
-	u8 *mem = (u8 *)(uintptr_t)r->gp[0];
+	u8 *mem = (u8 *)(uintptr_t)r->gp[CALL_RESULT_GP];
 	u32 i, used = 0, last = ~0u;
 
 	if (!address) {
@@ -189,7 +189,7 @@ static void run_closure(const struct shape *s, ffi_cif *cif,
 	r->nst = s->ret == RET_X87 ? 1 : s->ret == RET_X87_2 ? 2 : 0;
 	fun(cif, s->ret == RET_MEM ? mem : result, address, data);
 	if (s->ret == RET_MEM)
-		r->rax = (u64)(uintptr_t)mem;
+		r->ret[0] = (u64)(uintptr_t)mem;
 	else
 		give_result(s, r, result);
 	if (address != few)
