@@ -369,19 +369,34 @@ static int hash_read(struct map *m, const void *key, void *value, u64 flags)
 	return 0; /* changed all the while: as it was found, like the kernel's */
 }
 
+/*
+ * The bucket to look at after `b`, when many in a row held nothing: a large map's file has holes, and
+ * reading one would fill it.
+ */
+static u32 skip_hole(const struct map *m, const struct htab *t, u32 b)
+{
+	size_t base = (size_t)((const u8 *)t->buckets - m->mem), at;
+
+	at = map_mem_next(m, base + (size_t)b * sizeof(struct bucket));
+	at = (at - base) / sizeof(struct bucket);
+	return at > b && at < t->nbuckets ? (u32)at : at > b ? t->nbuckets : b;
+}
+
 /* In the order of slots. An element keeps its slot while it lives, whatever happens around it. */
 static int hash_next_key(struct map *m, const void *key, void *next)
 {
 	const struct htab *t = m->priv;
 	struct hash_pos pos;
-	u32 b = 0, i = 0;
+	u32 b = 0, i = 0, empty = 0;
 
 	if (key && find(t, key, t->key_size, hash_of(t, key, t->key_size), &pos) != NONE) {
 		b = pos.bucket;
 		i = pos.slot + 1;
 	}
 	for (; b < t->nbuckets; b++, i = 0) {
-		for (; i < SLOTS; i++) {
+		if (++empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0)
+			b = skip_hole(m, t, b);
+		for (; b < t->nbuckets && i < SLOTS; i++) {
 			_Atomic u64 *slot = &t->buckets[b].slot[i];
 			u64 w = atomic_load_explicit(slot, memory_order_acquire);
 
@@ -451,7 +466,7 @@ static bool is_lru(u32 type)
 	return type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
-static const struct map_ops *ops_for(const struct map_attr *a)
+const struct map_ops *hash_ops_for(const struct map_attr *a)
 {
 	static const struct map_ops *const by_type[] = {
 		[BPF_MAP_TYPE_HASH] = hash_by_size,
@@ -517,13 +532,18 @@ static size_t lay_out(const struct map_attr *a, struct htab *t, struct hash_layo
 	return at;
 }
 
-#define ELEM_HEAD 48 /* the kernel's struct htab_elem, for the same limits */
-
-static int hash_check(const struct map_attr *a, size_t *bytes)
+size_t hash_size(const struct map_attr *a)
 {
 	struct hash_layout off;
 	struct htab t;
 
+	return lay_out(a, &t, &off);
+}
+
+#define ELEM_HEAD 48 /* the kernel's struct htab_elem, for the same limits */
+
+static int hash_check(const struct map_attr *a, size_t *bytes)
+{
 	if (map_check_access_flags(a, BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE |
 					      BPF_F_ZERO_SEED) < 0)
 		return -EINVAL;
@@ -542,36 +562,42 @@ static int hash_check(const struct map_attr *a, size_t *bytes)
 		return map_refuse(-E2BIG, "value_size must be at most 32768 in a per-CPU map");
 	if (a->max_entries > 1u << 31)
 		return map_refuse(-E2BIG, "max_entries must be at most 2^31");
-	*bytes = lay_out(a, &t, &off);
+	*bytes = hash_size(a);
 	return 0;
+}
+
+void hash_setup(struct htab *t, const struct map_attr *a, u8 *mem, const u64 seed[2])
+{
+	struct hash_layout off;
+	u32 l;
+
+	lay_out(a, t, &off);
+	memcpy(t->seed, seed, sizeof(t->seed));
+	t->state = (void *)(mem + off.state);
+	t->stripes = (void *)(mem + off.stripes);
+	t->buckets = (void *)(mem + off.buckets);
+	t->elems = mem + off.elems;
+	t->owner = (void *)(mem + off.owner);
+	for (l = 0; l < t->levels; l++)
+		t->taken[l] = (void *)(mem + off.taken[l]);
+	if (is_lru(a->type))
+		t->ref = (void *)(mem + off.ref);
+	if (map_is_percpu(a->type))
+		t->values = mem + off.values;
+	hash_pool_init(t);
 }
 
 static int hash_init(struct map *m)
 {
 	struct htab *t = base_alloc(sizeof(*t));
-	struct hash_layout off;
-	u32 l;
 
 	if (!t)
 		return -ENOMEM;
-	lay_out(&m->attr, t, &off);
-	memcpy(t->seed, map_head(m)->seed, sizeof(t->seed));
-	t->state = (void *)(m->mem + off.state);
-	t->stripes = (void *)(m->mem + off.stripes);
-	t->buckets = (void *)(m->mem + off.buckets);
-	t->elems = m->mem + off.elems;
-	t->owner = (void *)(m->mem + off.owner);
-	for (l = 0; l < t->levels; l++)
-		t->taken[l] = (void *)(m->mem + off.taken[l]);
-	if (is_lru(m->attr.type))
-		t->ref = (void *)(m->mem + off.ref);
-	if (map_is_percpu(m->attr.type))
-		t->values = m->mem + off.values;
+	hash_setup(t, &m->attr, m->mem, map_head(m)->seed);
 	m->stride = t->stride;
 	m->cpu_stride = t->cpu_stride;
 	m->priv = t;
-	m->ops = ops_for(&m->attr);
-	hash_pool_init(t);
+	m->ops = hash_ops_for(&m->attr);
 	return 0;
 }
 

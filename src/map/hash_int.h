@@ -169,5 +169,9 @@ u32 hash_pool_levels(u32 nelems, size_t words[POOL_LEVELS]); /* of the bitmap: h
 /* hash.c */
 bool hash_find_elem(const struct htab *t, u32 elem, struct hash_pos *pos, u32 *home);
 void hash_unlink(struct htab *t, u32 home, const struct hash_pos *pos);
+/* For types that are a hash table within: its bytes, its set-up, the operations on m->priv as htab. */
+size_t hash_size(const struct map_attr *a);
+void hash_setup(struct htab *t, const struct map_attr *a, u8 *mem, const u64 seed[2]);
+const struct map_ops *hash_ops_for(const struct map_attr *a);
 
 #endif

@@ -19,7 +19,8 @@ static void forget_self(void)
 	self_id = 0;
 }
 
-static void watch_forks(void)
+/* Not at first use, which may be in a signal handler. */
+__attribute__((constructor)) static void watch_forks(void)
 {
 	pthread_atfork(NULL, NULL, forget_self);
 }
@@ -67,7 +68,6 @@ static bool proc_stat(u32 tid, char *state, u32 *start)
 
 u64 map_self(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	u32 tid, start = 0;
 	char state;
 	int saved;
@@ -75,7 +75,6 @@ u64 map_self(void)
 	if (self_id)
 		return self_id;
 	saved = errno;
-	pthread_once(&once, watch_forks);
 	tid = (u32)syscall(SYS_gettid);
 	proc_stat(tid, &state, &start);
 	self_id = (u64)start << 32 | tid;

@@ -60,6 +60,8 @@ int map_check_access_flags(const struct map_attr *a, u32 allowed);
 /* Makes the file, maps it and fills the header: 0 or -errno. */
 int map_mem_create(struct map *m, size_t bytes);
 void map_mem_free(struct map *m);
+/* Where memory that was ever touched goes on, from `off`: whoever looks for something skips the rest. */
+size_t map_mem_next(const struct map *m, size_t off);
 struct map_head *map_head(const struct map *m);
 
 /* Up to 7 bytes as a word padded with zeros; quicker than memcpy of a length unknown to the compiler. */

@@ -17,10 +17,12 @@ struct map_head *map_head(const struct map *m)
  * Pages come when they are touched, so a size that the machine could never give is refused here,
  * where the kernel's allocation would fail as well.
  */
-static bool fits_machine(size_t bytes)
+static bool fits_machine(const struct map_attr *attr, size_t bytes)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
+	if (attr->flags & BPF_F_NO_PREALLOC) /* max_entries is a limit and no promise */
+		return bytes < 1ull << 40;
 	return pages <= 0 || page <= 0 || bytes / (size_t)page < (size_t)pages;
 }
 
@@ -50,7 +52,7 @@ int map_mem_create(struct map *m, size_t bytes)
 	if (!base_add(bytes, 2 * MAP_PAGE - 1, &size))
 		return -ENOMEM;
 	size &= ~(size_t)(MAP_PAGE - 1);
-	if (!fits_machine(size))
+	if (!fits_machine(&m->attr, size))
 		return -ENOMEM;
 	memcpy(name + 10, m->attr.name, BPF_OBJ_NAME_LEN);
 	m->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -68,6 +70,15 @@ int map_mem_create(struct map *m, size_t bytes)
 	m->mem_size = size;
 	fill_head(m);
 	return 0;
+}
+
+size_t map_mem_next(const struct map *m, size_t off)
+{
+	off_t at = lseek(m->fd, (off_t)off, SEEK_DATA);
+
+	if (at < 0)
+		return errno == ENXIO ? m->mem_size : off;
+	return (size_t)at;
 }
 
 void map_mem_free(struct map *m)

@@ -125,7 +125,8 @@ static void *user(void *arg)
 
 static void survive(u32 type, u32 key, u32 value, u32 entries)
 {
-	struct map *m = map_make(type, key, value, entries, 0);
+	struct map *m = map_make(type, key, value, entries,
+				 type == BPF_MAP_TYPE_LPM_TRIE ? BPF_F_NO_PREALLOC : 0);
 	double end;
 	pthread_t t[2];
 	pid_t pid;
@@ -158,6 +159,7 @@ static void hash_survives_nonsense(void **state)
 	survive(BPF_MAP_TYPE_HASH, 8, 8, 200);
 	survive(BPF_MAP_TYPE_HASH, 64, 100, 1000);
 	survive(BPF_MAP_TYPE_PERCPU_HASH, 20, 12, 100);
+	survive(BPF_MAP_TYPE_LPM_TRIE, 24, 8, 100);
 }
 
 static void lru_survives_nonsense(void **state)

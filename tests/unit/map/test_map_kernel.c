@@ -74,7 +74,7 @@ static const u32 made_here[] = {
 	BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PROG_ARRAY, BPF_MAP_TYPE_PERF_EVENT_ARRAY,
 	BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_HASH,
 	BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
-	BPF_MAP_TYPE_BLOOM_FILTER,
+	BPF_MAP_TYPE_BLOOM_FILTER, BPF_MAP_TYPE_LPM_TRIE,
 };
 
 static void random_attr(struct map_attr *a, u32 *s)
@@ -159,7 +159,10 @@ static void random_key(struct pair *p, u32 *s)
 
 	memset(p->key, 0, sizeof(p->key));
 	memcpy(p->key, &n, p->key_size < 4 ? p->key_size : 4);
-	if (p->key_size > 4)
+	if (p->m->attr.type == BPF_MAP_TYPE_LPM_TRIE) /* a length, maybe too long, and few bits of data */
+		for (n = next_random(s) % (p->key_size * 8), memcpy(p->key, &n, 4), n = 4; n < p->key_size; n++)
+			p->key[n] = next_random(s) % 8 ? 0 : (u8)next_random(s);
+	else if (p->key_size > 4)
 		p->key[p->key_size - 1] = (u8)(n * 5);
 }
 
@@ -327,6 +330,17 @@ static void queues_and_stacks_do_as_the_kernels(void **state)
 	walk(BPF_MAP_TYPE_QUEUE, 0, 8, 1, 1, BPF_F_RDONLY_PROG);
 }
 
+static void longest_prefix_is_the_kernels(void **state)
+{
+	(void)state;
+	NEED_KERNEL();
+	walk(BPF_MAP_TYPE_LPM_TRIE, 8, 8, 100, 1, BPF_F_NO_PREALLOC);
+	walk(BPF_MAP_TYPE_LPM_TRIE, 8, 3, 1000, 1, BPF_F_NO_PREALLOC);
+	walk(BPF_MAP_TYPE_LPM_TRIE, 5, 4, 1000, 1, BPF_F_NO_PREALLOC);
+	walk(BPF_MAP_TYPE_LPM_TRIE, 20, 8, 300, 1, BPF_F_NO_PREALLOC);
+	walk(BPF_MAP_TYPE_LPM_TRIE, 7, 2000, 300, 1, BPF_F_NO_PREALLOC);
+}
+
 static void ring_and_object_types_refuse_as_the_kernels(void **state)
 {
 	(void)state;
@@ -343,6 +357,7 @@ int main(void)
 		cmocka_unit_test(hashes_do_as_the_kernels),
 		cmocka_unit_test(lru_with_room_does_as_the_kernels),
 		cmocka_unit_test(queues_and_stacks_do_as_the_kernels),
+		cmocka_unit_test(longest_prefix_is_the_kernels),
 		cmocka_unit_test(ring_and_object_types_refuse_as_the_kernels),
 	};
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "map_test.h"
@@ -204,6 +205,25 @@ static void hash_holds_exactly_max_entries(void **state)
 	map_put(m);
 }
 
+static void iterating_a_large_empty_map_takes_no_memory(void **state)
+{
+	struct map *m = map_make(BPF_MAP_TYPE_HASH, 8, 8, 1u << 28, BPF_F_NO_PREALLOC);
+	u64 k, next, seen = 0;
+	bool have = false;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(map_next_key_user(m, NULL, &k), -ENOENT);
+	for (k = 0; k < 50; k++)
+		assert_int_equal(map_update_user(m, &k, &k, 0), 0);
+	for (; !map_next_key_user(m, have ? &k : NULL, &next); k = next, have = true)
+		seen |= 1ull << next;
+	assert_int_equal(seen, (1ull << 50) - 1);
+	assert_int_equal(fstat(m->fd, &st), 0);
+	assert_true(st.st_blocks * 512 < 64 << 20);
+	map_put(m);
+}
+
 static void address_of_a_value_stays_while_others_come_and_go(void **state)
 {
 	struct map *m = map_make(BPF_MAP_TYPE_HASH, 8, 8, 1000, 0);
@@ -380,6 +400,7 @@ int main(void)
 		cmocka_unit_test(hash_does_as_a_plain_model_says),
 		cmocka_unit_test(lru_with_room_does_as_a_hash),
 		cmocka_unit_test(hash_holds_exactly_max_entries),
+		cmocka_unit_test(iterating_a_large_empty_map_takes_no_memory),
 		cmocka_unit_test(address_of_a_value_stays_while_others_come_and_go),
 		cmocka_unit_test(lru_never_refuses_and_keeps_what_is_used),
 		cmocka_unit_test(frozen_and_read_only_maps_refuse_writes),
