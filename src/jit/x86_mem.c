@@ -244,7 +244,6 @@ void x86_packet_insn(struct jx *c, const struct bpf_insn *i)
 {
 	int size = jit_size(i);
 	bool ind = BPF_MODE(i->code) == BPF_IND;
-	size_t fine;
 	u8 ctx;
 
 	if ((BPF_MODE(i->code) != BPF_ABS && !ind) || size == 8 || (ind && i->src_reg == JIT_FP)) {
@@ -265,11 +264,9 @@ void x86_packet_insn(struct jx *c, const struct bpf_insn *i)
 	x86_load(&c->b, 8, X86_RSI, x86_at(ctx, offsetof(struct prog_pkt, data_end)));
 	x86_alu_rr(&c->b, X86_SUB, 8, X86_RSI, X86_RDI);
 	x86_lea(&c->b, 8, X86_R8, x86_at(X86_RDX, size));
-	x86_alu_rr(&c->b, X86_CMP, 8, X86_R8, X86_RSI);
-	fine = x86_jcc8(&c->b, X86_BE);
 	x86_alu_rr(&c->b, X86_XOR, 4, X86_RAX, X86_RAX);
-	x86_jmp_label(c, x86_label_exit(c, c->n));
-	x86_land8(&c->b, fine);
+	x86_alu_rr(&c->b, X86_CMP, 8, X86_R8, X86_RSI);
+	x86_jcc_label(c, X86_A, x86_label_exit(c, c->n));
 	x86_load(&c->b, size, X86_RAX, (struct x86_mem){ X86_RDI, X86_RDX, 0, 0 });
 	if (size == 4) {
 		x86_bswap(&c->b, 4, X86_RAX);
