@@ -14,6 +14,9 @@ extern "C" {
 #if defined(__x86_64__) && !defined(X86_64)
 #define X86_64
 #endif
+#if defined(__aarch64__) && !defined(AARCH64)
+#define AARCH64
+#endif
 
 #define FFI_TYPE_VOID 0
 #define FFI_TYPE_INT 1

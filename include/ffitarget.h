@@ -42,8 +42,8 @@ typedef enum ffi_abi {
 #elif defined(__aarch64__)
 
 #define FFI_TRAMPOLINE_SIZE 24
-#define FFI_TARGET_SPECIFIC_VARIADIC 1
-#define FFI_EXTRA_CIF_FIELDS unsigned is_variadic
+#define FFI_TRAMPOLINE_CLOSURE_OFFSET FFI_TRAMPOLINE_SIZE
+#define FFI_TARGET_SPECIFIC_VARIADIC
 
 #ifndef LIBFFI_ASM
 typedef enum ffi_abi {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The built-in types, and the layout of aggregates. */
-#include "ffi/call.h"
+#include "ffi/call_int.h"
 
 #define MAX_DEPTH 64
 #define MAX_SIZE ((size_t)1 << 30)
@@ -107,7 +107,7 @@ ffi_status call_layout(ffi_type *t, ffi_abi abi)
 
 ffi_status ffi_get_struct_offsets(ffi_abi abi, ffi_type *t, size_t *offsets)
 {
-	if (!(abi > FFI_FIRST_ABI - (FFI_FIRST_ABI == 0) && abi < FFI_LAST_ABI))
+	if (!call_conv(abi))
 		return FFI_BAD_ABI;
 	if (!t || t->type != FFI_TYPE_STRUCT || !t->elements)
 		return FFI_BAD_TYPEDEF;
