@@ -66,8 +66,8 @@ FERRY_API int ferry_module_load(const char *path);
  */
 FERRY_API int ferry_explain_ksym(const char *name, char *buf, size_t size);
 /*
- * The same for every extern of an object, opened or failed to load, that no registered function
- * satisfies, a line each: how many there are. `obj` is libbpf's struct bpf_object.
+ * The same for every extern over which loading `obj`, libbpf's struct bpf_object, failed just now in
+ * this thread, a line each: how many there are. (It is also logged as an error by itself.)
  */
 struct bpf_object;
 FERRY_API int ferry_explain_object(const struct bpf_object *obj, char *buf, size_t size);

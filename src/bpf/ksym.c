@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Externs that nothing satisfies. libbpf looks names up in our BTF by itself and fails before it
- * asks us anything, so the object's own BTF is read to say what would have been near.
+ * asks us anything; src/preload hears of it.
  */
-#include <bpf/libbpf.h>
 #include <string.h>
 
 #include "bpf/sys_int.h"
@@ -27,33 +26,34 @@ void sys_explain_ksym(const char *name, struct text *out)
 	text_puts(out, n ? "?" : module_nth(0) ? "" : "; there is no module at all");
 }
 
-static bool is_extern(const struct btf_type *t)
-{
-	return (btf_is_func(t) && btf_vlen(t) == BTF_FUNC_EXTERN) ||
-	       (btf_is_var(t) && btf_var(t)->linkage == BTF_VAR_GLOBAL_EXTERN);
-}
+/* What the last load in this thread failed over. */
+static _Thread_local struct {
+	const struct bpf_object *obj;
+	u32 n;
+	char names[8][64];
+} failed;
 
-/* The kernel's configuration and version, which libbpf fills in (.kconfig). */
-static bool libbpf_own(const char *name)
+void sys_ksym_failed(const struct bpf_object *obj, const char *name, size_t len)
 {
-	return !strncmp(name, "CONFIG_", 7) || !strncmp(name, "LINUX_", 6);
+	if (!name || obj != failed.obj)
+		failed.n = 0;
+	failed.obj = obj;
+	if (!name || failed.n == ARRAY_SIZE(failed.names) || len >= sizeof(failed.names[0]))
+		return;
+	memcpy(failed.names[failed.n], name, len);
+	failed.names[failed.n++][len] = '\0';
 }
 
 int sys_missing_ksyms(const struct bpf_object *obj, struct text *out)
 {
-	const struct btf *btf = obj ? bpf_object__btf(obj) : NULL;
-	u32 n = btf ? btf__type_cnt(btf) : 0, id;
-	int missing = 0;
+	u32 i;
 
-	for (id = 1; id < n; id++) {
-		const struct btf_type *t = btf__type_by_id(btf, id);
-		const char *name = fbtf_name(btf, t->name_off);
-
-		if (!is_extern(t) || libbpf_own(name) || module_func_named(name))
-			continue;
-		if (missing++)
+	if (!obj || obj != failed.obj)
+		return 0;
+	for (i = 0; i < failed.n; i++) {
+		if (i)
 			text_puts(out, "\n");
-		sys_explain_ksym(name, out);
+		sys_explain_ksym(failed.names[i], out);
 	}
-	return missing;
+	return failed.n;
 }

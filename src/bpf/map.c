@@ -20,6 +20,16 @@ void sys_map_free(struct sys_obj *o)
 	base_free(sm);
 }
 
+void sys_map_unreachable(struct sys_map *sm)
+{
+	u32 key;
+
+	if (!sm->map->ops->set_obj)
+		return;
+	for (key = 0; key < sm->map->attr.max_entries; key++)
+		sm->map->ops->remove(sm->map, &key);
+}
+
 struct sys_map *sys_map_of(int fd, int *err)
 {
 	struct sys_obj *o = sys_fd_get(fd, SYS_MAP);

@@ -314,6 +314,8 @@ void sys_fd_sweep(void)
 	pthread_mutex_unlock(&lock);
 	while ((o = gone)) {
 		gone = o->next_gone;
+		if (o->kind == SYS_MAP)
+			sys_map_unreachable(container_of(o, struct sys_map, o));
 		sys_put(o);
 	}
 	sys_inside--;

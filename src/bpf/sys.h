@@ -94,8 +94,13 @@ void sys_ringbuf_settle(void);
  */
 bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void **ret);
 
-/* The refused externs of a libbpf object that failed to load, as lines of text: how many. */
+/*
+ * Externs that kept a libbpf object from loading: sys_ksym_failed() notes one of the load in this
+ * thread (NULL: a load begins), sys_missing_ksyms() says for the object of the last load what would
+ * be near, a line each, and how many.
+ */
 struct bpf_object;
+void sys_ksym_failed(const struct bpf_object *obj, const char *name, size_t len);
 int sys_missing_ksyms(const struct bpf_object *obj, struct text *out);
 
 #endif

@@ -116,6 +116,11 @@ struct sys_map *sys_map_of(int fd, int *err);
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags);
 /* May `p` be in, or use, this prog array? The first one decides. */
 bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited);
+/*
+ * The last descriptor went: a prog array that only programs know any more lets go of its programs,
+ * which may be the very ones that use it (the kernel's map_release_uref).
+ */
+void sys_map_unreachable(struct sys_map *sm);
 void sys_ringbuf_gone(struct sys_map *sm);
 void sys_cursor_free(struct sys_map *sm);
 int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);

@@ -62,6 +62,7 @@ static void find_real(void)
 		}
 		*preload_hooks[i].real = fn;
 	}
+	preload_find_libbpf();
 }
 
 void preload_init(void)
@@ -78,6 +79,9 @@ static const struct preload_hook *hook_of(const char *name)
 	for (i = 0; i < ARRAY_SIZE(preload_hooks); i++)
 		if (!strcmp(preload_hooks[i].name, name))
 			return *preload_hooks[i].real ? &preload_hooks[i] : NULL;
+	for (i = 0; i < preload_nlibbpf_hooks; i++)
+		if (!strcmp(preload_libbpf_hooks[i].name, name))
+			return *preload_libbpf_hooks[i].real ? &preload_libbpf_hooks[i] : NULL;
 	return NULL;
 }
 

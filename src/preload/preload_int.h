@@ -34,5 +34,9 @@ struct preload_hook {
 };
 extern const struct preload_hook preload_hooks[];
 extern const size_t preload_nhooks;
+/* Those of libbpf, which is not always there and whose names nobody else exports (libbpf.c). */
+extern const struct preload_hook preload_libbpf_hooks[];
+extern const size_t preload_nlibbpf_hooks;
+void preload_find_libbpf(void);
 
 #endif

@@ -233,6 +233,27 @@ static void prog_array_keeps_programs_of_one_type(void **state)
 	close(xdp);
 }
 
+static void prog_array_and_its_program_do_not_keep_each_other(void **state)
+{
+	int map = make_map(sys_bpf, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0), prog;
+	u32 map_id = id_of(map), prog_id;
+	struct bpf_insn insns[] = {
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),
+		MOV(3, 0), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call), MOV(0, 9), EXIT(),
+	};
+
+	(void)state;
+	prog = load_insns(sys_bpf, BPF_PROG_TYPE_XDP, insns, ARRAY_SIZE(insns));
+	assert_true(prog >= 0);
+	prog_id = id_of(prog);
+	assert_int_equal(set_prog(map, 0, prog), 0);
+	close(prog);
+	assert_true(exists(BPF_PROG_GET_NEXT_ID, prog_id));
+	close(map);
+	assert_false(exists(BPF_PROG_GET_NEXT_ID, prog_id));
+	assert_false(exists(BPF_MAP_GET_NEXT_ID, map_id));
+}
+
 static void fork_gives_both_their_own_and_shared_memory(void **state)
 {
 	int fd = small_map(), status;
@@ -404,6 +425,7 @@ int main(void)
 		cmocka_unit_test(closing_unnoticed_is_made_up_for),
 		cmocka_unit_test(program_keeps_its_maps),
 		cmocka_unit_test(prog_array_keeps_programs_of_one_type),
+		cmocka_unit_test(prog_array_and_its_program_do_not_keep_each_other),
 		cmocka_unit_test(fork_gives_both_their_own_and_shared_memory),
 		cmocka_unit_test(child_of_vfork_closes_nothing_here),
 		cmocka_unit_test(read_only_and_write_only_descriptors),
