@@ -70,7 +70,8 @@ static u32 existing(const struct btf *btf, const struct ctype *t)
 		return 0;
 	b = btf__type_by_id(btf, (u32)id);
 	switch (t->kind) {
-	case CTYPE_TYPEDEF: return same_int(fbtf_strip(btf, (u32)id, NULL), ctype_strip(t)) ? (u32)id : 0;
+	case CTYPE_TYPEDEF:
+		return same_int(fbtf_strip(btf, (u32)id, NULL), ctype_strip(t)) ? (u32)id : 0;
 	case CTYPE_STRUCT:
 	case CTYPE_UNION: return same_record(btf, b, t) ? (u32)id : 0;
 	case CTYPE_INT: return same_int(b, t) ? (u32)id : 0;

@@ -156,8 +156,12 @@ static int dump_ptr(struct dumper *d, u64 bit)
 /* Bytes of one UTF-8 sequence, or 0 (RFC 3629). */
 static size_t utf8_len(const u8 *s, size_t left)
 {
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
-		   s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0, i;
+	size_t n = s[0] < 0x80                   ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0,
+	       i;
 
 	if (!n || n > left)
 		return 0;
@@ -196,7 +200,8 @@ static bool dump_string(struct dumper *d, u64 at, u64 n)
 static bool is_char(const struct dumper *d, const struct btf_type *t)
 {
 	return t && btf_is_int(t) && t->size == 1 &&
-	       (btf_int_encoding(t) & BTF_INT_CHAR || !strcmp(fbtf_name(d->btf, t->name_off), "char"));
+	       (btf_int_encoding(t) & BTF_INT_CHAR ||
+		!strcmp(fbtf_name(d->btf, t->name_off), "char"));
 }
 
 static int dump_array(struct dumper *d, const struct btf_type *t, u64 bit, u32 depth)
@@ -206,7 +211,8 @@ static int dump_array(struct dumper *d, const struct btf_type *t, u64 bit, u32 d
 	u64 i, n = a->nelems;
 	int err = 0;
 
-	if (size < 0 || bit & 7 || bit / 8 > d->size || (size && n > (d->size - bit / 8) / (u64)size))
+	if (size < 0 || bit & 7 || bit / 8 > d->size ||
+	    (size && n > (d->size - bit / 8) / (u64)size))
 		return -EINVAL;
 	if (is_char(d, fbtf_strip(d->btf, a->type, NULL)) && dump_string(d, bit / 8, n))
 		return 0;
@@ -279,8 +285,8 @@ static int dump_datasec(struct dumper *d, const struct btf_type *t, u32 depth)
 		var = btf__type_by_id(d->btf, v[i].type);
 		if (!var || !btf_is_var(var))
 			return -EINVAL;
-		err = dump_named(d, fbtf_name(d->btf, var->name_off), var->type, (u64)v[i].offset * 8, 0,
-				 depth, &more);
+		err = dump_named(d, fbtf_name(d->btf, var->name_off), var->type,
+				 (u64)v[i].offset * 8, 0, depth, &more);
 	}
 	text_puts(d->out, d->json ? "}" : " }");
 	return err;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Small look-ups over libbpf's btf__*; they take ids from anywhere and never trust a chain to end. */
+/* Small look-ups over libbpf's btf__*; they take ids from anywhere and never trust a chain to end.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +59,8 @@ s64 fbtf_size(const struct btf *btf, u32 id)
 				return -EINVAL;
 			return (s64)times;
 		case BTF_KIND_PTR:
-			if (__builtin_mul_overflow(times, sizeof(void *), &times) || times > UINT32_MAX)
+			if (__builtin_mul_overflow(times, sizeof(void *), &times) ||
+			    times > UINT32_MAX)
 				return -EINVAL;
 			return (s64)times;
 		case BTF_KIND_ARRAY:

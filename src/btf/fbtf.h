@@ -13,15 +13,15 @@
 
 /*
  * Parses bytes from outside after checking all of them as the kernel does: header, sections inside
- * the data, string offsets, type references (in range, no loops, no modifier cycles), sizes, member offsets, kinds.
- * `base` is NULL or the BTF it is split from. 0, -EINVAL, -E2BIG, -ENOMEM; `why` (may be NULL) names
- * the type id and the rule. The caller frees *out with btf__free.
+ * the data, string offsets, type references (in range, no loops, no modifier cycles), sizes, member
+ * offsets, kinds. `base` is NULL or the BTF it is split from. 0, -EINVAL, -E2BIG, -ENOMEM; `why`
+ * (may be NULL) names the type id and the rule. The caller frees *out with btf__free.
  */
 int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, struct text *why);
 
 /*
- * Adds a C type, and all it refers to, to `btf`: the type id, or -errno, after which the BTF is only
- * good to be freed. `seen` maps ctype to id.
+ * Adds a C type, and all it refers to, to `btf`: the type id, or -errno, after which the BTF is
+ * only good to be freed. `seen` maps ctype to id.
  */
 int fbtf_add_ctype(struct btf *btf, struct hash *seen, const struct ctype *t);
 /* Adds a FUNC named `name` with the prototype `func`: its type id, or -errno. */
@@ -29,18 +29,19 @@ int fbtf_add_func(struct btf *btf, struct hash *seen, const char *name, const st
 
 /*
  * A read-only copy of a BTF that was being edited: libbpf's edited form is changed even by look-ups
- * of strings, a sealed one is safe for many threads as long as no btf__add_* touches it. 0, -ENOMEM,
- * -EINVAL.
+ * of strings, a sealed one is safe for many threads as long as no btf__add_* touches it. 0,
+ * -ENOMEM, -EINVAL.
  */
 int fbtf_seal(const struct btf *edited, struct btf *base, struct btf **out);
 
 /*
- * The BTF shown as the kernel's: contexts of program types, integer types and what CO-RE programs of
- * user space read. Made once; borrowed. NULL when out of memory.
+ * The BTF shown as the kernel's: contexts of program types, integer types and what CO-RE programs
+ * of user space read. Made once; borrowed. NULL when out of memory.
  */
 struct btf *fbtf_vmlinux(void);
 
-/* Through modifiers and typedefs: the type, its id in *id (may be NULL). NULL for void or bad ids. */
+/* Through modifiers and typedefs: the type, its id in *id (may be NULL). NULL for void or bad ids.
+ */
 const struct btf_type *fbtf_strip(const struct btf *btf, u32 id, u32 *out_id);
 const char *fbtf_name(const struct btf *btf, u32 name_off); /* "" when there is none */
 s64 fbtf_size(const struct btf *btf, u32 id);               /* bytes, or -EINVAL */

@@ -61,7 +61,8 @@ int fbtf_check_links(struct fbtf_check *c);
 /* A member inside its struct, when the member's type is resolved. */
 int fbtf_check_member(struct fbtf_check *c, const struct btf_type *rec, u32 i);
 
-/* The size of a type, and in *id the one that has it; NULL when it has none. Resolved types only. */
+/* The size of a type, and in *id the one that has it; NULL when it has none. Resolved types only.
+ */
 const struct btf_type *fbtf_sized(const struct fbtf_check *c, u32 *id, u32 *size);
 /* A parameter's name: none, or an identifier. */
 bool fbtf_valid_param(const struct fbtf_check *c, u32 name_off);

@@ -9,7 +9,8 @@ bool fbtf_regular_int(const struct btf_type *t)
 {
 	u32 bits = btf_int_bits(t);
 
-	return !btf_int_offset(t) && (bits == 8 || bits == 16 || bits == 32 || bits == 64 || bits == 128);
+	return !btf_int_offset(t) &&
+	       (bits == 8 || bits == 16 || bits == 32 || bits == 64 || bits == 128);
 }
 
 static int check_span(struct fbtf_check *c, const struct btf_type *rec, u32 i, u32 off, u32 bits)

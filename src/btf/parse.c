@@ -14,7 +14,8 @@ static const char *const kind_names[] = {
 	"TYPE_TAG", "ENUM64",
 };
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------------------------------
+ */
 
 static const char *string(const struct fbtf_check *c, u32 off)
 {
@@ -61,7 +62,8 @@ static const char *shown_name(const struct fbtf_check *c, const struct btf_type 
 	return s && valid_name(c, t->name_off, true) ? s : "";
 }
 
-/* ---- messages ---------------------------------------------------------------------------------- */
+/* ---- messages ----------------------------------------------------------------------------------
+ */
 
 const struct btf_type *fbtf_type(const struct fbtf_check *c, u32 id)
 {
@@ -90,7 +92,8 @@ int fbtf_refuse(struct fbtf_check *c, const char *fmt, ...)
 	return -EINVAL;
 }
 
-/* ---- kinds by themselves ----------------------------------------------------------------------- */
+/* ---- kinds by themselves -----------------------------------------------------------------------
+ */
 
 /* What the name of a kind must be. */
 enum name_rule { NAME_FREE, NAME_NONE, NAME_MAYBE, NAME_IDENT, NAME_DOTTED, NAME_VALUE };
@@ -101,7 +104,8 @@ static int check_int(struct fbtf_check *c, const struct btf_type *t, const void 
 	u32 bits = BTF_INT_BITS(*info) + BTF_INT_OFFSET(*info), enc = BTF_INT_ENCODING(*info);
 
 	if (*info & ~INT_MASK)
-		return fbtf_refuse(c, "reserved bits are set in the integer's description 0x%x", *info);
+		return fbtf_refuse(c, "reserved bits are set in the integer's description 0x%x",
+				   *info);
 	if (bits > 128)
 		return fbtf_refuse(c, "an integer of %u bits", bits);
 	if ((bits + 7) / 8 > t->size)
@@ -157,10 +161,11 @@ static int check_record(struct fbtf_check *c, const struct btf_type *t, const vo
 			return fbtf_refuse(c, "member %u of a union starts at bit %u", i, off);
 		/* Not after the end: the last member may be `char a[0]`. */
 		if (off < last)
-			return fbtf_refuse(c, "member %u at bit %u comes before the one before it", i, off);
+			return fbtf_refuse(c, "member %u at bit %u comes before the one before it",
+					   i, off);
 		if ((off >> 3) + !!(off & 7) > t->size)
-			return fbtf_refuse(c, "member %u at bit %u is behind the end, %u bytes", i, off,
-					   t->size);
+			return fbtf_refuse(c, "member %u at bit %u is behind the end, %u bytes", i,
+					   off, t->size);
 		last = off;
 	}
 	return 0;
@@ -224,8 +229,8 @@ static int check_datasec(struct fbtf_check *c, const struct btf_type *t, const v
 					   v->offset);
 		end = (u64)v->offset + v->size;
 		if (!v->size || end > t->size)
-			return fbtf_refuse(c, "variable %u of %u bytes at %u does not fit %u", i, v->size,
-					   v->offset, t->size);
+			return fbtf_refuse(c, "variable %u of %u bytes at %u does not fit %u", i,
+					   v->size, v->offset, t->size);
 	}
 	return 0;
 }
@@ -248,7 +253,8 @@ static int check_decl_tag(struct fbtf_check *c, const struct btf_type *t, const 
 	return 0;
 }
 
-/* A kind's record: bytes behind struct btf_type, whether vlen and kind_flag may be set, its name. */
+/* A kind's record: bytes behind struct btf_type, whether vlen and kind_flag may be set, its name.
+ */
 static const struct {
 	int (*check)(struct fbtf_check *c, const struct btf_type *t, const void *data);
 	u8 fixed, each;
@@ -294,7 +300,8 @@ static int check_name(struct fbtf_check *c, const struct btf_type *t, enum name_
 	}
 	if (ok)
 		return 0;
-	return fbtf_refuse(c, rule == NAME_NONE ? "this kind has no name" : "the name is not valid");
+	return fbtf_refuse(c,
+			   rule == NAME_NONE ? "this kind has no name" : "the name is not valid");
 }
 
 static int check_meta(struct fbtf_check *c, const struct btf_type *t, u32 left, u32 *used)
@@ -357,7 +364,8 @@ int fbtf_check_metas(struct fbtf_check *c, const void *types, u32 len)
 	return 0;
 }
 
-/* ---- header and sections ----------------------------------------------------------------------- */
+/* ---- header and sections -----------------------------------------------------------------------
+ */
 
 static int check_sections(struct fbtf_check *c, const struct btf_header *h, u32 size)
 {
@@ -417,7 +425,8 @@ static int check_header(struct fbtf_check *c, const u8 *data, u32 size, struct b
 		}
 	memcpy(h, data, h->hdr_len < sizeof(*h) ? h->hdr_len : sizeof(*h));
 	if (h->magic != BTF_MAGIC)
-		return fbtf_refuse(c, "the magic number is 0x%x, expected 0x%x", h->magic, BTF_MAGIC);
+		return fbtf_refuse(c, "the magic number is 0x%x, expected 0x%x", h->magic,
+				   BTF_MAGIC);
 	if (h->version != BTF_VERSION)
 		return unsupported(c, "version", h->version);
 	if (h->flags)

@@ -117,7 +117,8 @@ const struct btf_type *fbtf_sized(const struct fbtf_check *c, u32 *id, u32 *size
 	return t;
 }
 
-/* ---- one step for each kind -------------------------------------------------------------------- */
+/* ---- one step for each kind --------------------------------------------------------------------
+ */
 
 /* 0 and nothing pushed: the type is known well enough. 1: it was pushed, come back later. */
 static int first(struct fbtf_check *c, const struct btf_type *t, u32 id)
@@ -288,7 +289,8 @@ static int step(struct fbtf_check *c, struct fbtf_frame *f)
 	}
 }
 
-/* ---- the walk ---------------------------------------------------------------------------------- */
+/* ---- the walk ----------------------------------------------------------------------------------
+ */
 
 static int walk(struct fbtf_check *c, const struct btf_type *t, u32 id)
 {

@@ -58,7 +58,8 @@ static struct btf *make(void)
 	if (!err)
 		err = fbtf_seal(btf, NULL, &sealed);
 	if (err && err != -ENOMEM)
-		log_msg(LOG_ERROR, "the kernel's types cannot be made: %s (%d)", text_str(&why), err);
+		log_msg(LOG_ERROR, "the kernel's types cannot be made: %s (%d)", text_str(&why),
+			err);
 	text_free(&why);
 	btf__free(btf);
 	return sealed;

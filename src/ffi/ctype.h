@@ -60,12 +60,13 @@ struct ctype {
 
 /* A set of declarations that see one another: tags, typedefs, enumerators. */
 struct ctypes;
-int ctypes_new(struct ctypes **out); /* knows the C types, stdint's and the kernel's u8..s64, __u8.. */
+int ctypes_new(
+	struct ctypes **out); /* knows the C types, stdint's and the kernel's u8..s64, __u8.. */
 void ctypes_free(struct ctypes *cs);
 
 /*
- * Adds declarations: structs, unions, enums, typedefs, separated by `;`. 0, -ENOMEM, or -EINVAL with
- * "line L, column C: what, what was expected" in `why`. Nothing is added on failure. Input is
+ * Adds declarations: structs, unions, enums, typedefs, separated by `;`. 0, -ENOMEM, or -EINVAL
+ * with "line L, column C: what, what was expected" in `why`. Nothing is added on failure. Input is
  * hostile: depth, counts and sizes are bounded.
  */
 int ctypes_declare(struct ctypes *cs, const char *text, struct text *why);

@@ -5,7 +5,8 @@
 
 #include "ffi/ctype_int.h"
 
-/* ---- words ------------------------------------------------------------------------------------- */
+/* ---- words -------------------------------------------------------------------------------------
+ */
 
 enum {
 	W_VOID = 1 << 0, W_BOOL = 1 << 1, W_CHAR = 1 << 2, W_SHORT = 1 << 3, W_INT = 1 << 4,
@@ -138,7 +139,8 @@ bool parse_is_type(const struct parser *p, const struct tok *t)
 	return type_word(t) || qualifier(t) || is_record(t) || typedef_named(p, t);
 }
 
-/* ---- attributes -------------------------------------------------------------------------------- */
+/* ---- attributes --------------------------------------------------------------------------------
+ */
 
 static bool is_attribute_name(const struct tok *t, const char *name)
 {
@@ -164,12 +166,24 @@ static bool parse_aligned(struct parser *p, struct layout_opts *opts)
 	return true;
 }
 
-/* The list inside __attribute__((...)). Only what changes no layout and is common is passed over. */
+/* The list inside __attribute__((...)). Only what changes no layout and is common is passed over.
+ */
 static bool attribute_list(struct parser *p, struct layout_opts *opts)
 {
-	static const char *const harmless[] = { "preserve_access_index", "unused", "used", "deprecated",
-						"may_alias", "pure", "const", "weak", "cold", "hot",
-						"noinline", "btf_type_tag", "nonnull", "leaf" };
+	static const char *const harmless[] = { "preserve_access_index",
+						"unused",
+						"used",
+						"deprecated",
+						"may_alias",
+						"pure",
+						"const",
+						"weak",
+						"cold",
+						"hot",
+						"noinline",
+						"btf_type_tag",
+						"nonnull",
+						"leaf" };
 	size_t i;
 
 	while (!parse_at(p, ')')) {
@@ -210,7 +224,8 @@ bool parse_attributes(struct parser *p, struct layout_opts *opts)
 		} else if (parse_accept_word(p, "__aligned")) {
 			if (!parse_aligned(p, opts))
 				return false;
-		} else if (parse_accept_word(p, "__attribute__") || parse_accept_word(p, "__attribute")) {
+		} else if (parse_accept_word(p, "__attribute__") ||
+			   parse_accept_word(p, "__attribute")) {
 			if (!parse_expect(p, '(', "after `__attribute__'") ||
 			    !parse_expect(p, '(', "after `__attribute__('") ||
 			    !attribute_list(p, opts) ||
@@ -223,7 +238,8 @@ bool parse_attributes(struct parser *p, struct layout_opts *opts)
 	}
 }
 
-/* ---- specifiers -------------------------------------------------------------------------------- */
+/* ---- specifiers --------------------------------------------------------------------------------
+ */
 
 static bool fail_unknown_type(struct parser *p, const struct tok *t)
 {
@@ -239,7 +255,8 @@ static bool fail_unknown_type(struct parser *p, const struct tok *t)
 	}
 	advice = refusal(t);
 	if (advice)
-		return parse_fail(p, t, "`%.*s' is not understood here: %s", (int)t->len, t->s, advice);
+		return parse_fail(p, t, "`%.*s' is not understood here: %s", (int)t->len, t->s,
+				  advice);
 	tag = ctypes_find(p->cs, SPACE_TAG, t->s, t->len);
 	if (tag) {
 		ctype_print(tag->type, NULL, &what);
@@ -338,7 +355,8 @@ bool parse_specs(struct parser *p, struct specs *s)
 	return s->type || parse_nomem(p);
 }
 
-/* ---- declarators ------------------------------------------------------------------------------- */
+/* ---- declarators -------------------------------------------------------------------------------
+ */
 
 static const struct ctype *suffixes(struct parser *p, const struct ctype *base);
 

@@ -69,7 +69,8 @@ static bool primary(struct parser *p, struct cvalue *out)
 	if (t->kind == TOK_IDENT) {
 		d = ctypes_find(p->cs, SPACE_ORDINARY, t->s, t->len);
 		if (!d || d->what != DECL_ENUMERATOR)
-			return parse_fail(p, t, "`%.*s' is not a constant known here", (int)t->len, t->s);
+			return parse_fail(p, t, "`%.*s' is not a constant known here", (int)t->len,
+					  t->s);
 		p->pos++;
 		*out = (struct cvalue){ (u64)d->value, d->is_unsigned, 8 };
 		if (!d->is_unsigned && d->value >= INT32_MIN && d->value <= INT32_MAX)
@@ -131,7 +132,8 @@ static bool shift(struct parser *p, const struct tok *at, u32 op, struct cvalue 
 	return true;
 }
 
-static bool divide(struct parser *p, const struct tok *at, u32 op, struct cvalue *a, struct cvalue b)
+static bool divide(struct parser *p, const struct tok *at, u32 op, struct cvalue *a,
+		   struct cvalue b)
 {
 	if (!b.v)
 		return parse_fail(p, at, "division by zero");
@@ -188,7 +190,8 @@ static u8 level_of(const struct tok *t)
 	return 0;
 }
 
-/* Operators of at least this level; each level of recursion raises it, so it is at most ten deep. */
+/* Operators of at least this level; each level of recursion raises it, so it is at most ten deep.
+ */
 static bool operators(struct parser *p, u8 least, struct cvalue *out)
 {
 	struct cvalue right;
@@ -215,8 +218,8 @@ static bool conditional(struct parser *p, struct cvalue *out)
 		return false;
 	ok = operators(p, 1, out);
 	if (ok && parse_accept(p, '?')) {
-		ok = conditional(p, &yes) && parse_expect(p, ':', "between the two values of `?'") &&
-		     conditional(p, &no);
+		ok = conditional(p, &yes) &&
+		     parse_expect(p, ':', "between the two values of `?'") && conditional(p, &no);
 		if (ok) {
 			convert(&yes, &no);
 			*out = out->v ? yes : no;

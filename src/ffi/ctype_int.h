@@ -16,7 +16,8 @@
 
 enum { POINTER_SIZE = sizeof(void *) };
 
-/* ---- tokens ----------------------------------------------------------------------------------- */
+/* ---- tokens -----------------------------------------------------------------------------------
+ */
 
 enum tok_kind { TOK_END, TOK_IDENT, TOK_NUMBER, TOK_STRING, TOK_PUNCT };
 
@@ -39,7 +40,8 @@ struct tok {
 int ctype_lex(const char *text, struct tok **toks, u32 *n, struct text *why);
 bool tok_is(const struct tok *t, const char *word);
 
-/* ---- declarations ------------------------------------------------------------------------------ */
+/* ---- declarations ------------------------------------------------------------------------------
+ */
 
 enum base_type {
 	BASE_VOID, BASE_BOOL, BASE_CHAR, BASE_SCHAR, BASE_UCHAR, BASE_SHORT, BASE_USHORT, BASE_INT,
@@ -53,7 +55,7 @@ struct cnode {
 	struct cnode *pointer;     /* to this type, once made */
 	struct cnode *quals[4];    /* const 1, volatile 2: copies, once made */
 	struct cnode *root;        /* through typedefs and qualifiers: itself at the end */
-	struct cnode *derived;     /* of an incomplete root: typedefs and copies to complete later */
+	struct cnode *derived; /* of an incomplete root: typedefs and copies to complete later */
 	struct cnode *next_derived;
 	u32 depth;                 /* types inside one another */
 	bool being_defined;
@@ -103,7 +105,8 @@ int ctypes_add_order(struct ctypes *cs, const struct ctype *t);
 const char *ctypes_nearest(const struct ctypes *cs, const char *s, size_t len);
 const char *ctypes_word(struct ctypes *cs, const char *s, size_t len); /* a copy; NULL: no memory */
 
-/* ---- makers of types: NULL when out of memory --------------------------------------------------- */
+/* ---- makers of types: NULL when out of memory ---------------------------------------------------
+ */
 
 struct cnode *ctype_make(struct ctypes *cs, enum ctype_kind kind, u32 size, u32 align);
 const struct ctype *ctype_pointer(struct ctypes *cs, const struct ctype *to);
@@ -138,7 +141,8 @@ int ctype_lay_out(struct ctypes *cs, struct cnode *node, const struct raw_member
 /* What was declared incomplete is now complete: typedefs and copies follow. */
 int ctype_completed(struct ctypes *cs, struct cnode *node);
 
-/* ---- parsing ------------------------------------------------------------------------------------ */
+/* ---- parsing ------------------------------------------------------------------------------------
+ */
 
 struct parser {
 	struct ctypes *cs;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* C text to tokens: words, numbers, punctuators; comments and some preprocessor lines are skipped. */
+/* C text to tokens: words, numbers, punctuators; comments and some preprocessor lines are skipped.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ static bool is_word(char c)
 
 bool tok_is(const struct tok *t, const char *word)
 {
-	return t->kind == TOK_IDENT && strlen(word) == t->len && !memcmp(t->s, word, t->len);
+	return t->kind == TOK_IDENT && *t->s == *word && strlen(word) == t->len &&
+	       !memcmp(t->s, word, t->len);
 }
 
 static int skip_comment(struct lexer *lx)
@@ -75,11 +77,13 @@ static int skip_directive(struct lexer *lx)
 		e++;
 	ok = e == w || isdigit((unsigned char)*w);
 	for (i = 0; i < ARRAY_SIZE(harmless); i++)
-		if (strlen(harmless[i]) == (size_t)(e - w) && !memcmp(w, harmless[i], (size_t)(e - w)))
+		if (strlen(harmless[i]) == (size_t)(e - w) &&
+		    !memcmp(w, harmless[i], (size_t)(e - w)))
 			ok = true;
 	for (rest = e; rest < lx->end && (*rest == ' ' || *rest == '\t');)
 		rest++;
-	if (e - w == 6 && !memcmp(w, "pragma", 6) && lx->end - rest >= 4 && !memcmp(rest, "pack", 4))
+	if (e - w == 6 && !memcmp(w, "pragma", 6) && lx->end - rest >= 4 &&
+	    !memcmp(rest, "pack", 4))
 		return lex_fail(lx, start, "`#pragma pack' is not understood; "
 					   "write __attribute__((packed)) on the struct");
 	if (!ok)
@@ -181,7 +185,8 @@ static int lex_number(struct lexer *lx, struct tok *t)
 	if (!digits || longs > 2 || (s < lx->end && (is_word(*s) || *s == '.')))
 		return lex_fail(lx, start, "this is not an integer constant");
 	if (!number_type(t, base == 10, u, longs))
-		return lex_fail(lx, start, "this number does not fit any signed type; write it with `u'");
+		return lex_fail(lx, start,
+				"this number does not fit any signed type; write it with `u'");
 	t->kind = TOK_NUMBER;
 	t->len = (u32)(s - start);
 	lx->s = s;

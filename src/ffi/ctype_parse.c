@@ -34,7 +34,8 @@ bool parse_nomem(struct parser *p)
 bool parse_enter(struct parser *p)
 {
 	if (p->depth >= CTYPE_MAX_DEPTH)
-		return parse_fail(p, parse_tok(p), "this nests deeper than %d levels", CTYPE_MAX_DEPTH);
+		return parse_fail(p, parse_tok(p), "this nests deeper than %d levels",
+				  CTYPE_MAX_DEPTH);
 	p->depth++;
 	return true;
 }
@@ -75,7 +76,8 @@ bool parse_expect(struct parser *p, u32 punct, const char *where)
 	if (parse_accept(p, punct))
 		return true;
 	parse_describe(parse_tok(p), &what);
-	parse_fail(p, parse_tok(p), "expected `%c' %s, found %s", (int)punct, where, text_str(&what));
+	parse_fail(p, parse_tok(p), "expected `%c' %s, found %s", (int)punct, where,
+		   text_str(&what));
 	text_free(&what);
 	return false;
 }
@@ -109,7 +111,8 @@ static bool declare_typedef(struct parser *p, const struct tok *name, const stru
 		return fail_redeclared(p, name, old);
 	}
 	if (ctype_depth(t) >= CTYPE_MAX_DEPTH)
-		return parse_fail(p, name, "this type nests deeper than %d levels", CTYPE_MAX_DEPTH);
+		return parse_fail(p, name, "this type nests deeper than %d levels",
+				  CTYPE_MAX_DEPTH);
 	d.name = ctypes_word(p->cs, name->s, name->len);
 	d.type = d.name ? ctype_typedef(p->cs, d.name, t) : NULL;
 	if (!d.type || ctypes_add_decl(p->cs, &d) < 0 || ctypes_add_order(p->cs, d.type) < 0)
@@ -159,13 +162,15 @@ static bool declaration(struct parser *p)
 	if (!s.is_typedef && parse_tok(p)->kind != TOK_END && s.declares && !s.is_extern)
 		return parse_expect(p, ';', "after the declaration");
 	if (!s.is_typedef && parse_tok(p)->kind != TOK_END)
-		return parse_fail(p, at, "only types are declared here: struct, union, enum, typedef");
+		return parse_fail(p, at,
+				  "only types are declared here: struct, union, enum, typedef");
 	if (s.is_typedef && !typedef_list(p, &s))
 		return false;
 	return parse_expect(p, ';', "after the declaration");
 }
 
-/* ---- ways in ----------------------------------------------------------------------------------- */
+/* ---- ways in -----------------------------------------------------------------------------------
+ */
 
 static int parse_start(struct parser *p, struct ctypes *cs, const char *text, struct text *why)
 {

@@ -51,8 +51,9 @@ static void print_enumerators(const struct ctype *t, struct text *out)
 
 	text_puts(out, " { ");
 	for (i = 0; i < t->count; i++)
-		text_printf(out, t->is_signed ? "%s = %lld%s" : "%s = %llu%s", t->enumerators[i].name,
-			    (long long)t->enumerators[i].value, i + 1 < t->count ? ", " : "");
+		text_printf(out, t->is_signed ? "%s = %lld%s" : "%s = %llu%s",
+			    t->enumerators[i].name, (long long)t->enumerators[i].value,
+			    i + 1 < t->count ? ", " : "");
 	text_puts(out, " }");
 }
 

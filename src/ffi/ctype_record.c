@@ -13,7 +13,8 @@ struct members {
 	const struct tok *open_array; /* where `[]` was: nothing may follow */
 };
 
-/* ---- tags -------------------------------------------------------------------------------------- */
+/* ---- tags --------------------------------------------------------------------------------------
+ */
 
 static const char *const tag_words[] = { [CTYPE_STRUCT] = "struct", [CTYPE_UNION] = "union",
 					 [CTYPE_ENUM] = "enum" };
@@ -81,7 +82,8 @@ static struct cnode *tag_of(struct parser *p, enum ctype_kind kind, struct specs
 	return node;
 }
 
-/* ---- members ----------------------------------------------------------------------------------- */
+/* ---- members -----------------------------------------------------------------------------------
+ */
 
 static bool note_name(struct parser *p, struct members *ms, const char *name, const struct tok *at)
 {
@@ -89,7 +91,8 @@ static bool note_name(struct parser *p, struct members *ms, const char *name, co
 
 	if (!*name)
 		return true;
-	/* 64 bits: two names that only share a hash do not happen by accident, and refusing is safe. */
+	/* 64 bits: two names that only share a hash do not happen by accident, and refusing is
+	 * safe. */
 	if (hash_get(&ms->names, key))
 		return parse_fail(p, at, "two members are named `%s'", name);
 	return hash_put(&ms->names, key, ms) == 0 || parse_nomem(p);
@@ -122,7 +125,8 @@ static bool add_member(struct parser *p, struct members *ms, const struct raw_me
 	if (ms->n == CTYPE_MAX_MEMBERS)
 		return parse_fail(p, at, "more than %d members", CTYPE_MAX_MEMBERS);
 	if (ms->open_array)
-		return parse_fail(p, ms->open_array, "an array without a size must be the last member");
+		return parse_fail(p, ms->open_array,
+				  "an array without a size must be the last member");
 	if (ctype_depth(m->type) >= CTYPE_MAX_DEPTH)
 		return parse_fail(p, at, "this type nests deeper than %d levels", CTYPE_MAX_DEPTH);
 	all[ms->n++] = *m;
@@ -277,7 +281,8 @@ const struct ctype *parse_record(struct parser *p, struct specs *s)
 	return &node->t;
 }
 
-/* ---- enums ------------------------------------------------------------------------------------- */
+/* ---- enums -------------------------------------------------------------------------------------
+ */
 
 struct enumerators {
 	struct ctype_enumerator *e;
@@ -306,8 +311,8 @@ static bool one_enumerator(struct parser *p, struct enumerators *es, struct cnod
 		if (!parse_constant(p, &es->next))
 			return false;
 	} else if (es->full) {
-		return parse_fail(p, name, "the value of `%.*s' does not fit 64 bits", (int)name->len,
-				  name->s);
+		return parse_fail(p, name, "the value of `%.*s' does not fit 64 bits",
+				  (int)name->len, name->s);
 	}
 	es->full = false;
 	if (es->n == CTYPE_MAX_MEMBERS)

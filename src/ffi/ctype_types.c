@@ -5,7 +5,8 @@
 
 #include "ffi/ctype_int.h"
 
-/* What differs between the C ABIs of the machines: char, and unnamed bit-fields (AAPCS64 10.1.8). */
+/* What differs between the C ABIs of the machines: char, and unnamed bit-fields (AAPCS64 10.1.8).
+ */
 static const struct {
 	bool char_signed;
 	bool unnamed_bits_align;
@@ -78,7 +79,8 @@ static const struct {
 	{ "wchar_t", BASE_INT, NULL },
 };
 
-/* ---- the set of declarations ------------------------------------------------------------------- */
+/* ---- the set of declarations -------------------------------------------------------------------
+ */
 
 const char *ctypes_word(struct ctypes *cs, const char *s, size_t len)
 {
@@ -120,7 +122,8 @@ int ctypes_add_decl(struct ctypes *cs, const struct cdecl *d)
 
 int ctypes_add_order(struct ctypes *cs, const struct ctype *t)
 {
-	const struct ctype **all = base_grow(cs->order, &cs->cap_order, cs->norder + 1, sizeof(*all));
+	const struct ctype **all =
+		base_grow(cs->order, &cs->cap_order, cs->norder + 1, sizeof(*all));
 
 	if (!all)
 		return -ENOMEM;
@@ -238,7 +241,8 @@ static int add_builtins(struct ctypes *cs)
 	size_t i;
 
 	for (i = 0; i < BASE_COUNT; i++) {
-		node = ctype_make(cs, bases[i].kind, bases[i].size, bases[i].size ? bases[i].size : 1);
+		node = ctype_make(cs, bases[i].kind, bases[i].size,
+				  bases[i].size ? bases[i].size : 1);
 		if (!node)
 			return -ENOMEM;
 		node->t.name = bases[i].name;
@@ -247,9 +251,10 @@ static int add_builtins(struct ctypes *cs)
 	}
 	for (i = 0; i < ARRAY_SIZE(builtins); i++) {
 		const char *of = builtins[i].of;
-		const struct ctype *to = of ? ctypes_find(cs, SPACE_ORDINARY, of, strlen(of))->type :
-					      cs->base[builtins[i].base];
-		struct cdecl d = { builtins[i].name, SPACE_ORDINARY, DECL_TYPEDEF, .builtin = true };
+		const struct ctype *to = of ? ctypes_find(cs, SPACE_ORDINARY, of, strlen(of))->type
+					    : cs->base[builtins[i].base];
+		struct cdecl d = { builtins[i].name, SPACE_ORDINARY, DECL_TYPEDEF,
+				   .builtin = true };
 
 		d.type = ctype_typedef(cs, d.name, to);
 		if (!d.type || ctypes_add_decl(cs, &d) < 0)
@@ -290,7 +295,8 @@ const struct ctype *ctypes_nth(const struct ctypes *cs, u32 n)
 	return n < cs->norder ? cs->order[n] : NULL;
 }
 
-/* ---- makers of types --------------------------------------------------------------------------- */
+/* ---- makers of types ---------------------------------------------------------------------------
+ */
 
 struct cnode *ctype_make(struct ctypes *cs, enum ctype_kind kind, u32 size, u32 align)
 {
@@ -341,7 +347,8 @@ const struct ctype *ctype_pointer(struct ctypes *cs, const struct ctype *to)
 static void derive(struct cnode *node, struct cnode *root)
 {
 	node->root = root;
-	if (root->t.kind == CTYPE_STRUCT || root->t.kind == CTYPE_UNION || root->t.kind == CTYPE_ENUM) {
+	if (root->t.kind == CTYPE_STRUCT || root->t.kind == CTYPE_UNION ||
+	    root->t.kind == CTYPE_ENUM) {
 		node->next_derived = root->derived;
 		root->derived = node;
 	}
@@ -440,7 +447,8 @@ bool ctype_same(const struct ctype *a, const struct ctype *b)
 	}
 }
 
-/* ---- layout ------------------------------------------------------------------------------------ */
+/* ---- layout ------------------------------------------------------------------------------------
+ */
 
 struct layout {
 	u64 bit;   /* the next free one; of a union, always 0 */

@@ -5,7 +5,8 @@
 
 #include "module/module_int.h"
 
-/* Suffixes of the kernel's conventions (Documentation/bpf/kfuncs.rst, "Annotating kfunc parameters"). */
+/* Suffixes of the kernel's conventions (Documentation/bpf/kfuncs.rst, "Annotating kfunc
+ * parameters"). */
 enum {
 	SUFFIX_SZ = 1 << 0, SUFFIX_SZK = 1 << 1, SUFFIX_K = 1 << 2, SUFFIX_STR = 1 << 3,
 	SUFFIX_NULLABLE = 1 << 4, SUFFIX_UNINIT = 1 << 5, SUFFIX_IGN = 1 << 6,
@@ -48,7 +49,8 @@ static int refuse(struct reader *r, u32 i, const char *fmt, ...)
 	if (!r->why)
 		return -EINVAL;
 	ctype_print(r->proto->params[i].type, r->proto->params[i].name, &decl);
-	text_printf(r->why, "function %s, argument %u (`%s'): ", r->f->name, i + 1, text_str(&decl));
+	text_printf(r->why, "function %s, argument %u (`%s'): ", r->f->name, i + 1,
+		    text_str(&decl));
 	text_free(&decl);
 	va_start(ap, fmt);
 	text_vprintf(r->why, fmt, ap);
@@ -93,23 +95,26 @@ static int check_suffixes(struct reader *r, u32 i)
 	for (j = 0; j < ARRAY_SIZE(unknown); j++) {
 		len = strlen(p->name);
 		if (cut_suffix(p->name, &len, unknown[j]))
-			return refuse(r, i, "the suffix %s is not supported in this version", unknown[j]);
+			return refuse(r, i, "the suffix %s is not supported in this version",
+				      unknown[j]);
 	}
 	/* A misspelt suffix would silently prove less than its author meant. */
 	if (dunder && p->name + p->base > dunder && dunder != p->name)
 		return refuse(r, i, "`%s' is no known suffix; known are __sz, __szk, __k, __str, "
 				    "__nullable, __uninit, __ign", dunder);
 	if (pointer && sizes)
-		return refuse(r, i, "a pointer cannot be a size or a constant; put the suffix on an "
-				    "integer");
+		return refuse(r, i,
+			      "a pointer cannot be a size or a constant; put the suffix on an "
+			      "integer");
 	if (!pointer && p->suffix & (SUFFIX_STR | SUFFIX_NULLABLE | SUFFIX_UNINIT))
 		return refuse(r, i, "__str, __nullable and __uninit are for pointers");
 	if (sizes & (sizes - 1))
 		return refuse(r, i, "use one of __sz, __szk and __k");
 	if (p->suffix & SUFFIX_STR && p->suffix & SUFFIX_UNINIT)
-		return refuse(r, i, "a string that is not initialised is not a string; use a buffer "
-				    "with its size, `%.*s__uninit, u32 %.*s__sz'", (int)p->base, p->name,
-			      (int)p->base, p->name);
+		return refuse(r, i,
+			      "a string that is not initialised is not a string; use a buffer "
+			      "with its size, `%.*s__uninit, u32 %.*s__sz'",
+			      (int)p->base, p->name, (int)p->base, p->name);
 	return 0;
 }
 
@@ -147,11 +152,14 @@ static int check_pointee(struct reader *r, u32 i, const struct ctype *to, bool s
 
 	switch (s->kind) {
 	case CTYPE_POINTER:
-		return refuse(r, i, "a pointer to a pointer cannot be checked; give the memory itself, "
-				    "`void *%.*s, u32 %.*s__sz'", n, p->name, n, p->name);
+		return refuse(r, i,
+			      "a pointer to a pointer cannot be checked; give the memory itself, "
+			      "`void *%.*s, u32 %.*s__sz'",
+			      n, p->name, n, p->name);
 	case CTYPE_FUNC:
-		return refuse(r, i, "function pointers cannot be passed; give an integer that selects "
-				    "the function");
+		return refuse(r, i,
+			      "function pointers cannot be passed; give an integer that selects "
+			      "the function");
 	case CTYPE_VOID:
 		if (sized)
 			return 0;
@@ -161,17 +169,20 @@ static int check_pointee(struct reader *r, u32 i, const struct ctype *to, bool s
 	case CTYPE_STRUCT:
 	case CTYPE_UNION:
 		if (s->incomplete)
-			return refuse(r, i, "`%s' is not defined, so its size is not known; define it "
-					    "in the module's types", s->name);
+			return refuse(r, i,
+				      "`%s' is not defined, so its size is not known; define it "
+				      "in the module's types",
+				      s->name);
 		break;
 	default: break;
 	}
 	if (!s->size)
 		return refuse(r, i, "the type has no size");
 	if (!sized && s->kind == CTYPE_INT && s->size == 1)
-		return refuse(r, i, "this proves one byte and no more; write `%.*s__str' for a string or "
-				    "`%.*s, u32 %.*s__sz' for a buffer", n, p->name, n, p->name, n,
-			      p->name);
+		return refuse(r, i,
+			      "this proves one byte and no more; write `%.*s__str' for a string or "
+			      "`%.*s, u32 %.*s__sz' for a buffer",
+			      n, p->name, n, p->name, n, p->name);
 	bad = unsafe_inside(s);
 	if (bad)
 		return refuse(r, i, "the memory holds %s; use integers and arrays of them", bad);
@@ -228,8 +239,9 @@ static int read_size(struct reader *r, u32 i, struct module_arg *a)
 	if (!mem || mem->type->kind != CTYPE_POINTER)
 		return refuse(r, i, "a size follows the pointer that it belongs to");
 	if (mem->base != p->base || memcmp(mem->name, p->name, p->base))
-		return refuse(r, i, "the pointer before it is `%s'; name its size `%.*s%s'", mem->name,
-			      (int)mem->base, mem->name, p->suffix & SUFFIX_SZ ? "__sz" : "__szk");
+		return refuse(r, i, "the pointer before it is `%s'; name its size `%.*s%s'",
+			      mem->name, (int)mem->base, mem->name,
+			      p->suffix & SUFFIX_SZ ? "__sz" : "__szk");
 	if (p->type->kind != CTYPE_INT || p->type->size < 4)
 		return refuse(r, i, "a size is an integer of 4 or 8 bytes");
 	a->kind = p->suffix & SUFFIX_SZ ? MODULE_ARG_SIZE : MODULE_ARG_CONST_SIZE;
@@ -244,7 +256,8 @@ static int read_scalar(struct reader *r, u32 i, struct module_arg *a)
 	a->is_signed = p->type->is_signed;
 	a->is_bool = p->type->kind == CTYPE_BOOL;
 	if (p->type->size > 8)
-		return refuse(r, i, "an integer of 16 bytes takes two registers; pass it in memory");
+		return refuse(r, i,
+			      "an integer of 16 bytes takes two registers; pass it in memory");
 	if (p->suffix & SUFFIX_IGN)
 		a->kind = MODULE_ARG_IGNORE;
 	else if (is_size(p))
@@ -270,7 +283,8 @@ static int read_arg(struct reader *r, u32 i, struct module_arg *a)
 	case CTYPE_ENUM: return read_scalar(r, i, a);
 	case CTYPE_POINTER: return read_pointer(r, i, a);
 	case CTYPE_FLOAT:
-		return refuse(r, i, "eBPF has no floating point; pass an integer, or a pointer to it");
+		return refuse(r, i,
+			      "eBPF has no floating point; pass an integer, or a pointer to it");
 	case CTYPE_STRUCT:
 	case CTYPE_UNION:
 		return refuse(r, i, "a struct by value cannot be passed; pass a pointer to it");
@@ -299,10 +313,13 @@ static int read_result(struct reader *r, struct module_func *f)
 	}
 	if (r->why) {
 		ctype_print(r->proto->to, NULL, &type);
-		text_printf(r->why, "function %s: it returns `%s'; a function returns void, an integer "
-				    "of at most 8 bytes, an enum or bool%s", f->name, text_str(&type),
-			    t->kind == CTYPE_POINTER ?
-				    "; write the result to memory that the program gives" : "");
+		text_printf(r->why,
+			    "function %s: it returns `%s'; a function returns void, an integer "
+			    "of at most 8 bytes, an enum or bool%s",
+			    f->name, text_str(&type),
+			    t->kind == CTYPE_POINTER
+				    ? "; write the result to memory that the program gives"
+				    : "");
 		text_free(&type);
 	}
 	return -EINVAL;
@@ -316,11 +333,15 @@ int module_args(struct module_func *f, const struct ctype *t, struct text *why)
 
 	if (t->variadic || t->count > MODULE_MAX_ARGS) {
 		if (why && t->variadic)
-			text_printf(why, "function %s is variadic, so its arguments cannot be checked; "
-					 "give it a fixed list", f->name);
+			text_printf(why,
+				    "function %s is variadic, so its arguments cannot be checked; "
+				    "give it a fixed list",
+				    f->name);
 		else if (why)
-			text_printf(why, "function %s has %u arguments, eBPF passes %d; put more into "
-					 "a struct", f->name, t->count, MODULE_MAX_ARGS);
+			text_printf(why,
+				    "function %s has %u arguments, eBPF passes %d; put more into "
+				    "a struct",
+				    f->name, t->count, MODULE_MAX_ARGS);
 		return -EINVAL;
 	}
 	err = read_result(&r, f);

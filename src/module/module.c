@@ -16,7 +16,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct module **list;
 static size_t nlist, cap_list;
 
-/* ---- making a module --------------------------------------------------------------------------- */
+/* ---- making a module ---------------------------------------------------------------------------
+ */
 
 static int refuse(struct text *why, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static int refuse(struct text *why, const char *fmt, ...)
@@ -36,7 +37,8 @@ static bool is_identifier(const char *s)
 	size_t i;
 
 	for (i = 0; s[i]; i++)
-		if (!isalpha((unsigned char)s[i]) && s[i] != '_' && !(i && isdigit((unsigned char)s[i])))
+		if (!isalpha((unsigned char)s[i]) && s[i] != '_' &&
+		    !(i && isdigit((unsigned char)s[i])))
 			return false;
 	return i > 0;
 }
@@ -44,26 +46,30 @@ static bool is_identifier(const char *s)
 static int check_def(const struct ferry_module *def, struct text *why)
 {
 	if (def->sz < sizeof(*def))
-		return refuse(why, "the module's sz is %zu, expected sizeof(struct ferry_module), %zu",
+		return refuse(why,
+			      "the module's sz is %zu, expected sizeof(struct ferry_module), %zu",
 			      def->sz, sizeof(*def));
 	if (!def->name || strnlen(def->name, MAX_NAME + 1) > MAX_NAME || !is_identifier(def->name))
-		return refuse(why, "the module's name must be an identifier of at most %d characters",
+		return refuse(why,
+			      "the module's name must be an identifier of at most %d characters",
 			      MAX_NAME);
 	if (!strcmp(def->name, "vmlinux"))
 		return refuse(why, "`vmlinux' is the kernel's name; choose another");
 	if (!def->nfuncs || !def->funcs)
 		return refuse(why, "module %s has no functions", def->name);
 	if (def->nfuncs > MAX_FUNCS)
-		return refuse(why, "module %s has %zu functions, more than %d", def->name, def->nfuncs,
-			      MAX_FUNCS);
+		return refuse(why, "module %s has %zu functions, more than %d", def->name,
+			      def->nfuncs, MAX_FUNCS);
 	return 0;
 }
 
 static int check_flags(const struct module_func *f, struct text *why)
 {
 	if (f->flags & ~(u32)(FERRY_SLEEPABLE | FERRY_DESTRUCTIVE))
-		return refuse(why, "function %s: flags 0x%x; only FERRY_SLEEPABLE and FERRY_DESTRUCTIVE "
-				   "have a meaning for functions that return no pointer", f->name, f->flags);
+		return refuse(why,
+			      "function %s: flags 0x%x; only FERRY_SLEEPABLE and FERRY_DESTRUCTIVE "
+			      "have a meaning for functions that return no pointer",
+			      f->name, f->flags);
 	return 0;
 }
 
@@ -83,7 +89,8 @@ static int unique_name(struct maker *mk, const char *name)
 	if (hash_get(&mk->names, key))
 		return refuse(mk->why, "function %s is twice in module %s", name, mk->m->name);
 	if (btf__find_by_name_kind(mk->base, name, BTF_KIND_FUNC) > 0)
-		return refuse(mk->why, "function %s has the name of a function of the kernel", name);
+		return refuse(mk->why, "function %s has the name of a function of the kernel",
+			      name);
 	return hash_put(&mk->names, key, mk);
 }
 
@@ -204,7 +211,8 @@ out:
 	return err;
 }
 
-/* ---- the list of modules ----------------------------------------------------------------------- */
+/* ---- the list of modules -----------------------------------------------------------------------
+ */
 
 static struct module *find_locked(const char *name)
 {
@@ -298,6 +306,28 @@ void module_put(struct module *m)
 		module_free(m);
 }
 
+struct module *module_find_get(const char *name)
+{
+	struct module *m;
+
+	pthread_mutex_lock(&lock);
+	m = find_locked(name);
+	if (m)
+		module_get(m);
+	pthread_mutex_unlock(&lock);
+	return m;
+}
+
+struct module *module_nth_get(u32 n)
+{
+	struct module *m;
+
+	pthread_mutex_lock(&lock);
+	m = n < nlist ? module_get(list[n]) : NULL;
+	pthread_mutex_unlock(&lock);
+	return m;
+}
+
 struct module *module_find(const char *name)
 {
 	struct module *m;
@@ -318,7 +348,8 @@ struct module *module_nth(u32 n)
 	return m;
 }
 
-/* ---- functions --------------------------------------------------------------------------------- */
+/* ---- functions ---------------------------------------------------------------------------------
+ */
 
 const struct module_func *module_func(const struct module *m, u32 btf_id)
 {

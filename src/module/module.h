@@ -61,7 +61,7 @@ struct module {
 	struct module_func *funcs;
 	u32 nfuncs;
 	_Atomic u32 refs; /* programs that use it, and the registration */
-	bool gone;        /* unregistered: no new program may use it */
+	_Atomic bool gone; /* unregistered: no new program may use it */
 };
 
 /*
@@ -75,10 +75,17 @@ struct module *module_get(struct module *m);
 void module_put(struct module *m);
 struct module *module_find(const char *name);  /* borrowed; NULL */
 struct module *module_nth(u32 n);              /* registered ones in order; NULL at the end */
+/*
+ * The same with a reference: for whoever keeps or reads a module while another thread may
+ * unregister it, after which a borrowed one may be gone.
+ */
+struct module *module_find_get(const char *name);
+struct module *module_nth_get(u32 n);
 
 /* The function whose FUNC id in the module's BTF is `btf_id`; NULL. */
 const struct module_func *module_func(const struct module *m, u32 btf_id);
-/* Over all modules: by name, and the nearest names for "did you mean" (at most n; returns count). */
+/* Over all modules: by name, and the nearest names for "did you mean" (at most n; returns count).
+ */
 const struct module_func *module_func_named(const char *name);
 u32 module_nearest(const char *name, const char **names, u32 n);
 

@@ -106,12 +106,16 @@ static void native(void)
 int main(int argc, char **argv)
 {
 	static const struct ferry_func funcs[] = {
-		FERRY_FUNC("int f(const struct s *p, u32 p__sz, enum e e, void *q__uninit, u64 q__szk)", native),
+		FERRY_FUNC("int f(const struct s *p, u32 p__sz, enum e e, void *q__uninit, u64 "
+			   "q__szk)",
+			   native),
 		FERRY_FUNC("u8 g(const union u *x__nullable, const char *s__str)", native),
 	};
 	const struct ferry_module def = {
-		sizeof(def), "fuzz", "struct s { int a : 3, b; char name[16]; double d[2]; }; enum e { A, B = -1 };"
-		"union u { struct s in[2]; u64 x; const volatile u8 y; };", funcs, ARRAY_SIZE(funcs)
+		sizeof(def), "fuzz",
+		"struct s { int a : 3, b; char name[16]; double d[2]; }; enum e { A, B = -1 };"
+		"union u { struct s in[2]; u64 x; const volatile u8 y; };",
+		funcs, ARRAY_SIZE(funcs)
 	};
 	u32 rounds = argc > 1 ? (u32)atoi(argv[1]) : 5000, i, size;
 	const void *raw = btf__raw_data(fbtf_vmlinux(), &size);

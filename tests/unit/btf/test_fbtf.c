@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* BTF made, checked, shown: against libbpf's own dump, the C compiler's sizes and written values. */
+/* BTF made, checked, shown: against libbpf's own dump, the C compiler's sizes and written values.
+ */
 #include "btf_cases.h"
 
 #include <asm/ptrace.h>
 #include <bpf/libbpf.h>
 
-/* ---- parsing ------------------------------------------------------------------------------------ */
+/* ---- parsing ------------------------------------------------------------------------------------
+ */
 
 static void cases_made_by_hand_have_the_verdict_of_6_1(void **state)
 {
@@ -84,7 +86,8 @@ static void use(const struct btf *btf, u64 *seed)
 			fbtf_name(btf, t->name_off);
 		fbtf_dump_value(btf, id, data, sizeof(data), id & 1, &out);
 		if (size > 0 && size < 200)
-			assert_int_not_equal(fbtf_dump_value(btf, id, data, (size_t)size - 1, false, &out), 0);
+			assert_int_not_equal(
+				fbtf_dump_value(btf, id, data, (size_t)size - 1, false, &out), 0);
 		text_free(&out);
 	}
 }
@@ -102,7 +105,8 @@ static void mutated_btf_is_refused_or_harmless(void **state)
 	/* Sections have no size before linking. */
 	for (i = 1; i < btf__type_cnt(btf); i++)
 		if (btf_is_datasec(btf__type_by_id(btf, i)))
-			type_at(btf, (int)i)->info = BTF_KIND_PTR << 24, type_at(btf, (int)i)->name_off = 0;
+			type_at(btf, (int)i)->info = BTF_KIND_PTR << 24,
+				     type_at(btf, (int)i)->name_off = 0;
 	raw = btf__raw_data(btf, &size);
 	copy = malloc(size);
 	for (i = 0; i < 20000; i++) {
@@ -124,7 +128,8 @@ static void mutated_btf_is_refused_or_harmless(void **state)
 	(void)good;
 }
 
-/* ---- the kernel's types ------------------------------------------------------------------------- */
+/* ---- the kernel's types -------------------------------------------------------------------------
+ */
 
 static s64 size_of(const char *name)
 {
@@ -175,21 +180,43 @@ static void enums_have_the_values_of_linux_bpf_h(void **state)
 static void core_programs_find_the_members_they_name(void **state)
 {
 	static const char *const wanted[][2] = {
-		{ "task_struct", "pid" }, { "task_struct", "tgid" }, { "task_struct", "comm" },
-		{ "task_struct", "real_parent" }, { "task_struct", "group_leader" },
-		{ "task_struct", "mm" }, { "task_struct", "nsproxy" }, { "task_struct", "cred" },
-		{ "task_struct", "start_time" }, { "task_struct", "__state" }, { "task_struct", "cgroups" },
-		{ "mm_struct", "arg_start" }, { "cred", "uid" }, { "nsproxy", "mnt_ns" },
-		{ "ns_common", "inum" }, { "sock_common", "skc_family" }, { "sock", "__sk_common" },
-		{ "sk_buff", "len" }, { "sk_buff", "head" }, { "file", "f_path" }, { "dentry", "d_name" },
-		{ "inode", "i_ino" }, { "linux_binprm", "filename" }, { "trace_entry", "pid" },
-		{ "trace_event_raw_sys_enter", "args" }, { "trace_event_raw_sys_exit", "ret" },
-		{ "trace_event_raw_sched_switch", "prev_pid" }, { "bpf_perf_event_data", "regs" },
-		{ "kernfs_node", "id" }, { "pid_namespace", "ns" }, { "upid", "nr" },
+		{ "task_struct", "pid" },
+		{ "task_struct", "tgid" },
+		{ "task_struct", "comm" },
+		{ "task_struct", "real_parent" },
+		{ "task_struct", "group_leader" },
+		{ "task_struct", "mm" },
+		{ "task_struct", "nsproxy" },
+		{ "task_struct", "cred" },
+		{ "task_struct", "start_time" },
+		{ "task_struct", "__state" },
+		{ "task_struct", "cgroups" },
+		{ "mm_struct", "arg_start" },
+		{ "cred", "uid" },
+		{ "nsproxy", "mnt_ns" },
+		{ "ns_common", "inum" },
+		{ "sock_common", "skc_family" },
+		{ "sock", "__sk_common" },
+		{ "sk_buff", "len" },
+		{ "sk_buff", "head" },
+		{ "file", "f_path" },
+		{ "dentry", "d_name" },
+		{ "inode", "i_ino" },
+		{ "linux_binprm", "filename" },
+		{ "trace_entry", "pid" },
+		{ "trace_event_raw_sys_enter", "args" },
+		{ "trace_event_raw_sys_exit", "ret" },
+		{ "trace_event_raw_sched_switch", "prev_pid" },
+		{ "bpf_perf_event_data", "regs" },
+		{ "kernfs_node", "id" },
+		{ "pid_namespace", "ns" },
+		{ "upid", "nr" },
 #if defined(__x86_64__)
-		{ "pt_regs", "di" }, { "pt_regs", "orig_ax" },
+		{ "pt_regs", "di" },
+		{ "pt_regs", "orig_ax" },
 #elif defined(__aarch64__)
-		{ "user_pt_regs", "regs" }, { "pt_regs", "syscallno" },
+		{ "user_pt_regs", "regs" },
+		{ "pt_regs", "syscallno" },
 #endif
 	};
 	size_t i;
@@ -203,15 +230,18 @@ static void core_programs_find_the_members_they_name(void **state)
 
 		assert_true(id > 0);
 		for (j = 0; j < btf_vlen(t); j++)
-			found |= !strcmp(fbtf_name(fbtf_vmlinux(), btf_members(t)[j].name_off), wanted[i][1]);
+			found |= !strcmp(fbtf_name(fbtf_vmlinux(), btf_members(t)[j].name_off),
+					 wanted[i][1]);
 		if (!found)
 			fail_msg("struct %s has no %s", wanted[i][0], wanted[i][1]);
 	}
-	assert_true(btf__find_by_name_kind(fbtf_vmlinux(), "bpf_user_pt_regs_t", BTF_KIND_TYPEDEF) > 0);
+	assert_true(btf__find_by_name_kind(fbtf_vmlinux(), "bpf_user_pt_regs_t", BTF_KIND_TYPEDEF) >
+		    0);
 	assert_true(fbtf_vmlinux() == fbtf_vmlinux());
 }
 
-/* ---- C to BTF and back -------------------------------------------------------------------------- */
+/* ---- C to BTF and back --------------------------------------------------------------------------
+ */
 
 static void collect(void *ctx, const char *fmt, va_list ap)
 {
@@ -240,8 +270,8 @@ static void what_libbpf_dumps_of_the_types_reads_back_the_same(void **state)
 
 		if ((t->kind != CTYPE_STRUCT && t->kind != CTYPE_UNION) || t->incomplete)
 			continue;
-		was = btf__find_by_name_kind(btf, t->name, t->kind == CTYPE_STRUCT ? BTF_KIND_STRUCT :
-										      BTF_KIND_UNION);
+		was = btf__find_by_name_kind(
+			btf, t->name, t->kind == CTYPE_STRUCT ? BTF_KIND_STRUCT : BTF_KIND_UNION);
 		assert_true(was > 0);
 		assert_int_equal(fbtf_size(btf, (u32)was), t->size);
 		assert_int_equal(btf_vlen(btf__type_by_id(btf, (u32)was)), t->count);
@@ -282,8 +312,12 @@ static void prototypes_become_what_libbpf_prints_as_the_same_c(void **state)
 		int id, ptr;
 
 		assert_int_equal(ctypes_new(&cs), 0);
-		assert_int_equal(ctypes_declare(cs, "struct point { int x : 3, y; }; enum color { RED };"
-						    "struct list { struct list *next; };", NULL), 0);
+		assert_int_equal(
+			ctypes_declare(cs,
+				       "struct point { int x : 3, y; }; enum color { RED };"
+				       "struct list { struct list *next; };",
+				       NULL),
+			0);
 		assert_int_equal(ctypes_prototype(cs, cases[i].proto, &f, &name, NULL), 0);
 		id = fbtf_add_func(btf, &seen, name, f);
 		assert_true(id > 0);
@@ -301,7 +335,8 @@ static void prototypes_become_what_libbpf_prints_as_the_same_c(void **state)
 	}
 }
 
-/* ---- values --------------------------------------------------------------------------------------- */
+/* ---- values
+ * --------------------------------------------------------------------------------------- */
 
 enum mood { SAD = -1, FINE, GOOD };
 struct shown {
@@ -325,15 +360,28 @@ struct shown {
 
 static const char shown_text[] =
 	"enum mood { SAD = -1, FINE, GOOD };"
-	"struct shown { int i; unsigned char u; _Bool yes; enum mood mood, strange; char name[8]; char raw[2];"
+	"struct shown { int i; unsigned char u; _Bool yes; enum mood mood, strange; char name[8]; "
+	"char raw[2];"
 	"unsigned char bytes[3]; struct { short a, b; } in[2]; union { int both; float f; };"
 	"unsigned lo : 3; int neg : 5; void *p; double d; char c; long long big; };";
 
 static void values_are_shown_by_their_type(void **state)
 {
-	struct shown v = { .i = -7, .u = 200, .yes = true, .mood = SAD, .strange = 9, .name = "a\"b\n",
-			   .raw = { '\xff', 'x' }, .bytes = { 1, 2, 3 }, .in = { { 1, -2 }, { 3, 4 } },
-			   .f = 1.5f, .lo = 5, .neg = -3, .p = (void *)0x1234, .d = 0.25, .c = 'Q',
+	struct shown v = { .i = -7,
+			   .u = 200,
+			   .yes = true,
+			   .mood = SAD,
+			   .strange = 9,
+			   .name = "a\"b\n",
+			   .raw = { '\xff', 'x' },
+			   .bytes = { 1, 2, 3 },
+			   .in = { { 1, -2 }, { 3, 4 } },
+			   .f = 1.5f,
+			   .lo = 5,
+			   .neg = -3,
+			   .p = (void *)0x1234,
+			   .d = 0.25,
+			   .c = 'Q',
 			   .big = -(1ll << 40) };
 	struct btf *btf = btf__new_empty();
 	struct hash seen = { 0 };
@@ -350,20 +398,22 @@ static void values_are_shown_by_their_type(void **state)
 	id = fbtf_add_ctype(btf, &seen, t);
 	assert_true(id > 0);
 	assert_int_equal(fbtf_dump_value(btf, (u32)id, &v, sizeof(v), false, &out), 0);
-	assert_string_equal(text_str(&out),
-			    "{ .i = -7, .u = 200, .yes = true, .mood = SAD, .strange = 9, "
-			    ".name = \"a\\\"b\\n\", .raw = [-1, 'x'], .bytes = [1, 2, 3], "
-			    ".in = [{ .a = 1, .b = -2, }, { .a = 3, .b = 4, }], .both = 1069547520, "
-			    ".f = 1.5, .lo = 5, .neg = -3, .p = 0x1234, .d = 0.25, .c = 'Q', "
-			    ".big = -1099511627776, }");
+	assert_string_equal(
+		text_str(&out),
+		"{ .i = -7, .u = 200, .yes = true, .mood = SAD, .strange = 9, "
+		".name = \"a\\\"b\\n\", .raw = [-1, 'x'], .bytes = [1, 2, 3], "
+		".in = [{ .a = 1, .b = -2, }, { .a = 3, .b = 4, }], .both = 1069547520, "
+		".f = 1.5, .lo = 5, .neg = -3, .p = 0x1234, .d = 0.25, .c = 'Q', "
+		".big = -1099511627776, }");
 	text_reset(&out);
 	assert_int_equal(fbtf_dump_value(btf, (u32)id, &v, sizeof(v), true, &out), 0);
-	assert_string_equal(text_str(&out),
-			    "{\"i\":-7,\"u\":200,\"yes\":true,\"mood\":\"SAD\",\"strange\":9,"
-			    "\"name\":\"a\\\"b\\n\",\"raw\":[-1,120],\"bytes\":[1,2,3],"
-			    "\"in\":[{\"a\":1,\"b\":-2},{\"a\":3,\"b\":4}],\"both\":1069547520,\"f\":1.5,"
-			    "\"lo\":5,\"neg\":-3,\"p\":\"0x1234\",\"d\":0.25,\"c\":81,"
-			    "\"big\":-1099511627776}");
+	assert_string_equal(
+		text_str(&out),
+		"{\"i\":-7,\"u\":200,\"yes\":true,\"mood\":\"SAD\",\"strange\":9,"
+		"\"name\":\"a\\\"b\\n\",\"raw\":[-1,120],\"bytes\":[1,2,3],"
+		"\"in\":[{\"a\":1,\"b\":-2},{\"a\":3,\"b\":4}],\"both\":1069547520,\"f\":1.5,"
+		"\"lo\":5,\"neg\":-3,\"p\":\"0x1234\",\"d\":0.25,\"c\":81,"
+		"\"big\":-1099511627776}");
 	/* Not a byte past the data. */
 	assert_int_equal(fbtf_dump_value(btf, (u32)id, &v, sizeof(v) - 1, true, &out), -EINVAL);
 	assert_int_equal(fbtf_dump_value(btf, 9999, &v, sizeof(v), true, &out), -EINVAL);
@@ -401,7 +451,8 @@ static void hostile_types_do_not_multiply_the_text(void **state)
 	btf__free(btf);
 }
 
-/* ---- memory running out --------------------------------------------------------------------------- */
+/* ---- memory running out
+ * --------------------------------------------------------------------------- */
 
 static u32 allocs, fail_at;
 static size_t live;

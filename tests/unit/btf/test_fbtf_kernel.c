@@ -22,7 +22,8 @@ static int ours(const void *data, u32 size, struct text *why)
 	return err;
 }
 
-/* As libbpf does before loading: sections get the sizes and offsets that clang leaves to the linker. */
+/* As libbpf does before loading: sections get the sizes and offsets that clang leaves to the
+ * linker. */
 static void fix_sections(struct btf *btf)
 {
 	u32 id, i, off, n = btf__type_cnt(btf);
@@ -103,7 +104,8 @@ static void verdicts_on_mutated_btf_are_the_kernels(void **state)
 			continue;
 		kernel_btf_load(copy, len, log, sizeof(log));
 		if (bad++ < 10)
-			print_error("round %u: kernel %d, here %d (%s)\n%s\n", i, k, m, text_str(&why),
+			print_error("round %u: kernel %d, here %d (%s)\n%s\n", i, k, m,
+				    text_str(&why),
 				    strlen(log) > 300 ? log + strlen(log) - 300 : log);
 	}
 	print_message("# %u of %u accepted by both\n", accepted, n);
@@ -120,8 +122,8 @@ static void headers_are_judged_as_the_kernel_does(void **state)
 	struct btf *btf;
 	const u8 *raw;
 	u32 size, field, bad = 0, len;
-	static const u32 values[] = { 0, 1, 2, 4, 8, 20, 23, 24, 25, 28, 32, 100, 0x7fffffff, 0xfffffffc,
-				      0xffffffff };
+	static const u32 values[] = { 0,  1,  2,  4,   8,          20,         23,        24,
+				      25, 28, 32, 100, 0x7fffffff, 0xfffffffc, 0xffffffff };
 	struct text why = { 0 };
 	u8 *copy;
 	size_t v;
@@ -147,10 +149,11 @@ static void headers_are_judged_as_the_kernel_does(void **state)
 			k = kernel_btf_load(copy, size, NULL, 0);
 			m = ours(copy, size, &why);
 			if (k != m && bad++ < 10)
-				print_error("field %u value %u: kernel %d, here %d (%s)\n", field, w, k, m,
-					    text_str(&why));
+				print_error("field %u value %u: kernel %d, here %d (%s)\n", field,
+					    w, k, m, text_str(&why));
 		}
-	/* A longer header of zeros is a later version's and means nothing; other bytes refuse it. */
+	/* A longer header of zeros is a later version's and means nothing; other bytes refuse it.
+	 */
 	for (len = 0; len < 40; len++) {
 		struct btf_header h;
 		int k, m;
@@ -168,7 +171,8 @@ static void headers_are_judged_as_the_kernel_does(void **state)
 		if (!len)
 			continue;
 		copy[h.hdr_len - 1] = 1;
-		assert_int_equal(ours(copy, size + len, &why), kernel_btf_load(copy, size + len, NULL, 0));
+		assert_int_equal(ours(copy, size + len, &why),
+				 kernel_btf_load(copy, size + len, NULL, 0));
 	}
 	for (len = 0; len < size; len += len < 64 ? 1 : 37)
 		if (kernel_btf_load(raw, len, NULL, 0) != ours(raw, len, &why) && bad++ < 10)

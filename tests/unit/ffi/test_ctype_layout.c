@@ -124,11 +124,12 @@ static void expect_members(const struct ctype *t, u32 base, u32 number, struct t
 		if (!*m->name) {
 			expect_members(s, base + m->bit_off, number, ours, prog);
 		} else if (m->bits) {
-			text_printf(ours, "s%u.%s bit %u width %u\n", number, m->name, base + m->bit_off,
-				    m->bits);
+			text_printf(ours, "s%u.%s bit %u width %u\n", number, m->name,
+				    base + m->bit_off, m->bits);
 			text_printf(prog, "\tBITS(%u, %s);\n", number, m->name);
 		} else if (s->kind == CTYPE_ARRAY && s->incomplete) {
-			text_printf(ours, "s%u.%s at %u\n", number, m->name, (base + m->bit_off) / 8);
+			text_printf(ours, "s%u.%s at %u\n", number, m->name,
+				    (base + m->bit_off) / 8);
 			text_printf(prog, "\tOPEN(%u, %s);\n", number, m->name);
 		} else {
 			text_printf(ours, "s%u.%s at %u size %u\n", number, m->name,
@@ -142,17 +143,20 @@ static const char head[] =
 	"#include <stdint.h>\n#include <stdio.h>\n#include <stddef.h>\n#include <string.h>\n"
 	"#define SIZE(n) printf(\"s%d size %zu align %zu\\n\", n, sizeof(struct s##n), "
 	"_Alignof(struct s##n))\n"
-	"#define FIELD(n, m) printf(\"s%d.\" #m \" at %zu size %zu\\n\", n, offsetof(struct s##n, m), "
+	"#define FIELD(n, m) printf(\"s%d.\" #m \" at %zu size %zu\\n\", n, offsetof(struct s##n, "
+	"m), "
 	"sizeof(((struct s##n *)0)->m))\n"
 	"#define OPEN(n, m) printf(\"s%d.\" #m \" at %zu\\n\", n, offsetof(struct s##n, m))\n"
 	"static void bits(int n, const char *m, const unsigned char *p, size_t size)\n"
-	"{ size_t i, first = 0, count = 0; for (i = 0; i < size * 8; i++) if (p[i / 8] >> i % 8 & 1) "
+	"{ size_t i, first = 0, count = 0; for (i = 0; i < size * 8; i++) if (p[i / 8] >> i % 8 & "
+	"1) "
 	"{ if (!count++) first = i; }\n"
 	"  printf(\"s%d.%s bit %zu width %zu\\n\", n, m, first, count); }\n"
 	"#define BITS(n, f) do { struct s##n v; memset(&v, 0, sizeof(v)); v.f = -1; "
 	"bits(n, #f, (void *)&v, sizeof(v)); } while (0)\n";
 
-static const char enums[] = "enum shade { DARK, LIGHT = 7 }; enum big { LITTLE = -1, BIG = 1ll << 40 };\n";
+static const char enums[] =
+	"enum shade { DARK, LIGHT = 7 }; enum big { LITTLE = -1, BIG = 1ll << 40 };\n";
 
 static char *run(const char *dir, const char *source)
 {
@@ -167,7 +171,8 @@ static char *run(const char *dir, const char *source)
 	assert_non_null(f);
 	fputs(source, f);
 	fclose(f);
-	snprintf(cmd, sizeof(cmd), "cd %s && %s -w -o layout layout.c 2>errors && ./layout", dir, cc);
+	snprintf(cmd, sizeof(cmd), "cd %s && %s -w -o layout layout.c 2>errors && ./layout", dir,
+		 cc);
 	f = popen(cmd, "r");
 	assert_non_null(f);
 	len = fread(out, 1, cap - 1, f);

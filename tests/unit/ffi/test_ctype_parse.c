@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* C declarations: what is understood and printed back, what is refused and how, memory running out. */
+/* C declarations: what is understood and printed back, what is refused and how, memory running out.
+ */
 #include "test.h"
 
 #include <unistd.h>
@@ -22,27 +23,61 @@ static const struct {
 	const char *text, *printed;
 	size_t size, align;
 } types[] = {
-	TYPE(char, NULL), TYPE(signed char, NULL), TYPE(unsigned char, NULL),
-	TYPE(short, "short int"), TYPE(short int, NULL), TYPE(signed short, "short int"),
-	TYPE(int signed short, "short int"), TYPE(unsigned short, "short unsigned int"),
-	TYPE(short int unsigned, "short unsigned int"), TYPE(int, NULL), TYPE(signed, "int"),
-	TYPE(signed int, "int"), TYPE(unsigned, "unsigned int"), TYPE(unsigned int, NULL),
-	TYPE(long, "long int"), TYPE(long int, NULL), TYPE(signed long int, "long int"),
-	TYPE(unsigned long, "long unsigned int"), TYPE(long unsigned, "long unsigned int"),
-	TYPE(long long, "long long int"), TYPE(long int long, "long long int"),
+	TYPE(char, NULL),
+	TYPE(signed char, NULL),
+	TYPE(unsigned char, NULL),
+	TYPE(short, "short int"),
+	TYPE(short int, NULL),
+	TYPE(signed short, "short int"),
+	TYPE(int signed short, "short int"),
+	TYPE(unsigned short, "short unsigned int"),
+	TYPE(short int unsigned, "short unsigned int"),
+	TYPE(int, NULL),
+	TYPE(signed, "int"),
+	TYPE(signed int, "int"),
+	TYPE(unsigned, "unsigned int"),
+	TYPE(unsigned int, NULL),
+	TYPE(long, "long int"),
+	TYPE(long int, NULL),
+	TYPE(signed long int, "long int"),
+	TYPE(unsigned long, "long unsigned int"),
+	TYPE(long unsigned, "long unsigned int"),
+	TYPE(long long, "long long int"),
+	TYPE(long int long, "long long int"),
 	TYPE(unsigned long long int, "long long unsigned int"),
-	TYPE(long unsigned long, "long long unsigned int"), TYPE(_Bool, NULL), TYPE(float, NULL),
-	TYPE(double, NULL), TYPE(long double, NULL), TYPE(double long, "long double"),
-	TYPE(__int128, NULL), TYPE(unsigned __int128, "__int128 unsigned"),
-	TYPE(uint8_t, NULL), TYPE(int64_t, NULL), TYPE(uintptr_t, NULL), TYPE(size_t, NULL),
-	TYPE(const int, NULL), TYPE(int const, "const int"), TYPE(volatile long, "volatile long int"),
-	TYPE(const volatile char, NULL), TYPE(int *, NULL), TYPE(const char *, NULL),
-	TYPE(char const *, "const char *"), TYPE(char *const, NULL), TYPE(int *restrict, "int *"),
-	TYPE(void *, NULL), TYPE(void **, NULL), TYPE(const void *const *volatile, NULL),
-	TYPE(int[3], NULL), TYPE(int[2][3], NULL), TYPE(int *[4], "int *[4]"),
-	TYPE(int (*)[4], NULL), TYPE(int (*)(void), NULL), TYPE(int (*[5])(int, char *), NULL),
+	TYPE(long unsigned long, "long long unsigned int"),
+	TYPE(_Bool, NULL),
+	TYPE(float, NULL),
+	TYPE(double, NULL),
+	TYPE(long double, NULL),
+	TYPE(double long, "long double"),
+	TYPE(__int128, NULL),
+	TYPE(unsigned __int128, "__int128 unsigned"),
+	TYPE(uint8_t, NULL),
+	TYPE(int64_t, NULL),
+	TYPE(uintptr_t, NULL),
+	TYPE(size_t, NULL),
+	TYPE(const int, NULL),
+	TYPE(int const, "const int"),
+	TYPE(volatile long, "volatile long int"),
+	TYPE(const volatile char, NULL),
+	TYPE(int *, NULL),
+	TYPE(const char *, NULL),
+	TYPE(char const *, "const char *"),
+	TYPE(char *const, NULL),
+	TYPE(int *restrict, "int *"),
+	TYPE(void *, NULL),
+	TYPE(void **, NULL),
+	TYPE(const void *const *volatile, NULL),
+	TYPE(int[3], NULL),
+	TYPE(int[2][3], NULL),
+	TYPE(int *[4], "int *[4]"),
+	TYPE(int (*)[4], NULL),
+	TYPE(int (*)(void), NULL),
+	TYPE(int (*[5])(int, char *), NULL),
 	TYPE(void (*(*)(int (*)(const char *, ...)))(int), NULL),
-	TYPE(char[sizeof(long) * 2 + (1 << 3)], "char[24]"), TYPE(char[-1 + 'b' - 'a' + 0x10 % 7], "char[2]"),
+	TYPE(char[sizeof(long) * 2 + (1 << 3)], "char[24]"),
+	TYPE(char[-1 + 'b' - 'a' + 0x10 % 7], "char[2]"),
 };
 
 static void types_print_as_c_declares_them_and_have_the_compilers_size(void **state)
@@ -113,8 +148,9 @@ static void prototypes_read_back_as_they_print(void **state)
 		    ctypes_prototype(cs, prototypes[i].prototype, &f, &name, &why))
 			fail_msg("%s: %s", prototypes[i].prototype, text_str(&why));
 		ctype_print(f, name, &out);
-		assert_string_equal(text_str(&out), prototypes[i].printed ? prototypes[i].printed :
-									    prototypes[i].prototype);
+		assert_string_equal(text_str(&out), prototypes[i].printed
+							    ? prototypes[i].printed
+							    : prototypes[i].prototype);
 		text_free(&why);
 		text_free(&out);
 		ctypes_free(cs);
@@ -216,10 +252,14 @@ static void refused_text_changes_nothing(void **state)
 	const struct ctype *s, *td;
 
 	(void)state;
-	assert_int_equal(ctypes_declare(cs, "struct s; typedef const struct s *sp; typedef struct s st;",
-					NULL), 0);
-	assert_int_equal(ctypes_declare(cs, "struct s { int a; }; enum { K = 3 }; typedef int t; oops",
-					NULL), -EINVAL);
+	assert_int_equal(
+		ctypes_declare(cs, "struct s; typedef const struct s *sp; typedef struct s st;",
+			       NULL),
+		0);
+	assert_int_equal(ctypes_declare(cs,
+					"struct s { int a; }; enum { K = 3 }; typedef int t; oops",
+					NULL),
+			 -EINVAL);
 	assert_int_equal(ctypes_type(cs, "struct s", &s, NULL), 0);
 	assert_true(s->incomplete);
 	assert_int_equal(ctypes_type(cs, "st", &td, NULL), 0);
@@ -228,8 +268,10 @@ static void refused_text_changes_nothing(void **state)
 	assert_int_equal(ctypes_type(cs, "t", &td, NULL), -EINVAL);
 	assert_int_equal(ctypes_type(cs, "char[K]", &td, NULL), -EINVAL);
 	/* And the same declarations can be made then. */
-	assert_int_equal(ctypes_declare(cs, "struct s { long a; char b; }; typedef int t; enum { K = 5 };",
-					NULL), 0);
+	assert_int_equal(
+		ctypes_declare(cs, "struct s { long a; char b; }; typedef int t; enum { K = 5 };",
+			       NULL),
+		0);
 	assert_int_equal(ctypes_type(cs, "st", &td, NULL), 0);
 	assert_int_equal(td->size, 16);
 	assert_int_equal(ctypes_type(cs, "const st[K]", &td, NULL), 0);
@@ -313,15 +355,17 @@ static void chains_of_declarations_stay_bounded(void **state)
 	text_reset(&t);
 	text_puts(&t, "struct v0 { int x; };");
 	for (i = 1; i < 5000; i++)
-		text_printf(&t, "struct v%u; typedef struct v%u w%u; struct v%u { struct v%u a, b; };", i, i, i,
-			    i, i - 1);
+		text_printf(&t,
+			    "struct v%u; typedef struct v%u w%u; struct v%u { struct v%u a, b; };",
+			    i, i, i, i, i - 1);
 	assert_int_equal(ctypes_declare(cs, text_str(&t), &out), -EINVAL);
 	text_free(&t);
 	text_free(&out);
 	ctypes_free(cs);
 }
 
-/* ---- memory running out --------------------------------------------------------------------------- */
+/* ---- memory running out
+ * --------------------------------------------------------------------------- */
 
 static u32 allocs, fail_at;
 static size_t live;
@@ -341,9 +385,10 @@ static void *failing(void *old, size_t size)
 
 static int everything(void)
 {
-	static const char decls[] =
-		"struct a; typedef struct a a_t; enum e { X, Y = 5, Z }; typedef int (*cb)(a_t *, enum e);"
-		"struct a { struct a *next; cb f[Y]; struct { int x : 3, y; }; union { char c; long l; } u; };";
+	static const char decls[] = "struct a; typedef struct a a_t; enum e { X, Y = 5, Z }; "
+				    "typedef int (*cb)(a_t *, enum e);"
+				    "struct a { struct a *next; cb f[Y]; struct { int x : 3, y; }; "
+				    "union { char c; long l; } u; };";
 	struct text why = { 0 }, out = { 0 };
 	struct ctypes *cs;
 	const struct ctype *f;
@@ -353,7 +398,8 @@ static int everything(void)
 	if (err)
 		return err;
 	err = ctypes_declare(cs, decls, &why);
-	err = err ? err : ctypes_prototype(cs, "int g(const a_t *volatile p[3], cb c)", &f, &name, &why);
+	err = err ? err
+		  : ctypes_prototype(cs, "int g(const a_t *volatile p[3], cb c)", &f, &name, &why);
 	if (!err)
 		ctype_print(f, name, &out);
 	if (!err && out.oom)
@@ -388,7 +434,8 @@ static void running_out_of_memory_is_an_error_everywhere(void **state)
 	assert_true(n > 5);
 }
 
-/* ---- constants -------------------------------------------------------------------------------------- */
+/* ---- constants
+ * -------------------------------------------------------------------------------------- */
 
 static u64 seed = 77;
 
@@ -402,10 +449,12 @@ static u32 rnd(u32 n)
 
 static void random_expr(struct text *t, u32 depth)
 {
-	static const char *const ops[] = { "+", "-", "*", "&", "|", "^", "<", ">", "<=", ">=", "==", "!=",
-					   "&&", "||" };
-	static const char *const leaves[] = { "0", "1", "7u", "0x7fffffff", "0xffffffff", "2147483648",
-					      "'a'", "1ull", "3l", "sizeof(int)", "-1", "100000", "0777" };
+	static const char *const ops[] = { "+", "-",  "*",  "&",  "|",  "^",  "<",
+					   ">", "<=", ">=", "==", "!=", "&&", "||" };
+	static const char *const leaves[] = { "0",          "1",           "7u",  "0x7fffffff",
+					      "0xffffffff", "2147483648",  "'a'", "1ull",
+					      "3l",         "sizeof(int)", "-1",  "100000",
+					      "0777" };
 
 	if (depth > 4 || !rnd(4)) {
 		text_puts(t, leaves[rnd(ARRAY_SIZE(leaves))]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Modules: what prototypes ask to be proved, what is refused, their BTF as libbpf reads it, the list. */
+/* Modules: what prototypes ask to be proved, what is refused, their BTF as libbpf reads it, the
+ * list. */
 #include "test.h"
 
 #include <bpf/libbpf.h>
@@ -14,9 +15,11 @@ static int native(void)
 }
 
 static const char decls[] =
-	"struct point { int x, y; u8 tag[3]; }; enum color { RED, GREEN }; enum huge { BIG = 1ll << 40 };"
+	"struct point { int x, y; u8 tag[3]; }; enum color { RED, GREEN }; enum huge { BIG = 1ll "
+	"<< 40 };"
 	"struct node { struct node *next; }; struct open { int n; char data[]; }; struct later;"
-	"union either { int i; float f; }; struct outer { struct point p[2]; union either e; bool b; };"
+	"union either { int i; float f; }; struct outer { struct point p[2]; union either e; bool "
+	"b; };"
 	"struct holds_node { int x; struct node n; }; typedef const struct point *point_ref;"
 	"typedef const struct point cpoint; struct empty { };";
 
@@ -29,7 +32,8 @@ static int register_one(const char *name, const char *types, const char *proto, 
 	return module_register(&def, out, why);
 }
 
-/* ---- arguments ---------------------------------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------------------------------
+ */
 
 /* Kinds by a letter: Scalar, K constant, Z size, C constant size, Memory, sTring, Ignored. */
 static void describe(const struct module_func *f, struct text *out)
@@ -43,16 +47,24 @@ static void describe(const struct module_func *f, struct text *out)
 	if (f->ret_kind == MODULE_RET_VOID)
 		text_puts(out, "void");
 	else
-		text_printf(out, "%s%u", f->ret_bool ? "b" : f->ret_signed ? "s" : "u", f->ret_width);
+		text_printf(out, "%s%u",
+			    f->ret_bool     ? "b"
+			    : f->ret_signed ? "s"
+					    : "u",
+			    f->ret_width);
 	for (i = 0; i < f->nargs; i++) {
 		const struct module_arg *a = &f->args[i];
 
 		text_printf(out, " %c", letters[a->kind]);
 		if (a->kind == MODULE_ARG_MEM || a->kind == MODULE_ARG_STRING)
-			text_printf(out, "%u%s%s%s", a->size, a->writable ? "w" : "", a->nullable ? "n" : "",
-				    a->uninit ? "u" : "");
+			text_printf(out, "%u%s%s%s", a->size, a->writable ? "w" : "",
+				    a->nullable ? "n" : "", a->uninit ? "u" : "");
 		else
-			text_printf(out, "%s%u", a->is_bool ? "b" : a->is_signed ? "s" : "u", a->width);
+			text_printf(out, "%s%u",
+				    a->is_bool     ? "b"
+				    : a->is_signed ? "s"
+						   : "u",
+				    a->width);
 	}
 }
 
@@ -64,7 +76,8 @@ static void arguments_say_what_must_be_proved(void **state)
 		{ "int add(int x, int y)", "s4 Ss4 Ss4" },
 		{ "void nothing(void)", "void" },
 		{ "u8 a(s8 a, u8 b, s16 c, u16 d)", "u1 Ss1 Su1 Ss2 Su2" },
-		{ "unsigned long long b(long a, unsigned long b, bool c, _Bool d)", "u8 Ss8 Su8 Sb1 Sb1" },
+		{ "unsigned long long b(long a, unsigned long b, bool c, _Bool d)",
+		  "u8 Ss8 Su8 Sb1 Sb1" },
 		{ "bool c(enum color c, enum huge h)", "b1 Su4 Su8" },
 		{ "enum color d(char c)", "u4 Ss1" },
 		{ "u64 e(const void *mem, u32 mem__sz)", "u8 M0 Zu4" },
@@ -108,7 +121,8 @@ static void what_cannot_be_proved_is_refused_with_advice(void **state)
 		const char *proto, *where, *advice;
 	} cases[] = {
 		{ "int f(int **p)", "function f, argument 1 (`int **p')", "`void *p, u32 p__sz'" },
-		{ "int f(int a, struct nobody *p)", "argument 2", "define it in the module's types" },
+		{ "int f(int a, struct nobody *p)", "argument 2",
+		  "define it in the module's types" },
 		{ "int f(struct later *p)", "argument 1", "`later' is not defined" },
 		{ "int f(void *p)", "argument 1", "`void *p, u32 p__sz'" },
 		{ "int f(const void *p, u32 len)", "argument 1", "`const void *p, u32 p__sz'" },
@@ -135,17 +149,21 @@ static void what_cannot_be_proved_is_refused_with_advice(void **state)
 		{ "int f(int *x__k)", "argument 1", "on an integer" },
 		{ "int f(int x__y_z)", "argument 1", "`__y_z' is no known suffix" },
 		{ "int f(int x__sizes)", "argument 1", "no known suffix" },
-		{ "int f(void *p__refcounted_kptr)", "argument 1", "not supported in this version" },
-		{ "int f(int a, int b, int c, int d, int e, int g)", "function f", "into a struct" },
+		{ "int f(void *p__refcounted_kptr)", "argument 1",
+		  "not supported in this version" },
+		{ "int f(int a, int b, int c, int d, int e, int g)", "function f",
+		  "into a struct" },
 		{ "int f(const char *fmt__str, ...)", "function f", "variadic" },
 		{ "char *f(void)", "function f", "memory that the program gives" },
 		{ "double f(void)", "function f", "it returns `double'" },
 		{ "struct point f(void)", "function f", "it returns `struct point'" },
 		{ "__int128 f(void)", "function f", "at most 8 bytes" },
-		{ "int f(itn x)", "function 1 of module m, `int f(itn x)': line 1, column 7", "`int'" },
+		{ "int f(itn x)", "function 1 of module m, `int f(itn x)': line 1, column 7",
+		  "`int'" },
 		{ "int f", "line 1, column 5", "a function such as" },
 		{ "int 3f(void)", "line 1", "not an integer constant" },
-		{ "int a_name_of_parameter(int this_name_is_longer_than_it_may_be)", "argument 1", "longer" },
+		{ "int a_name_of_parameter(int this_name_is_longer_than_it_may_be)", "argument 1",
+		  "longer" },
 	};
 	size_t i;
 
@@ -155,7 +173,8 @@ static void what_cannot_be_proved_is_refused_with_advice(void **state)
 		struct module *m;
 
 		assert_int_equal(register_one("m", decls, cases[i].proto, 0, &m, &why), -EINVAL);
-		if (!strstr(text_str(&why), cases[i].where) || !strstr(text_str(&why), cases[i].advice))
+		if (!strstr(text_str(&why), cases[i].where) ||
+		    !strstr(text_str(&why), cases[i].advice))
 			fail_msg("%s:\n  %s\n  expected: %s .. %s", cases[i].proto, text_str(&why),
 				 cases[i].where, cases[i].advice);
 		assert_int_equal(register_one("m", decls, cases[i].proto, 0, &m, NULL), -EINVAL);
@@ -206,15 +225,18 @@ static void descriptors_are_checked(void **state)
 	assert_int_equal(register_one(longest, NULL, "int f(int x)", 0, NULL, NULL), 0);
 	assert_int_equal(module_unregister(longest), 0);
 	/* Flags about references mean nothing where no pointer is returned. */
-	assert_int_equal(register_one("m", NULL, "int f(int x)", FERRY_ACQUIRE, NULL, NULL), -EINVAL);
+	assert_int_equal(register_one("m", NULL, "int f(int x)", FERRY_ACQUIRE, NULL, NULL),
+			 -EINVAL);
 	assert_int_equal(register_one("m", NULL, "int f(int x)", 1u << 31, NULL, NULL), -EINVAL);
-	assert_int_equal(register_one("m", NULL, "int f(int x)", FERRY_SLEEPABLE | FERRY_DESTRUCTIVE, NULL,
-				      NULL), 0);
+	assert_int_equal(register_one("m", NULL, "int f(int x)",
+				      FERRY_SLEEPABLE | FERRY_DESTRUCTIVE, NULL, NULL),
+			 0);
 	assert_int_equal(module_find("m")->funcs[0].flags, FERRY_SLEEPABLE | FERRY_DESTRUCTIVE);
 	assert_int_equal(module_unregister("m"), 0);
 }
 
-/* ---- BTF as libbpf reads it ------------------------------------------------------------------------ */
+/* ---- BTF as libbpf reads it
+ * ------------------------------------------------------------------------ */
 
 static const struct btf_type *behind(const struct btf *btf, u32 id)
 {
@@ -244,7 +266,8 @@ static bool compatible(const struct btf *a, u32 ia, const struct btf *b, u32 ib,
 		if (btf_vlen(ta) != btf_vlen(tb))
 			return false;
 		for (i = 0; i < btf_vlen(ta); i++)
-			if (!compatible(a, btf_params(ta)[i].type, b, btf_params(tb)[i].type, depth + 1))
+			if (!compatible(a, btf_params(ta)[i].type, b, btf_params(tb)[i].type,
+					depth + 1))
 				return false;
 		return compatible(a, ta->type, b, tb->type, depth + 1);
 	default: return true;
@@ -254,7 +277,8 @@ static bool compatible(const struct btf *a, u32 ia, const struct btf *b, u32 ib,
 static const struct ferry_func ksyms[] = {
 	FERRY_FUNC("int add(int x, int y)", native),
 	FERRY_FUNC("u64 hash(const void *mem, u32 mem__sz)", native),
-	FERRY_FUNC("bool inside(const struct point *p, const struct point *corner__nullable)", native),
+	FERRY_FUNC("bool inside(const struct point *p, const struct point *corner__nullable)",
+		   native),
 	FERRY_FUNC("void paint(struct point *p__uninit, enum color c, u8 shade__k)", native),
 	FERRY_FUNC("s32 say(const char *s__str)", native),
 	FERRY_FUNC("long wrong(int *p)", native),
@@ -287,8 +311,9 @@ static void externs_of_compiled_programs_find_their_functions(void **state)
 		assert_true(theirs > 0);
 		/* In the module's own part, so that libbpf takes the module for its owner. */
 		assert_true((u32)theirs >= btf__type_cnt(fbtf_vmlinux()));
-		assert_int_equal(compatible(btf, t->type, m->btf, btf__type_by_id(m->btf, (u32)theirs)->type,
-					    0), strcmp(name, "wrong") != 0);
+		assert_int_equal(compatible(btf, t->type, m->btf,
+					    btf__type_by_id(m->btf, (u32)theirs)->type, 0),
+				 strcmp(name, "wrong") != 0);
 		f = module_func(m, (u32)theirs);
 		assert_non_null(f);
 		assert_string_equal(f->name, name);
@@ -362,7 +387,8 @@ static void structs_of_the_kernel_are_referred_to_not_copied(void **state)
 	assert_int_equal(module_unregister("k"), 0);
 }
 
-/* ---- the list --------------------------------------------------------------------------------------- */
+/* ---- the list
+ * --------------------------------------------------------------------------------------- */
 
 static void a_module_lives_as_long_as_it_is_held(void **state)
 {
@@ -432,7 +458,8 @@ static void *churn(void *arg)
 			return "register";
 		if (module_find(name) != m || module_func_named(name) != &m->funcs[0])
 			return "find";
-		module_get(m);
+		if (module_find_get(name) != m)
+			return "get";
 		if (module_unregister(name))
 			return "unregister";
 		if (strcmp(m->funcs[0].name, name))
@@ -459,7 +486,8 @@ static void threads_register_at_the_same_time(void **state)
 	assert_null(module_nth(0));
 }
 
-/* ---- the public header -------------------------------------------------------------------------------- */
+/* ---- the public header
+ * -------------------------------------------------------------------------------- */
 
 static void the_public_header_compiles_strictly_as_c_and_cplusplus(void **state)
 {
@@ -471,7 +499,8 @@ static void the_public_header_compiles_strictly_as_c_and_cplusplus(void **state)
 		"  FERRY_FUNC(\"int norm1(const struct point *p)\", norm1),\n"
 		"  FERRY_FUNC(\"int two(int x)\", two, FERRY_SLEEPABLE | FERRY_DESTRUCTIVE));\n";
 	static const char *const compilers[] = { "gcc -x c -std=c11", "clang -x c -std=c11",
-						 "g++ -x c++ -std=c++11", "clang++ -x c++ -std=c++17" };
+						 "g++ -x c++ -std=c++11",
+						 "clang++ -x c++ -std=c++17" };
 	char path[] = "/tmp/ferry-header-XXXXXX", cmd[512];
 	int fd = mkstemp(path);
 	size_t i, ran = 0;
@@ -480,12 +509,14 @@ static void the_public_header_compiles_strictly_as_c_and_cplusplus(void **state)
 	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
 	close(fd);
 	for (i = 0; i < ARRAY_SIZE(compilers); i++) {
-		snprintf(cmd, sizeof(cmd), "%.*s --version >/dev/null 2>&1", (int)strcspn(compilers[i], " "),
-			 compilers[i]);
+		snprintf(cmd, sizeof(cmd), "%.*s --version >/dev/null 2>&1",
+			 (int)strcspn(compilers[i], " "), compilers[i]);
 		if (system(cmd))
 			continue;
-		snprintf(cmd, sizeof(cmd), "%s -Wall -Wextra -Wshadow -pedantic -Werror -I%s/include "
-					   "-fsyntax-only %s", compilers[i], getenv("FERRY_SOURCE_ROOT"), path);
+		snprintf(cmd, sizeof(cmd),
+			 "%s -Wall -Wextra -Wshadow -pedantic -Werror -I%s/include "
+			 "-fsyntax-only %s",
+			 compilers[i], getenv("FERRY_SOURCE_ROOT"), path);
 		if (system(cmd))
 			fail_msg("%s", compilers[i]);
 		ran++;
@@ -494,7 +525,8 @@ static void the_public_header_compiles_strictly_as_c_and_cplusplus(void **state)
 	assert_true(ran > 0);
 }
 
-/* ---- memory running out ------------------------------------------------------------------------------- */
+/* ---- memory running out
+ * ------------------------------------------------------------------------------- */
 
 static u32 allocs, fail_at;
 static size_t live;
