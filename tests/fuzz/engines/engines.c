@@ -3,6 +3,7 @@
  * Random programs on the interpreter, the JIT and (with --kernel) the kernel: the same result and
  * the same memory. `engines COUNT [SEED] [--kernel]`; FERRY_SEED also gives the seed.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,6 +30,83 @@ struct outcome {
 	u8 mem[GEN_MEM];
 	int err; /* it could not be run */
 };
+
+/* ---- native functions that programs call ----------------------------------------------------- */
+
+static u64 mix(u64 a, u64 b, u64 c, u64 d, u64 e)
+{
+	return ((((a * 31 + b) * 31 + c) * 31 + d) * 31 + e) * 0x9e3779b97f4a7c15ull;
+}
+
+static s8 native_s8(s8 a, u16 b, s32 c, bool d, u64 e)
+{
+	return (s8)(mix((u64)a, b, (u64)c, d, e) >> 40);
+}
+
+static u8 native_u8(u8 a, s16 b, u32 c, s64 d, bool e)
+{
+	return (u8)(mix(a, (u64)b, c, (u64)d, e) >> 40);
+}
+
+static s16 native_s16(bool a, s32 b, u64 c, u8 d, s16 e)
+{
+	return (s16)(mix(a, (u64)b, c, d, (u64)e) >> 40);
+}
+
+static s32 native_s32(s32 a, u8 b)
+{
+	return (s32)(mix((u64)a, b, 0, 0, 0) >> 32);
+}
+
+static u32 native_u32(void)
+{
+	return 0xfedcba98;
+}
+
+static bool native_bool(u64 a, u32 b, s8 c)
+{
+	return mix(a, b, (u64)c, 0, 0) >> 63;
+}
+
+static s64 native_s64(s64 a, u64 b, s64 c, u64 d, s64 e)
+{
+	return (s64)mix((u64)a, b, (u64)c, d, (u64)e);
+}
+
+#define U(w) { .width = (w) }
+#define S(w) { .width = (w), .is_signed = true }
+#define B    { .width = 1, .is_bool = true }
+#define NATIVE(f, w, sign, boolean, n, ...)                                                        \
+	{ .name = #f, .addr = (const void *)(f), .mod = &native_module,                            \
+	  .ret_kind = MODULE_RET_SCALAR, .ret_width = (w), .ret_signed = (sign),                   \
+	  .ret_bool = (boolean), .nargs = (n), .args = { __VA_ARGS__ } }
+
+static struct module native_module = { .name = "fuzz", .refs = 1 };
+static const struct module_func natives[] = {
+	NATIVE(native_s8, 1, true, false, 5, S(1), U(2), S(4), B, U(8)),
+	NATIVE(native_u8, 1, false, false, 5, U(1), S(2), U(4), S(8), B),
+	NATIVE(native_s16, 2, true, false, 5, B, S(4), U(8), U(1), S(2)),
+	NATIVE(native_s32, 4, true, false, 2, S(4), U(1)),
+	NATIVE(native_u32, 4, false, false, 0, { 0 }),
+	NATIVE(native_bool, 1, false, true, 3, U(8), U(4), S(1)),
+	NATIVE(native_s64, 8, true, false, 5, S(8), U(8), S(8), U(8), S(8)),
+};
+
+/* The program refers to all of them: 0 or -ENOMEM. */
+static int add_natives(struct prog *p)
+{
+	u32 i;
+
+	p->natives = base_array(ARRAY_SIZE(natives), sizeof(*p->natives));
+	if (!p->natives)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(natives); i++)
+		p->natives[i] = &natives[i];
+	p->nnatives = ARRAY_SIZE(natives);
+	return 0;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
 
 enum engine { VM, JIT, KERNEL, ENGINES };
 static const char *const names[] = { "interpreter", "jit", "kernel" };
@@ -82,7 +160,9 @@ static struct outcome run_one(enum engine e, const struct bpf_insn *insns, u32 c
 	memcpy(packet, run.packet, sizeof(packet));
 	memcpy(s.mem, run.mem, sizeof(s.mem));
 	p = prog_new(insns, cnt);
-	out.err = p ? prog_find_funcs(p) : -1;
+	out.err = p ? prog_find_funcs(p) : -ENOMEM;
+	if (!out.err)
+		out.err = add_natives(p);
 	if (!out.err)
 		out.err = e == VM ? vm_install(p) : jit_install(p);
 	if (!out.err) {
@@ -95,6 +175,8 @@ static struct outcome run_one(enum engine e, const struct bpf_insn *insns, u32 c
 		else
 			jit_remove(p);
 	}
+	if (p)
+		p->nnatives = 0; /* they are nobody's */
 	prog_free(p);
 	return out;
 }
@@ -202,7 +284,8 @@ static int compare(u32 count)
 {
 	static struct gen_prog g;
 	const struct gen_opts opts = { .kernel = run.kernel,
-				       .mem_off = offsetof(struct subject, mem) };
+				       .mem_off = offsetof(struct subject, mem),
+				      .natives = run.kernel ? 0 : ARRAY_SIZE(natives) };
 	struct text why = { 0 };
 	u32 refused = 0;
 	u64 insns = 0;

@@ -293,6 +293,15 @@ static void gen_call(struct build *b, u32 skip)
 	refill(b, 1);
 }
 
+/* A native function, given whatever is in r1 to r5. */
+static void gen_native(struct build *b)
+{
+	u32 n = pick(b, b->opts->natives);
+
+	emit(b, false, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, (s32)n);
+	refill(b, 1);
+}
+
 static void gen_block(struct build *b, u32 statements, u32 depth)
 {
 	while (statements-- && b->g->cnt < GEN_MAX_INSNS / 2) {
@@ -316,6 +325,8 @@ static void gen_block(struct build *b, u32 statements, u32 depth)
 			gen_call(b, b->func + 1 < b->nfuncs ? pick(b, b->nfuncs - b->func - 1) : 0);
 		else if (what < 31 && b->packet)
 			gen_packet(b);
+		else if (what < 32 && b->opts->natives && b->data & 1 << 1)
+			gen_native(b);
 		else
 			gen_alu(b);
 	}

@@ -12,6 +12,7 @@
 struct gen_opts {
 	bool kernel;    /* only what the kernel's verifier takes: no memory behind the context */
 	u32 mem_off;    /* where that memory is, from the context */
+	u32 natives;    /* native functions there are to call; 0 with `kernel` */
 };
 
 struct gen_prog {
