@@ -56,6 +56,7 @@ struct bpf_program *cli_pick(const struct cli_object *o, const char *name);
 /* What libbpf and Ferry said since the last call: warnings and, with all, everything. Borrowed. */
 const char *cli_messages(void);
 void cli_messages_reset(void);
+const char *cli_tail(const char *log, int lines); /* its last lines, where the reason is */
 /* Registers the modules named on the command line. */
 int cli_modules(char **paths, int n);
 

@@ -208,8 +208,7 @@ bool cli_number(const char *s, u64 min, u64 max, u64 *out)
 	return true;
 }
 
-/* The last lines of a log, where the reason is. */
-static const char *tail(const char *log, int lines)
+const char *cli_tail(const char *log, int lines)
 {
 	const char *p = log + strlen(log);
 
@@ -260,7 +259,7 @@ int cli_load(struct cli_object *o)
 			 text_str(&why));
 	else
 		cli_fail(CLI_REFUSED, "%s: not loaded: %s\n%s'ferry verify --log 1' shows the whole log", o->path,
-			 strerror(-err), tail(cli_messages(), 24));
+			 strerror(-err), cli_tail(cli_messages(), 24));
 	text_free(&why);
 	return CLI_REFUSED;
 }

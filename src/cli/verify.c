@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 #define LOG_ROOM (16u << 20)
+#define TAIL 16 /* lines shown of a refusal: the last instructions and the reason */
 #define MAX_MODULES 32
 
 struct verdict {
@@ -80,7 +81,7 @@ static void print_one(struct verdict *v, const struct bpf_program *prog, int err
 {
 	const char *name = bpf_program__name(prog), *sec = bpf_program__section_name(prog);
 	/* The program may have got no log when its maps or names could not be resolved. */
-	const char *log = *v->log ? v->log : cli_messages();
+	const char *all = *v->log ? v->log : cli_messages(), *log = v->level ? all : cli_tail(all, TAIL);
 	size_t n = bpf_program__insn_cnt(prog);
 
 	if (v->json) {
@@ -102,27 +103,50 @@ static void print_one(struct verdict *v, const struct bpf_program *prog, int err
 		       name, sec, n, (unsigned long long)processed(v->log), v->level ? log : "");
 }
 
-/* Loads the object with only the program number `index`; 0 while there is such a program. */
-static int verify_nth(struct verdict *v, int index, bool *end)
+/* Opens the object with only the program number `index` to be loaded; *end after the last. */
+static int open_nth(struct verdict *v, int index, struct cli_object *o, struct bpf_program **mine, bool *end)
 {
-	struct bpf_program *prog, *mine = NULL;
-	struct cli_object o;
-	int i = 0, code, err;
+	struct bpf_program *prog;
+	int i = 0, code = cli_open(o, v->file);
 
-	code = cli_open(&o, v->file);
+	*mine = NULL;
 	if (code)
 		return code;
-	bpf_object__for_each_program(prog, o.obj) {
+	bpf_object__for_each_program(prog, o->obj) {
 		bpf_program__set_autoload(prog, i == index);
 		if (i++ == index)
-			mine = prog;
+			*mine = prog;
 	}
 	*end = index + 1 >= i;
+	return CLI_OK;
+}
+
+static int load_with_log(struct verdict *v, const struct cli_object *o, struct bpf_program *prog, u32 level)
+{
+	v->log[0] = '\0';
+	bpf_program__set_log_buf(prog, v->log, LOG_ROOM);
+	bpf_program__set_log_level(prog, level);
+	return bpf_object__load(o->obj);
+}
+
+static int verify_nth(struct verdict *v, int index, bool *end)
+{
+	struct bpf_program *mine;
+	struct cli_object o;
+	int code = open_nth(v, index, &o, &mine, end), err;
+
+	if (code)
+		return code;
 	if (mine && (!v->only || !strcmp(v->only, bpf_program__name(mine)))) {
-		v->log[0] = '\0';
-		bpf_program__set_log_buf(mine, v->log, LOG_ROOM);
-		bpf_program__set_log_level(mine, (u32)(v->level | 4));
-		err = bpf_object__load(o.obj);
+		err = load_with_log(v, &o, mine, (u32)(v->level | 4));
+		if (err && !v->level && *v->log) {
+			/* Statistics alone do not say where: once more, for the way that led there. */
+			cli_close(&o);
+			code = open_nth(v, index, &o, &mine, end);
+			if (code)
+				return code;
+			load_with_log(v, &o, mine, 1);
+		}
 		print_one(v, mine, err);
 		v->programs++;
 		v->refused += err != 0;
