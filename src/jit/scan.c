@@ -382,15 +382,6 @@ static void loop_depths(const struct jit_unit *u, const struct jit_func *f, s32 
 	}
 }
 
-static u16 frame_size(const struct jit_unit *u, const struct jit_func *f)
-{
-	u32 n = (u32)(f - u->funcs);
-
-	if (u->prog->facts && n < u->prog->nfuncs && u->prog->funcs[n].stack <= ISA_STACK_SIZE)
-		return u->prog->funcs[n].stack;
-	return ISA_STACK_SIZE;
-}
-
 static int promote(struct jit_unit *u, struct jit_func *f, const struct jit_target *t)
 {
 	struct slots *s;
@@ -399,8 +390,9 @@ static int promote(struct jit_unit *u, struct jit_func *f, const struct jit_targ
 
 	if (!(f->used & JIT_BIT(JIT_FP)))
 		return 0;
+	/* All of it then, whatever was proved: it costs nothing, and the frame cannot be left. */
 	if (frame_escapes(u, f)) {
-		f->stack = frame_size(u, f);
+		f->stack = ISA_STACK_SIZE;
 		return 0;
 	}
 	s = base_alloc(sizeof(*s));

@@ -49,12 +49,19 @@ static bool array_lookup(struct jx *c, const struct map *m)
 	struct x86_mem key;
 	size_t out, done;
 	u32 stride = m->stride;
+	s64 constant = c->u->prog->facts[c->at].const_key;
 
 	if (m->ops->inline_kind != MAP_INLINE_ARRAY || !m->values || !stride ||
 	    m->attr.max_entries > INT32_MAX || stride > INT32_MAX)
 		return false;
 	for (u8 r = 0; r < 6; r++)
 		x86_unhook(c, r, c->live_out & (u16)~JIT_CALLER_SAVED);
+	if (constant >= 0) {
+		after_call(c);
+		x86_set_imm(c, 0, constant < m->attr.max_entries ?
+					  (u64)(uintptr_t)(m->values + (u64)constant * stride) : 0);
+		return true;
+	}
 	key = x86_mem_of(c, 2, 0);
 	x86_load(&c->b, 4, X86_RAX, key);
 	x86_alu_ri(&c->b, X86_CMP, 4, X86_RAX, (s32)m->attr.max_entries);
@@ -73,10 +80,27 @@ static bool array_lookup(struct jx *c, const struct map *m)
 	return true;
 }
 
+/*
+ * With the map known, its operation is called without the helper in between: the arguments are the
+ * same, and an int result is extended as the helper does.
+ */
+static const void *map_operation(const struct map *m, s32 helper, bool *is_int)
+{
+	*is_int = helper != BPF_FUNC_map_lookup_elem;
+	switch (helper) {
+	case BPF_FUNC_map_lookup_elem: return (const void *)m->ops->lookup;
+	case BPF_FUNC_map_update_elem: return (const void *)m->ops->update;
+	case BPF_FUNC_map_delete_elem: return (const void *)m->ops->remove;
+	default: return NULL;
+	}
+}
+
 static void helper_call(struct jx *c, const struct bpf_insn *i)
 {
 	const struct helper_proto *h = jit_helper(i->imm);
 	struct map *m = const_map(c);
+	const void *target;
+	bool is_int = false;
 
 	if (!h || !h->fn) {
 		c->err = -EINVAL;
@@ -84,8 +108,11 @@ static void helper_call(struct jx *c, const struct bpf_insn *i)
 	}
 	if (i->imm == BPF_FUNC_map_lookup_elem && m && array_lookup(c, m))
 		return;
+	target = m ? map_operation(m, i->imm, &is_int) : NULL;
 	before_call(c);
-	call_native_code(c, (const void *)h->fn);
+	call_native_code(c, target ? target : (const void *)h->fn);
+	if (target && is_int)
+		x86_movsx_rr(&c->b, 8, 4, X86_RAX, X86_RAX);
 	after_call(c);
 }
 

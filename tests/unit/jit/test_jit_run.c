@@ -333,13 +333,60 @@ static void array_look_ups_without_a_call_agree_with_the_map(void **state)
 		use_map(p, m);
 		assert_int_equal(prog_find_funcs(p), 0);
 		p->facts = base_array(p->insn_cnt, sizeof(*p->facts));
-		for (u32 i = 0; i < p->insn_cnt; i++)
+		for (u32 i = 0; i < p->insn_cnt; i++) {
 			p->facts[i].seen = true;
+			p->facts[i].const_key = -1;
+		}
 		p->facts[6].const_map = true;
-		p->funcs[0].stack = 8;
 		assert_int_equal(jit_install(p), 0);
 		for (u32 key = 0; key < 12; key++)
 			assert_ptr_equal((void *)(uintptr_t)prog_run(p, &key), m->ops->lookup(m, &key));
+		for (u32 key = 8; key < 12; key++) {
+			jit_remove(p);
+			p->facts[6].const_key = key;
+			assert_int_equal(jit_install(p), 0);
+			assert_ptr_equal((void *)(uintptr_t)prog_run(p, &key),
+					 m->ops->lookup(m, &key));
+		}
+		jit_prog_free(p);
+		map_put(m);
+	}
+}
+
+/* A key is put, found and deleted, with the map known to the compiler and without. */
+static void hash_operations_agree_with_the_map(void **state)
+{
+	struct bpf_insn insns[] = {
+		MOV64(6, 1), INSN(BPF_LD | BPF_IMM | BPF_DW, 7, BPF_PSEUDO_MAP_FD, 0, 0), { 0 },
+		MOV64(1, 7), MOV64(2, 6), MOV64(3, 6), ADD64I(3, 8), MOV64I(4, BPF_NOEXIST),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_update_elem), STX(BPF_DW, 6, 0, 16),
+		MOV64(1, 7), MOV64(2, 6),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem),
+		LDX(BPF_DW, 0, 0, 0), STX(BPF_DW, 6, 0, 24),
+		MOV64(1, 7), ADD64I(6, 32), MOV64(2, 6),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_delete_elem), EXIT(),
+	};
+
+	(void)state;
+	for (int known = 0; known < 2; known++) {
+		struct map *m = new_map(BPF_MAP_TYPE_HASH, 8, 8, 4);
+		struct prog *p = prog_new(insns, ARRAY_SIZE(insns));
+		u64 ctx[5] = { 11, 22, 1, 1, 12 };
+
+		use_map(p, m);
+		p->facts = base_array(p->insn_cnt, sizeof(*p->facts));
+		for (u32 i = 0; i < p->insn_cnt; i++) {
+			p->facts[i].seen = true;
+			p->facts[i].const_map = known;
+			p->facts[i].const_key = -1;
+		}
+		assert_int_equal(prog_find_funcs(p), 0);
+		assert_int_equal(jit_install(p), 0);
+		assert_int_equal((s64)prog_run(p, ctx), -ENOENT);
+		assert_int_equal(ctx[2], 0);
+		assert_int_equal(ctx[3], 22);
+		assert_int_equal((s64)prog_run(p, ctx), -ENOENT);
+		assert_int_equal((s64)ctx[2], -EEXIST);
 		jit_prog_free(p);
 		map_put(m);
 	}
@@ -558,6 +605,7 @@ int main(void)
 		cmocka_unit_test(native_functions_get_extended_arguments),
 		cmocka_unit_test(function_references_are_c_function_pointers),
 		cmocka_unit_test(array_look_ups_without_a_call_agree_with_the_map),
+		cmocka_unit_test(hash_operations_agree_with_the_map),
 		cmocka_unit_test(map_values_are_reached_directly),
 		cmocka_unit_test(tail_calls_go_33_deep_and_fall_through),
 		cmocka_unit_test(a_tail_call_in_a_function_returns_to_its_caller),
