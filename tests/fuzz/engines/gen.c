@@ -325,7 +325,7 @@ static void gen_block(struct build *b, u32 statements, u32 depth)
 			gen_call(b, b->func + 1 < b->nfuncs ? pick(b, b->nfuncs - b->func - 1) : 0);
 		else if (what < 31 && b->packet)
 			gen_packet(b);
-		else if (what < 32 && b->opts->natives && b->data & 1 << 1)
+		else if (b->opts->natives)
 			gen_native(b);
 		else
 			gen_alu(b);
