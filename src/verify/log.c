@@ -18,6 +18,8 @@ static bool tracing(const struct verifier *v)
 	return v->log && (v->level & LEVEL_PATHS);
 }
 
+static void print_insn(struct verifier *v);
+
 /* The line of an instruction is open until its effect is known. */
 static void end_line(struct verifier *v)
 {
@@ -35,6 +37,9 @@ int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...)
 	if (!v->log || v->explained)
 		return err;
 	v->explained = true;
+	/* Without a trace, say at least where. */
+	if (v->cur && !(v->level & LEVEL_PATHS))
+		print_insn(v);
 	end_line(v);
 	va_start(ap, fmt);
 	text_vprintf(v->log, fmt, ap);
@@ -215,20 +220,21 @@ static const char *call_name(void *arg, const struct bpf_insn *insn, u32 at)
 
 static void print_line(struct verifier *v)
 {
-	const struct prog_line *l = prog_line_at(v->p, v->insn);
-	const char *text;
-	u32 n;
+	const struct prog_line *l = prog_line_at(v->p, v->insn), *before = v->logged_line;
+	const char *text, *file, *slash;
 
-	if (!l)
+	if (!l || l == before)
 		return;
-	n = (u32)(l - v->p->lines) + 1;
-	if (n == v->logged_line)
-		return;
-	v->logged_line = n;
+	v->logged_line = l;
+	/* One line of source may have several entries, one a column; some have no source. */
 	text = l->text ? l->text : "";
+	if (!l->line || (before && before->line == l->line && before->text == l->text))
+		return;
 	while (*text == ' ' || *text == '\t')
 		text++;
-	text_printf(v->log, "; %s @ %s:%u\n", text, l->file ? l->file : "?", l->line);
+	file = l->file ? l->file : "?";
+	slash = strrchr(file, '/');
+	text_printf(v->log, "; %s @ %s:%u\n", text, slash ? slash + 1 : file, l->line);
 }
 
 void vlog_path(struct verifier *v)
@@ -236,7 +242,7 @@ void vlog_path(struct verifier *v)
 	if (!tracing(v))
 		return;
 	end_line(v);
-	v->logged_line = 0;
+	v->logged_line = NULL;
 	if (v->insn == 0 && v->stats.processed == 0)
 		text_puts(v->log, "0:");
 	else
@@ -245,19 +251,23 @@ void vlog_path(struct verifier *v)
 	text_puts(v->log, "\n");
 }
 
-void vlog_insn(struct verifier *v)
+static void print_insn(struct verifier *v)
 {
 	const struct isa_names names = { .call = call_name, .arg = v };
 	const struct bpf_insn *insn = &v->insns[v->insn];
 	size_t start;
 
-	if (!tracing(v))
-		return;
 	print_line(v);
 	start = v->log->full;
 	text_printf(v->log, "%u: (%02x) ", v->insn, insn->code);
 	isa_disasm(insn, v->insn, &names, v->log);
 	v->open_line = v->log->full - start + 1;
+}
+
+void vlog_insn(struct verifier *v)
+{
+	if (tracing(v))
+		print_insn(v);
 }
 
 /* Registers that an instruction reads or writes. */

@@ -70,7 +70,7 @@ struct verifier {
 	int error;            /* sticky: out of memory anywhere */
 	bool explained;       /* a reason was logged */
 	size_t open_line;     /* of the log: length + 1 */
-	u32 logged_line;      /* entry of prog->lines printed last, + 1 */
+	const struct prog_line *logged_line; /* printed last */
 };
 
 static inline struct reg *cur_reg(struct verifier *v, u32 r)

@@ -271,6 +271,14 @@ static void log_levels_show_all_paths_the_failing_one_or_figures(void **state)
 	assert_int_equal(c.log.len, 0);
 	core_close(&c);
 
+	/* Without a trace the refusal says where it is. */
+	core_open(&c, XDP, src);
+	c.opts.log_level = 4;
+	assert_int_equal(core_verify(&c), -EACCES);
+	assert_non_null(strstr(text_str(&c.log), "4: (bf) r0 = r3\nR3 !read_ok\n"));
+	assert_null(strstr(text_str(&c.log), "0: "));
+	core_close(&c);
+
 	core_open(&c, XDP, "r0 = 0\nexit\n");
 	c.opts.log_level = 4;
 	assert_int_equal(core_verify(&c), 0);
