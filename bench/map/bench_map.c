@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Map look-up, update and ring buffer against the kernel's in the same run. `bench_map [ENTRIES...]`,
- * 10000 when none is given. Ferry's column is a call of the operation as generated code makes it; the
- * kernel's is the same loop as a program under BPF_PROG_TEST_RUN, and, from user space, bpf(2).
+ * Map look-up, update and ring buffer against the kernel's in the same run. `bench_map
+ * [ENTRIES...]`, 10000 when none is given. Ferry's column is a call of the operation as generated
+ * code makes it; the kernel's is the same loop as a program under BPF_PROG_TEST_RUN, and, from user
+ * space, bpf(2).
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ static double now_on_cpu(void)
 	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
-/* ---- one measurement: a loop over random keys, on some threads -------------------------------------- */
+/* ---- one measurement: a loop over random keys, on some threads ------------------------------ */
 
 struct job {
 	struct map *m;
@@ -179,8 +180,11 @@ static void from_user_space(struct map *m, int kmap, u32 key_size, u32 entries)
 static void bench_type(const char *name, u32 type, u32 key_size, u32 entries, double seconds)
 {
 	static const char *const ops[] = { "lookup", "update" };
-	struct map_attr attr = { .type = type, .key_size = key_size, .value_size = 8,
-				 .max_entries = entries, .name = "bench" };
+	struct map_attr attr = { .type = type,
+				 .key_size = key_size,
+				 .value_size = 8,
+				 .max_entries = entries,
+				 .name = "bench" };
 	int kmap = kernel_map(type, key_size, 8, entries), threads;
 	struct map *m;
 	char what[32];
@@ -193,7 +197,9 @@ static void bench_type(const char *name, u32 type, u32 key_size, u32 entries, do
 	fill(m, kmap, key_size, entries);
 	for (op = KERNEL_LOOKUP; op <= KERNEL_UPDATE; op++) {
 		int prog = kmap >= 0 ? kernel_prog(op, kmap, key_size, entries) : -1;
-		struct job f = { .m = m, .prog = -1, .key_size = key_size, .entries = entries, .op = op };
+		struct job f = {
+			.m = m, .prog = -1, .key_size = key_size, .entries = entries, .op = op
+		};
 		struct job k = f;
 
 		k.prog = prog;
@@ -211,7 +217,7 @@ static void bench_type(const char *name, u32 type, u32 key_size, u32 entries, do
 		close(kmap);
 }
 
-/* ---- ring buffer ------------------------------------------------------------------------------------ */
+/* ---- ring buffer ---------------------------------------------------------------------------- */
 
 #define RING (1u << 20)
 
@@ -277,7 +283,9 @@ static double ring_measure(struct ring_job *j, volatile u64 *cons, const u8 *pro
 
 static void bench_ring(const char *name, enum kernel_op op, u64 flags)
 {
-	struct map_attr attr = { .type = BPF_MAP_TYPE_RINGBUF, .max_entries = RING, .name = "bench" };
+	struct map_attr attr = { .type = BPF_MAP_TYPE_RINGBUF,
+				 .max_entries = RING,
+				 .name = "bench" };
 	int kmap = kernel_map(BPF_MAP_TYPE_RINGBUF, 0, 0, RING), producers;
 	struct ring_job f = { .prog = -1, .flags = flags }, k = { .prog = -1 };
 	void *fc, *fp, *kc = NULL, *kp = NULL;
@@ -294,8 +302,9 @@ static void bench_ring(const char *name, enum kernel_op op, u64 flags)
 	}
 	for (producers = 1; producers <= 2; producers++)
 		row(name, 16, RING, producers, ring_measure(&f, fc, fp, producers),
-		    k.prog >= 0 && kc != MAP_FAILED && kp != MAP_FAILED ?
-			    ring_measure(&k, kc, kp, producers) : -1);
+		    k.prog >= 0 && kc != MAP_FAILED && kp != MAP_FAILED
+			    ? ring_measure(&k, kc, kp, producers)
+			    : -1);
 	map_put(f.m);
 	if (kmap >= 0)
 		close(kmap);
@@ -307,8 +316,8 @@ int main(int argc, char **argv)
 	int a, n = argc > 1 ? argc - 1 : 1;
 	size_t i;
 
-	printf("%-18s %4s %9s %7s %9s %9s %8s\n", "operation", "key", "entries", "threads", "ferry ns",
-	       "kernel ns", "ratio");
+	printf("%-18s %4s %9s %7s %9s %9s %8s\n", "operation", "key", "entries", "threads",
+	       "ferry ns", "kernel ns", "ratio");
 	for (a = 0; a < n; a++) {
 		u32 entries = argc > 1 ? (u32)strtoul(argv[a + 1], NULL, 0) : 10000;
 

@@ -58,12 +58,13 @@ int kernel_fill(int map, const void *keys, const void *values, u32 n)
 	return sys(BPF_MAP_UPDATE_BATCH, &a);
 }
 
-#define INSN(c, d, s, o, i) \
-	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (s16)(o), .imm = (i) })
-#define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOVI(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){                                                                        \
+		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (s16)(o), .imm = (i) })
+#define MOV(d, s)      INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define MOVI(d, i)     INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
 #define ALUI(op, d, i) INSN(BPF_ALU64 | (op) | BPF_K, d, 0, 0, i)
-#define CALL(n) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
+#define CALL(n)        INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
 
 static u32 put_map(struct bpf_insn *p, u32 n, int map)
 {
@@ -121,7 +122,8 @@ int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries)
 	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
 	p[n++] = ALUI(BPF_MUL, BPF_REG_1, (s32)entries);
 	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
-	p[n++] = INSN(BPF_STX | BPF_MEM | (key_size == 4 ? BPF_W : BPF_DW), BPF_REG_10, BPF_REG_1, -64, 0);
+	p[n++] = INSN(BPF_STX | BPF_MEM | (key_size == 4 ? BPF_W : BPF_DW), BPF_REG_10, BPF_REG_1,
+		      -64, 0);
 	n = put_op(p, n, op, map);
 	p[n++] = ALUI(BPF_ADD, BPF_REG_7, 1);
 	p[n] = INSN(BPF_JMP | BPF_JLT | BPF_K, BPF_REG_7, 0, (s32)loop - (s32)n - 1, KERNEL_LOOP);
@@ -133,7 +135,7 @@ int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries)
 	a.prog_type = BPF_PROG_TYPE_SCHED_CLS;
 	a.insns = (u64)(uintptr_t)p;
 	a.insn_cnt = n;
-	a.license = (u64)(uintptr_t)"GPL";
+	a.license = (u64)(uintptr_t) "GPL";
 	return sys(BPF_PROG_LOAD, &a);
 }
 

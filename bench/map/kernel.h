@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The rival: the machine's own bpf(2), where it works; by raw system call, so that nothing answers instead. */
+/*
+ * The rival: the machine's own bpf(2), where it works; by raw system call, so that nothing answers
+ * instead.
+ */
 #ifndef FERRY_BENCH_KERNEL_H
 #define FERRY_BENCH_KERNEL_H
 

@@ -112,7 +112,7 @@ const struct map_ops map_array_ops = {
 	.inline_kind = MAP_INLINE_ARRAY,
 };
 
-/* ---- per CPU ----------------------------------------------------------------------------------- */
+/* ---- per CPU -------------------------------------------------------------------------------- */
 
 static int percpu_check(const struct map_attr *a, size_t *bytes)
 {
@@ -199,7 +199,7 @@ const struct map_ops map_percpu_array_ops = {
 	.inline_kind = MAP_INLINE_PERCPU_ARRAY,
 };
 
-/* ---- arrays of objects --------------------------------------------------------------------------- */
+/* ---- arrays of objects ---------------------------------------------------------------------- */
 
 /*
  * What a lookup shows is in shared memory: the object's id. The object itself is of this process.
@@ -235,7 +235,8 @@ static int objs_init(struct map *m)
 	    !base_add(size, sizeof(*o), &size))
 		return -ENOMEM;
 	/* Not from the allocator: pages come when touched, as those of the shared half do. */
-	o = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	o = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		 -1, 0);
 	if (o == MAP_FAILED)
 		return -ENOMEM;
 	m->priv = o;
@@ -252,8 +253,8 @@ static void *objs_swap(struct map *m, u32 i, void *obj, u32 id)
 	bool locked;
 
 	/*
-	 * In a child of fork(2) the holder may be a thread that is not there: the lock then says busy
-	 * after its time, and all that can go wrong is that an id is not its object's.
+	 * In a child of fork(2) the holder may be a thread that is not there: the lock then says
+	 * busy after its time, and all that can go wrong is that an id is not its object's.
 	 */
 	locked = map_lock(&o->lock) >= 0;
 	old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
@@ -309,8 +310,7 @@ static int objs_read(struct map *m, const void *key, void *value, u64 flags)
 	u32 i = index_of(key);
 
 	(void)flags;
-	if (i >= m->attr.max_entries ||
-	    !atomic_load_explicit(&m->objs[i], memory_order_acquire))
+	if (i >= m->attr.max_entries || !atomic_load_explicit(&m->objs[i], memory_order_acquire))
 		return -ENOENT;
 	map_load(value, m->values + (size_t)i * 8, 4);
 	return 0;

@@ -17,7 +17,9 @@ static u32 hashes_of(const struct map_attr *a)
 	return a->extra & 0xf ? (u32)(a->extra & 0xf) : 5; /* the kernel's choice */
 }
 
-/* Optimal is n * k / ln 2, rounded to a power of two: the kernel's formula with 7/5 for 1 / ln 2. */
+/*
+ * Optimal is n * k / ln 2, rounded to a power of two: the kernel's formula with 7/5 for 1 / ln 2.
+ */
 static u64 bits_of(const struct map_attr *a)
 {
 	u64 bits = (u64)a->max_entries * hashes_of(a), n = 64;
@@ -36,7 +38,8 @@ static int bloom_check(const struct map_attr *a, size_t *bytes)
 	if (a->value_size > MAP_MAX_VALUE)
 		return map_refuse(-E2BIG, "value_size must be at most 4 MiB");
 	if (a->key_size || !a->value_size || !a->max_entries)
-		return map_refuse(-EINVAL, "key_size must be 0, value_size and max_entries above 0");
+		return map_refuse(-EINVAL,
+				  "key_size must be 0, value_size and max_entries above 0");
 	if (map_check_access_flags(a, BPF_F_NUMA_NODE | BPF_F_ZERO_SEED) < 0)
 		return -EINVAL;
 	if (a->extra & ~0xfull)
@@ -75,7 +78,8 @@ static int bloom_add(struct map *m, const void *key, const void *value, u64 flag
 	for (i = 0; i < b->hashes; i++) {
 		u64 bit = hash_bytes(value, m->attr.value_size, b->seed + i) & b->mask;
 
-		atomic_fetch_or_explicit(&b->bits[bit / 64], 1ull << bit % 64, memory_order_relaxed);
+		atomic_fetch_or_explicit(&b->bits[bit / 64], 1ull << bit % 64,
+					 memory_order_relaxed);
 	}
 	return 0;
 }
@@ -89,7 +93,8 @@ static int bloom_ask(struct map *m, const void *key, void *value, u64 flags)
 	for (i = 0; i < b->hashes; i++) {
 		u64 bit = hash_bytes(value, m->attr.value_size, b->seed + i) & b->mask;
 
-		if (!(atomic_load_explicit(&b->bits[bit / 64], memory_order_relaxed) >> bit % 64 & 1))
+		if (!(atomic_load_explicit(&b->bits[bit / 64], memory_order_relaxed) >> bit % 64 &
+		      1))
 			return -ENOENT;
 	}
 	return 0;

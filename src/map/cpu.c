@@ -67,7 +67,8 @@ u32 map_this_cpu(void)
 	unsigned int cpu = ~0u;
 
 	if (&__rseq_size && __rseq_size) {
-		const struct rseq *rs = (const void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+		const struct rseq *rs =
+			(const void *)((char *)__builtin_thread_pointer() + __rseq_offset);
 
 		cpu = __atomic_load_n(&rs->cpu_id, __ATOMIC_RELAXED);
 	}

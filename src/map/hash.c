@@ -19,7 +19,7 @@
 #define PLAIN_READS 1
 #endif
 
-/* ---- finding --------------------------------------------------------------------------------------- */
+/* ---- finding -------------------------------------------------------------------------------- */
 
 /* Bit i: slot i may hold `tag`. A hint: slots are read again, one by one. */
 INLINE u32 match(const struct bucket *b, u32 tag)
@@ -34,15 +34,20 @@ INLINE u32 match(const struct bucket *b, u32 tag)
 	__m128 b1 = _mm_castsi128_ps(_mm_load_si128(p + 3));
 	__m128i lo = _mm_castps_si128(_mm_shuffle_ps(a0, a1, _MM_SHUFFLE(3, 1, 3, 1)));
 	__m128i hi = _mm_castps_si128(_mm_shuffle_ps(b0, b1, _MM_SHUFFLE(3, 1, 3, 1)));
-	u32 m = (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_srli_epi32(lo, shift), want)));
+	u32 m = (u32)_mm_movemask_ps(
+		_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_srli_epi32(lo, shift), want)));
 
-	m |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_srli_epi32(hi, shift), want))) << 4;
+	m |= (u32)_mm_movemask_ps(
+		     _mm_castsi128_ps(_mm_cmpeq_epi32(_mm_srli_epi32(hi, shift), want)))
+	     << 4;
 	return m & ((1u << SLOTS) - 1);
 #else
 	u32 m = 0, i;
 
 	for (i = 0; i < SLOTS; i++)
-		m |= (u32)(atomic_load_explicit(&b->slot[i], memory_order_relaxed) >> TAG_SHIFT == tag) << i;
+		m |= (u32)(atomic_load_explicit(&b->slot[i], memory_order_relaxed) >> TAG_SHIFT ==
+			   tag)
+		     << i;
 	return m;
 #endif
 }
@@ -80,13 +85,13 @@ INLINE u32 find(const struct htab *t, const void *key, u32 size, u64 h, struct h
 
 			i = (u32)__builtin_ctz(hits);
 			w = atomic_load_explicit(&bk->slot[i], memory_order_acquire);
-look_again:
+		look_again:
 			if (w >> TAG_SHIFT != tag || (u32)w - 1 >= t->nelems)
 				continue;
 			same = key_equal(hash_elem(t, (u32)w - 1), key, size);
 			/*
-			 * If the slot has changed, the element may have become another key's while it
-			 * was compared. A bound, for somebody might change it for ever.
+			 * If the slot has changed, the element may have become another key's while
+			 * it was compared. A bound, for somebody might change it for ever.
 			 */
 			w2 = atomic_load_explicit(&bk->slot[i], memory_order_acquire);
 			if (w2 != w && again++ < 10000) {
@@ -130,7 +135,7 @@ bool hash_find_elem(const struct htab *t, u32 elem, struct hash_pos *pos, u32 *h
 	return false;
 }
 
-/* ---- linking, under the stripe's lock ------------------------------------------------------------------- */
+/* ---- linking, under the stripe's lock ------------------------------------------------------- */
 
 static void unpass(struct htab *t, u32 from, u32 to)
 {
@@ -177,7 +182,7 @@ void hash_unlink(struct htab *t, u32 home, const struct hash_pos *pos)
 	unpass(t, home, pos->bucket);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------ */
+/* ---- values --------------------------------------------------------------------------------- */
 
 INLINE u8 *value_at(const struct htab *t, u32 e, u32 cpu)
 {
@@ -224,9 +229,11 @@ static void copy_out(const struct htab *t, u32 e, void *value)
 		map_load((u8 *)value + (size_t)cpu * t->stride, value_at(t, e, cpu), t->stride);
 }
 
-/* ---- changing ------------------------------------------------------------------------------------------------ */
+/* ---- changing ------------------------------------------------------------------------------- */
 
-/* A key that is there gets a new element with the new value: a reader has the old one or the new. */
+/*
+ * A key that is there gets a new element with the new value: a reader has the old one or the new.
+ */
 static void replace(struct htab *t, struct stripe *s, const struct hash_pos *pos, u64 h,
 		    const void *key, const void *value)
 {
@@ -279,7 +286,10 @@ static int change(struct map *m, const void *key, const void *value, u64 flags, 
 
 	if (flags > BPF_EXIST)
 		return -EINVAL;
-	/* What is to be written comes while the lock is waited for; a wrong spare does no harm here. */
+	/*
+	 * What is to be written comes while the lock is waited for; a wrong spare does no harm
+	 * here.
+	 */
 	__builtin_prefetch(&t->buckets[hash_home(t, h)], 1);
 	__builtin_prefetch(hash_elem(t, atomic_load_explicit(&s->spare, memory_order_relaxed)), 1);
 	err = hash_lock(t, s);
@@ -346,7 +356,7 @@ static int hash_remove(struct map *m, const void *key)
 	return take(m, key, NULL, 0);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static int hash_read(struct map *m, const void *key, void *value, u64 flags)
 {
@@ -370,8 +380,8 @@ static int hash_read(struct map *m, const void *key, void *value, u64 flags)
 }
 
 /*
- * The bucket to look at after `b`, when many in a row held nothing: a large map's file has holes, and
- * reading one would fill it.
+ * The bucket to look at after `b`, when many in a row held nothing: a large map's file has holes,
+ * and reading one would fill it.
  */
 static u32 skip_hole(const struct map *m, const struct htab *t, u32 b)
 {
@@ -424,7 +434,7 @@ INLINE void *lookup(struct map *m, const void *key, u32 size, bool percpu, bool 
 	return hash_elem(t, e) + t->val_off;
 }
 
-/* ---- the types ------------------------------------------------------------------------------------------------ */
+/* ---- the types ------------------------------------------------------------------------------ */
 
 static int hash_check(const struct map_attr *a, size_t *bytes);
 static int hash_init(struct map *m);

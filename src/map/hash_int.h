@@ -3,19 +3,21 @@
  * The hash table behind the four hash types.
  *
  * Elements never move: a value's address is good until its key is deleted. A bucket is a cache line
- * of seven slots, each with some bits of the key's hash and the number of an element, so that a look-up
- * reads the bucket and the one element. A key that finds its bucket full goes on to the next
- * one; `passed` counts those that went on, and where it is 0 a search ends. There are no links to
- * follow: nothing that another process writes can lead a search out of the table or round in circles.
+ * of seven slots, each with some bits of the key's hash and the number of an element, so that a
+ * look-up reads the bucket and the one element. A key that finds its bucket full goes on to the
+ * next one; `passed` counts those that went on, and where it is 0 a search ends. There are no links
+ * to follow: nothing that another process writes can lead a search out of the table or round in
+ * circles.
  *
  * Readers take no lock. A slot changes as one word, with a count of its changes, and a reader looks
  * at it again after it has compared the key: an element that was given to another key meanwhile, or
  * even came back, is not mistaken for its old.
  *
  * Writers of a key hold the lock of its stripe (a group of home buckets). An element belongs to a
- * stripe from the moment it leaves the pool, by one atomic word, and the stripe notes which elements
- * it is about to take and to give back: whoever finds the lock's holder dead can tell for each of
- * them whether it is in the table (then it stays) or not (then it goes back). See hash_pool.c.
+ * stripe from the moment it leaves the pool, by one atomic word, and the stripe notes which
+ * elements it is about to take and to give back: whoever finds the lock's holder dead can tell for
+ * each of them whether it is in the table (then it stays) or not (then it goes back). See
+ * hash_pool.c.
  */
 #ifndef FERRY_MAP_HASH_INT_H
 #define FERRY_MAP_HASH_INT_H
@@ -31,10 +33,10 @@ struct bucket {
 };
 
 /* A slot: 12 bits of the hash, 20 bits that count its changes, element + 1 or 0 for a free slot. */
-#define TAG_SHIFT 52
-#define SLOT_TAG (~0ull << TAG_SHIFT)
+#define TAG_SHIFT  52
+#define SLOT_TAG   (~0ull << TAG_SHIFT)
 #define SLOT_COUNT (~SLOT_TAG & ~0ull << 32)
-#define SLOT_ELEM 0xffffffffull
+#define SLOT_ELEM  0xffffffffull
 
 /* What a slot that was `old` becomes. */
 static inline u64 slot_word(u64 old, u64 hash, u32 elem)
@@ -63,21 +65,21 @@ struct htab {
 	u8 *elems;
 	u64 seed[2];
 	u32 nbuckets, max_probe;
-	u32 nelems;            /* max_entries and a spare for each stripe */
+	u32 nelems; /* max_entries and a spare for each stripe */
 	u32 elem_size, val_off;
 	u32 key_size, value_size;
 	struct stripe *stripes;
-	u32 stripe_mask;       /* their number, a power of two, - 1 */
-	_Atomic u16 *owner;    /* of each element: stripe + 1, or 0 in the pool */
+	u32 stripe_mask;    /* their number, a power of two, - 1 */
+	_Atomic u16 *owner; /* of each element: stripe + 1, or 0 in the pool */
 	/*
 	 * A hint where `owner` may be 0: a clear bit in taken[0]. Each level above says which words
 	 * below are all ones.
 	 */
 	_Atomic u64 *taken[POOL_LEVELS];
 	u32 levels;
-	_Atomic u8 *ref;       /* LRU: used since the hand passed; else NULL */
+	_Atomic u8 *ref; /* LRU: used since the hand passed; else NULL */
 	struct hash_state *state;
-	u8 *values;            /* per-CPU types: value 0 of CPU 0; else NULL */
+	u8 *values; /* per-CPU types: value 0 of CPU 0; else NULL */
 	u32 stride, cpus;
 	size_t cpu_stride;
 };
@@ -113,7 +115,7 @@ static inline u64 load64(const void *p)
 
 /* Inlined with a constant size for the common ones. Multiply and fold, as in wyhash. */
 static inline __attribute__((always_inline)) u64 hash_of(const struct htab *t, const void *key,
-							   u32 size)
+							 u32 size)
 {
 	const u8 *p = key;
 	u64 a = 0, b = 0, h;
@@ -162,14 +164,17 @@ static inline struct stripe *hash_stripe(const struct htab *t, u32 home)
 /* hash_pool.c: all with the stripe's lock held. */
 int hash_lock(struct htab *t, struct stripe *s); /* repairs after a death; 0 or -EBUSY */
 int hash_pool_take(struct htab *t, struct stripe *s, u32 *elem); /* noted in s->taken; -E2BIG */
-void hash_pool_give(struct htab *t, u32 elem); /* the caller has noted it in given, clears that after */
+/* The caller has noted it in `given` and clears that after. */
+void hash_pool_give(struct htab *t, u32 elem);
 void hash_pool_init(struct htab *t);
 u32 hash_pool_levels(u32 nelems, size_t words[POOL_LEVELS]); /* of the bitmap: how many, how long */
 
 /* hash.c */
 bool hash_find_elem(const struct htab *t, u32 elem, struct hash_pos *pos, u32 *home);
 void hash_unlink(struct htab *t, u32 home, const struct hash_pos *pos);
-/* For types that are a hash table within: its bytes, its set-up, the operations on m->priv as htab. */
+/*
+ * For types that are a hash table within: its bytes, its set-up, the operations on m->priv as htab.
+ */
 size_t hash_size(const struct map_attr *a);
 void hash_setup(struct htab *t, const struct map_attr *a, u8 *mem, const u64 seed[2]);
 const struct map_ops *hash_ops_for(const struct map_attr *a);

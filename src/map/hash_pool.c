@@ -2,9 +2,10 @@
 /*
  * The hash table's free elements, repair after a death, and eviction.
  *
- * `owner` is the truth: one compare-and-swap takes an element for a stripe, one store gives it back,
- * and both only under the stripe's lock with the element noted in it. The bitmap only hints where to
- * look, so an update lost with a dying process costs at most a look at a longer part of it.
+ * `owner` is the truth: one compare-and-swap takes an element for a stripe, one store gives it
+ * back, and both only under the stripe's lock with the element noted in it. The bitmap only hints
+ * where to look, so an update lost with a dying process costs at most a look at a longer part of
+ * it.
  */
 #include "map/hash_int.h"
 
@@ -13,7 +14,7 @@ static u32 stripe_id(const struct htab *t, const struct stripe *s)
 	return (u32)(s - t->stripes) + 1;
 }
 
-/* ---- the bitmap of hints ---------------------------------------------------------------------------- */
+/* ---- the bitmap of hints -------------------------------------------------------------------- */
 
 u32 hash_pool_levels(u32 nelems, size_t words[POOL_LEVELS])
 {
@@ -75,8 +76,8 @@ static void hint_sweep(struct htab *t)
 }
 
 /*
- * An element that may be free; threads on different CPUs look in different parts. -1 for none. A word
- * that is full though not said to be is put right, and the search starts again.
+ * An element that may be free; threads on different CPUs look in different parts. -1 for none. A
+ * word that is full though not said to be is put right, and the search starts again.
  */
 static s64 hint_find(struct htab *t)
 {
@@ -146,7 +147,7 @@ void hash_pool_init(struct htab *t)
 	}
 }
 
-/* ---- repair -------------------------------------------------------------------------------------------- */
+/* ---- repair --------------------------------------------------------------------------------- */
 
 static bool is_owned(const struct htab *t, const struct stripe *s, u32 elem)
 {
@@ -223,7 +224,7 @@ static void bury(struct htab *t, const struct stripe *mine)
 	}
 }
 
-/* ---- eviction -------------------------------------------------------------------------------------------- */
+/* ---- eviction ------------------------------------------------------------------------------- */
 
 enum { EVICT_TRIES = 1024, EVICT_POLITE = 512 };
 
@@ -236,7 +237,8 @@ static bool evict(struct htab *t, struct stripe *s, u32 *elem)
 	u32 n;
 
 	for (n = 0; n < EVICT_TRIES; n++) {
-		u32 e = atomic_fetch_add_explicit(&t->state->hand, 1, memory_order_relaxed) % t->nelems;
+		u32 e = atomic_fetch_add_explicit(&t->state->hand, 1, memory_order_relaxed) %
+			t->nelems;
 		u16 own = atomic_load_explicit(&t->owner[e], memory_order_relaxed), was = own;
 		struct stripe *v;
 		struct hash_pos pos;
@@ -249,7 +251,10 @@ static bool evict(struct htab *t, struct stripe *s, u32 *elem)
 			continue;
 		}
 		v = &t->stripes[own - 1];
-		/* Only tried: two that evict from each other's stripes must not wait for each other. */
+		/*
+		 * Only tried: two that evict from each other's stripes must not wait for each
+		 * other.
+		 */
 		if (v != s && !try_lock(t, v))
 			continue;
 		if (is_owned(t, v, e) && hash_find_elem(t, e, &pos, &home) &&
@@ -270,7 +275,7 @@ static bool evict(struct htab *t, struct stripe *s, u32 *elem)
 	return false;
 }
 
-/* ---- taking and giving --------------------------------------------------------------------------------------- */
+/* ---- taking and giving ---------------------------------------------------------------------- */
 
 /* An element that the hint names; a wrong hint is put right by the way. */
 static bool claim(struct htab *t, struct stripe *s, u32 elem)

@@ -149,8 +149,8 @@ static int lock_slow(map_lock_word *w, u64 self, bool wait)
 		if (held == self)
 			return -EBUSY;
 		if (!held) {
-			if (atomic_compare_exchange_strong_explicit(w, &held, self, memory_order_acquire,
-								    memory_order_relaxed))
+			if (atomic_compare_exchange_strong_explicit(
+				    w, &held, self, memory_order_acquire, memory_order_relaxed))
 				return LOCK_TAKEN;
 			continue;
 		}
@@ -160,8 +160,9 @@ static int lock_slow(map_lock_word *w, u64 self, bool wait)
 		}
 		if (!wait || tries % LOOK_EVERY == SPINS % LOOK_EVERY) {
 			if (map_is_dead(held)) {
-				if (atomic_compare_exchange_strong_explicit(
-					    w, &held, self, memory_order_acquire, memory_order_relaxed))
+				if (atomic_compare_exchange_strong_explicit(w, &held, self,
+									    memory_order_acquire,
+									    memory_order_relaxed))
 					return LOCK_INHERITED;
 				continue;
 			}

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Longest prefix match: a hash table of prefixes (length and the bits that count), and which lengths
- * there are. A look-up asks for each of these, the longest first: for IPv4 at most 33 look-ups in the
- * hash table, none of which waits for a writer. The value in the table is the key as it was given
- * (bits behind the prefix included, as bpf(2) gives them back) and then the map's value.
+ * Longest prefix match: a hash table of prefixes (length and the bits that count), and which
+ * lengths there are. A look-up asks for each of these, the longest first: for IPv4 at most 33
+ * look-ups in the hash table, none of which waits for a writer. The value in the table is the key
+ * as it was given (bits behind the prefix included, as bpf(2) gives them back) and then the map's
+ * value.
  */
 #include "map/hash_int.h"
 
-#define MAX_DATA 256u
-#define MAX_KEY (4 + MAX_DATA)
-#define MAX_BITS (8 * MAX_DATA)
+#define MAX_DATA     256u
+#define MAX_KEY      (4 + MAX_DATA)
+#define MAX_BITS     (8 * MAX_DATA)
 #define MAX_PREFIXES (1u << 26) /* no table has more, though people ask for "all there can be" */
 
-struct lengths { /* shared, after the table */
-	map_lock_word lock;                  /* of writers */
-	_Atomic u64 there[MAX_BITS / 64 + 1]; /* bit: prefixes of this length, or there were when one died */
+/* Shared, after the table. */
+struct lengths {
+	map_lock_word lock; /* of writers */
+	/* Bit: there are prefixes of this length, or there were when a process died. */
+	_Atomic u64 there[MAX_BITS / 64 + 1];
 	_Atomic u32 count[MAX_BITS + 1];
 };
 
@@ -49,7 +52,8 @@ static int lpm_check(const struct map_attr *a, size_t *bytes)
 	if (map_check_access_flags(a, BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE) < 0)
 		return -EINVAL;
 	if (a->key_size < 5 || a->key_size > MAX_KEY)
-		return map_refuse(-EINVAL, "key_size must be 4 for the length and 1 to 256 for data");
+		return map_refuse(-EINVAL,
+				  "key_size must be 4 for the length and 1 to 256 for data");
 	if (!a->value_size || a->value_size > MAP_MAX_VALUE - MAX_DATA - 40)
 		return map_refuse(-EINVAL, "value_size must be above 0 and about 4 MiB at most");
 	in = inner(a);

@@ -3,7 +3,7 @@
 #include "map/map_int.h"
 
 #define MAPTYPE(num, str, type_ops) [BPF_MAP_TYPE_##num] = { str, &type_ops },
-#define MAPNAME(num, str) [BPF_MAP_TYPE_##num] = { str, NULL },
+#define MAPNAME(num, str)           [BPF_MAP_TYPE_##num] = { str, NULL },
 static const struct {
 	const char *name;
 	const struct map_ops *ops;
@@ -52,15 +52,16 @@ bool map_is_percpu(u32 type)
 	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
 }
 
-/* ---- creation ---------------------------------------------------------------------------------- */
+/* ---- creation ------------------------------------------------------------------------------- */
 
 int map_check_access_flags(const struct map_attr *a, u32 allowed)
 {
-	if (a->flags & ~(allowed | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |
-			 BPF_F_WRONLY_PROG))
+	if (a->flags &
+	    ~(allowed | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
 		return map_refuse(-EINVAL, "map_flags has a flag that this type does not know");
 	if ((a->flags & BPF_F_RDONLY_PROG) && (a->flags & BPF_F_WRONLY_PROG))
-		return map_refuse(-EINVAL, "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other");
+		return map_refuse(-EINVAL,
+				  "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other");
 	return 0;
 }
 
@@ -133,10 +134,13 @@ out:
 		base_free(m);
 	}
 	if (why)
-		text_printf(why, "map '%.15s' (%s, key %u, value %u, max_entries %u, flags %#x): %s",
+		text_printf(why,
+			    "map '%.15s' (%s, key %u, value %u, max_entries %u, flags %#x): %s",
 			    attr->name, map_type_name(attr->type), attr->key_size, attr->value_size,
 			    attr->max_entries, attr->flags,
-			    refusal ? refusal : err == -ENOMEM ? "out of memory" : "cannot make its memory");
+			    refusal          ? refusal
+			    : err == -ENOMEM ? "out of memory"
+					     : "cannot make its memory");
 	return err;
 }
 
@@ -156,7 +160,7 @@ void map_put(struct map *m)
 	base_free(m);
 }
 
-/* ---- what a type does not have --------------------------------------------------------------------- */
+/* ---- what a type does not have -------------------------------------------------------------- */
 
 void *map_no_lookup(struct map *m, const void *key)
 {
@@ -194,7 +198,7 @@ int map_no_write(struct map *m, const void *key, const void *value, u64 flags)
 	return -ENOTSUPP;
 }
 
-/* ---- bpf(2)'s element commands ------------------------------------------------------------------- */
+/* ---- bpf(2)'s element commands -------------------------------------------------------------- */
 
 static bool may_read(const struct map *m)
 {

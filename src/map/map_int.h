@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the map types share: the file's layout, words of shared memory, locks that survive a death. */
+/*
+ * What the map types share: the file's layout, words of shared memory, locks that survive a death.
+ */
 #ifndef FERRY_MAP_INT_H
 #define FERRY_MAP_INT_H
 
@@ -13,22 +15,22 @@
 #define ENOTSUPP 524 /* the kernel's own, which bpf(2) lets out */
 #endif
 
-#define MAP_PAGE 4096u
-#define MAP_MAX_VALUE (4u << 20)        /* the kernel's largest kmalloc */
+#define MAP_PAGE             4096u
+#define MAP_MAX_VALUE        (4u << 20)  /* the kernel's largest kmalloc */
 #define MAP_MAX_PERCPU_VALUE (32u << 10) /* the kernel's PCPU_MIN_UNIT_SIZE */
 
 /*
- * A map's file is the type's memory from offset 0, in whole pages, and this header in one page after
- * it: a user's mmap of an array at offset 0 sees values and never the header.
+ * A map's file is the type's memory from offset 0, in whole pages, and this header in one page
+ * after it: a user's mmap of an array at offset 0 sees values and never the header.
  */
-#define MAP_MAGIC 0x70616d7972726566ull /* "ferrymap" */
+#define MAP_MAGIC   0x70616d7972726566ull /* "ferrymap" */
 #define MAP_VERSION 1
 
 struct map_head {
 	u64 magic;
 	u32 version;
-	u32 cpus;           /* that per-CPU values are laid out for */
-	u64 mem_size;       /* of the whole file */
+	u32 cpus;     /* that per-CPU values are laid out for */
+	u64 mem_size; /* of the whole file */
 	u64 seed[2];
 	struct map_attr attr;
 };
@@ -40,8 +42,8 @@ struct map_head {
 #undef MAPNAME
 
 /*
- * For types without such an operation, so that every type has all of them and a call needs no check:
- * the verifier lets no program get here, but a mistake there must not become a jump to 0.
+ * For types without such an operation, so that every type has all of them and a call needs no
+ * check: the verifier lets no program get here, but a mistake there must not become a jump to 0.
  */
 void *map_no_lookup(struct map *m, const void *key);
 int map_no_update(struct map *m, const void *key, const void *value, u64 flags); /* -EINVAL */
@@ -55,16 +57,25 @@ int map_no_write(struct map *m, const void *key, const void *value, u64 flags);
 int map_refuse(int err, const char *why);
 int map_check_access_flags(const struct map_attr *a, u32 allowed);
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 /* Makes the file, maps it and fills the header: 0 or -errno. */
 int map_mem_create(struct map *m, size_t bytes);
 void map_mem_free(struct map *m);
-/* Where memory that was ever touched goes on, from `off`: whoever looks for something skips the rest. */
+/*
+ * Where memory that was ever touched goes on, from `off`: whoever looks for something skips the
+ * rest.
+ */
 size_t map_mem_next(const struct map *m, size_t off);
 struct map_head *map_head(const struct map *m);
 
-/* Up to 7 bytes as a word padded with zeros; quicker than memcpy of a length unknown to the compiler. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "words of shared memory are little-endian");
+
+/*
+ * Up to 7 bytes as a word padded with zeros, in registers: a word put together in memory would wait
+ * for its parts to be stored.
+ */
 static inline u64 map_tail(const void *p, size_t n)
 {
 	const u8 *from = p;
@@ -74,14 +85,14 @@ static inline u64 map_tail(const void *p, size_t n)
 
 	if (n & 4) {
 		memcpy(&w4, from, 4);
-		memcpy(&w, &w4, 4);
+		w = w4;
 	}
 	if (n & 2) {
 		memcpy(&w2, from + (n & 4), 2);
-		memcpy((u8 *)&w + (n & 4), &w2, 2);
+		w |= (u64)w2 << (n & 4) * 8;
 	}
 	if (n & 1)
-		((u8 *)&w)[n - 1] = from[n - 1];
+		w |= (u64)from[n - 1] << (n - 1) * 8;
 	return w;
 }
 
@@ -127,12 +138,12 @@ static inline void map_zero(void *shared, size_t n)
 		__atomic_store_n(to++, 0, __ATOMIC_RELAXED);
 }
 
-/* ---- locks that survive the death of their holder -------------------------------------------------- */
+/* ---- locks that survive the death of their holder ------------------------------------------- */
 
 /*
- * A lock word in shared memory: 0, or who holds it (thread id below, its start time above, so that a
- * reused id is told apart). A program that runs in a signal handler may meet its own thread's lock,
- * and any process may write nonsense here: both end with an error and not a hang.
+ * A lock word in shared memory: 0, or who holds it (thread id below, its start time above, so that
+ * a reused id is told apart). A program that runs in a signal handler may meet its own thread's
+ * lock, and any process may write nonsense here: both end with an error and not a hang.
  */
 typedef _Atomic u64 map_lock_word;
 
@@ -145,8 +156,8 @@ enum { LOCK_TAKEN = 0, LOCK_INHERITED = 1 };
 int map_lock(map_lock_word *w);
 int map_trylock(map_lock_word *w); /* the same without waiting for the living */
 void map_unlock(map_lock_word *w);
-u64 map_self(void);                /* this thread, as in lock words; never 0 */
-bool map_is_dead(u64 who);         /* the thread of a lock word has ended */
+u64 map_self(void);        /* this thread, as in lock words; never 0 */
+bool map_is_dead(u64 who); /* the thread of a lock word has ended */
 
 /* A short form of map_self() in 32 bits, for the owner of a ring buffer's record. */
 u32 map_self_short(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Queues and stacks: a ring of values under one lock. A value is written before the position that
- * shows it, so that a death in between leaves the map as it was. No keys: bpf(2)'s update, lookup and
- * lookup-and-delete push, peek and pop, and so do the helpers, through write, read and take.
+ * shows it, so that a death in between leaves the map as it was. No keys: bpf(2)'s update, lookup
+ * and lookup-and-delete push, peek and pop, and so do the helpers, through write, read and take.
  */
 #include "map/map_int.h"
 
@@ -16,7 +16,8 @@ struct queue {
 static int queue_check(const struct map_attr *a, size_t *bytes)
 {
 	if (!a->max_entries || a->key_size || !a->value_size)
-		return map_refuse(-EINVAL, "key_size must be 0, value_size and max_entries above 0");
+		return map_refuse(-EINVAL,
+				  "key_size must be 0, value_size and max_entries above 0");
 	if (map_check_access_flags(a, BPF_F_NUMA_NODE) < 0)
 		return -EINVAL;
 	if (a->value_size > MAP_MAX_VALUE)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ring buffer of bpf(2): consumer page, producer page, data. Producers take turns under a lock
- * that survives a death; a record's owner stands in its header, so that a record whose producer died
- * before it was committed is thrown away and the consumer goes on.
+ * that survives a death; a record's owner stands in its header, so that a record whose producer
+ * died before it was committed is thrown away and the consumer goes on.
  *
  * Positions and headers are shared and may say anything: a position is used only masked, a length
  * only when it fits, so that an address is always inside the mapping.
@@ -16,7 +16,7 @@
 
 #include "map/map_int.h"
 
-#define HDR 8u /* BPF_RINGBUF_HDR_SZ */
+#define HDR        8u /* BPF_RINGBUF_HDR_SZ */
 #define MAX_RECORD (UINT32_MAX / 4)
 
 struct record {
@@ -26,7 +26,7 @@ struct record {
 
 struct producer_page {
 	_Atomic u64 pos;
-	u64 apart[15];       /* what follows is not for consumers, who read `pos` all the time */
+	u64 apart[15]; /* what follows is not for consumers, who read `pos` all the time */
 	map_lock_word lock;
 	_Atomic u64 pending; /* below it, all records are committed */
 	_Atomic u64 seen;    /* the consumer's position as last read: it is at least there */
@@ -43,12 +43,12 @@ struct ring {
 	_Atomic u32 lag, lag_wake;
 };
 
-/* ---- which ring buffer is a record of? ------------------------------------------------------------- */
+/* ---- which ring buffer is a record of? ------------------------------------------------------ */
 
 /*
  * A commit gets only the record's address, and the header is not to be believed: the rings of this
- * process by address, entries never freed. A reader may meet an entry that changes, but no two rings
- * overlap, so `start` read before and after tells.
+ * process by address, entries never freed. A reader may meet an entry that changes, but no two
+ * rings overlap, so `start` read before and after tells.
  */
 struct place {
 	_Atomic uintptr_t start; /* 0: unused */
@@ -130,7 +130,7 @@ static struct ring *ring_of(const void *record)
 	return NULL;
 }
 
-/* ---- the type ----------------------------------------------------------------------------------- */
+/* ---- the type ------------------------------------------------------------------------------- */
 
 static int ring_check(const struct map_attr *a, size_t *bytes)
 {
@@ -139,7 +139,8 @@ static int ring_check(const struct map_attr *a, size_t *bytes)
 	if (a->key_size || a->value_size)
 		return map_refuse(-EINVAL, "key_size and value_size must be 0");
 	if (!a->max_entries || (a->max_entries & (a->max_entries - 1)) || a->max_entries % MAP_PAGE)
-		return map_refuse(-EINVAL, "max_entries is the size in bytes: a power of two of pages");
+		return map_refuse(-EINVAL,
+				  "max_entries is the size in bytes: a power of two of pages");
 	*bytes = 2 * MAP_PAGE + (size_t)a->max_entries;
 	return 0;
 }
@@ -156,8 +157,8 @@ static int ring_init(struct map *m)
 	room = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (room == MAP_FAILED)
 		goto out;
-	if (mmap(room, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
-		 2 * MAP_PAGE) == MAP_FAILED ||
+	if (mmap(room, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd, 2 * MAP_PAGE) ==
+		    MAP_FAILED ||
 	    mmap(room + size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
 		 2 * MAP_PAGE) == MAP_FAILED)
 		goto out_room;
@@ -215,7 +216,7 @@ const struct map_ops map_ringbuf_ops = {
 	.write = map_no_write,
 };
 
-/* ---- producing ------------------------------------------------------------------------------------ */
+/* ---- producing ------------------------------------------------------------------------------ */
 
 static void wake(struct ring *r)
 {
@@ -315,10 +316,10 @@ out:
 }
 
 /*
- * The kernel wakes when the consumer has come up to this very record. An eventfd has no level as the
- * kernel's poll has, so a consumer's position still on its way to memory could lose the wakeup: one
- * that has not moved for 16, 32, 64... commits is woken again. It may also stand before a record of a
- * dead producer.
+ * The kernel wakes when the consumer has come up to this very record. An eventfd has no level as
+ * the kernel's poll has, so a consumer's position still on its way to memory could lose the wakeup:
+ * one that has not moved for 16, 32, 64... commits is woken again. It may also stand before a
+ * record of a dead producer.
  */
 static bool wake_rule(struct ring *r, u64 rec_pos)
 {
@@ -398,7 +399,7 @@ u64 map_ringbuf_query(struct map *m, u64 what)
 	return 0;
 }
 
-/* ---- the user's side ------------------------------------------------------------------------------- */
+/* ---- the user's side ------------------------------------------------------------------------ */
 
 int map_ringbuf_eventfd(struct map *m)
 {

@@ -8,8 +8,12 @@
 
 static inline int map_try(u32 type, u32 key, u32 value, u32 entries, u32 flags, struct map **m)
 {
-	struct map_attr attr = { .type = type, .key_size = key, .value_size = value,
-				 .max_entries = entries, .flags = flags, .name = "test" };
+	struct map_attr attr = { .type = type,
+				 .key_size = key,
+				 .value_size = value,
+				 .max_entries = entries,
+				 .flags = flags,
+				 .name = "test" };
 
 	*m = NULL;
 	return map_create(&attr, m, NULL);

@@ -50,8 +50,9 @@ static int kernel_elem(int cmd, int fd, const void *key, const void *value, u64 
 
 static bool kernel_there(void)
 {
-	struct map_attr attr = { .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4,
-				 .max_entries = 1 };
+	struct map_attr attr = {
+		.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1
+	};
 	int fd = kernel_create(&attr);
 
 	if (fd < 0)
@@ -68,20 +69,37 @@ static bool kernel_there(void)
 		}                                                                                  \
 	} while (0)
 
-/* ---- creation ------------------------------------------------------------------------------------ */
+/* ---- creation ------------------------------------------------------------------------------- */
 
 static const u32 made_here[] = {
-	BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PROG_ARRAY, BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-	BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_HASH,
-	BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
-	BPF_MAP_TYPE_BLOOM_FILTER, BPF_MAP_TYPE_LPM_TRIE,
+	BPF_MAP_TYPE_HASH,        BPF_MAP_TYPE_ARRAY,
+	BPF_MAP_TYPE_PROG_ARRAY,  BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+	BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
+	BPF_MAP_TYPE_LRU_HASH,    BPF_MAP_TYPE_LRU_PERCPU_HASH,
+	BPF_MAP_TYPE_RINGBUF,     BPF_MAP_TYPE_QUEUE,
+	BPF_MAP_TYPE_STACK,       BPF_MAP_TYPE_BLOOM_FILTER,
+	BPF_MAP_TYPE_LPM_TRIE,
 };
 
 static void random_attr(struct map_attr *a, u32 *s)
 {
 	static const u32 keys[] = { 0, 1, 3, 4, 4, 4, 8, 16, 64, 1000, 1u << 22, ~0u };
-	static const u32 values[] = { 0, 1, 4, 4, 8, 12, 100, 32760, 32761, 32769, (4u << 20) - 60,
-				      (4u << 20) - 52, 4u << 20, 0x7fffffff, 0x80000000, ~0u };
+	static const u32 values[] = { 0,
+				      1,
+				      4,
+				      4,
+				      8,
+				      12,
+				      100,
+				      32760,
+				      32761,
+				      32769,
+				      (4u << 20) - 60,
+				      (4u << 20) - 52,
+				      4u << 20,
+				      0x7fffffff,
+				      0x80000000,
+				      ~0u };
 	static const u32 entries[] = { 0, 1, 2, 3, 7, 100, 4096, 4097, 8192, 12288, ~0u };
 
 	memset(a, 0, sizeof(*a));
@@ -97,8 +115,8 @@ static void random_attr(struct map_attr *a, u32 *s)
 		a->max_entries = 3; /* refused for what it is, and not for memory */
 	if (a->value_size == 0x7fffffff)
 		a->max_entries = ~0u; /* and no memory is taken that is not needed */
-	if (a->max_entries == ~0u && (a->type == BPF_MAP_TYPE_QUEUE || a->type == BPF_MAP_TYPE_STACK) &&
-	    a->value_size)
+	if (a->max_entries == ~0u &&
+	    (a->type == BPF_MAP_TYPE_QUEUE || a->type == BPF_MAP_TYPE_STACK) && a->value_size)
 		a->value_size = 100; /* too much for any machine, however it is laid out */
 	if (a->max_entries == ~0u && a->type == BPF_MAP_TYPE_BLOOM_FILTER)
 		a->max_entries = 5000;
@@ -133,7 +151,8 @@ static void creation_is_refused_as_the_kernel_refuses_it(void **state)
 		}
 		got = map_create(&a, &m, NULL);
 		if (got != want)
-			print_message("# type %u key %u value %u entries %u flags %#x extra %llu name %s\n",
+			print_message("# type %u key %u value %u entries %u flags %#x extra %llu "
+				      "name %s\n",
 				      a.type, a.key_size, a.value_size, a.max_entries, a.flags,
 				      (unsigned long long)a.extra, a.name);
 		assert_int_equal(got, want);
@@ -142,12 +161,12 @@ static void creation_is_refused_as_the_kernel_refuses_it(void **state)
 	assert_true(ok > 300);
 }
 
-/* ---- elements ------------------------------------------------------------------------------------ */
+/* ---- elements ------------------------------------------------------------------------------- */
 
 struct pair {
 	struct map *m;
 	int fd;
-	u32 keys;  /* numbers that keys are made of */
+	u32 keys; /* numbers that keys are made of */
 	bool ordered;
 	u32 key_size, value_size;
 	u8 key[64], mine[4096], theirs[4096];
@@ -159,10 +178,14 @@ static void random_key(struct pair *p, u32 *s)
 
 	memset(p->key, 0, sizeof(p->key));
 	memcpy(p->key, &n, p->key_size < 4 ? p->key_size : 4);
-	if (p->m->attr.type == BPF_MAP_TYPE_LPM_TRIE) /* a length, maybe too long, and few bits of data */
-		for (n = next_random(s) % (p->key_size * 8), memcpy(p->key, &n, 4), n = 4; n < p->key_size; n++)
+	if (p->m->attr.type == BPF_MAP_TYPE_LPM_TRIE) {
+		n = next_random(s) % (p->key_size * 8); /* a length, maybe too long */
+		memcpy(p->key, &n, 4);
+		for (n = 4; n < p->key_size; n++) /* and few bits of data */
 			p->key[n] = next_random(s) % 8 ? 0 : (u8)next_random(s);
-	else if (p->key_size > 4)
+		return;
+	}
+	if (p->key_size > 4)
 		p->key[p->key_size - 1] = (u8)(n * 5);
 }
 
@@ -176,8 +199,9 @@ static u64 random_flags(u32 *s)
 static void same(struct pair *p, const char *what, u64 flags, int mine, int theirs)
 {
 	if (mine != theirs)
-		print_message("# %s %s flags %llx: %d, the kernel says %d\n", map_type_name(p->m->attr.type),
-			      what, (unsigned long long)flags, mine, theirs);
+		print_message("# %s %s flags %llx: %d, the kernel says %d\n",
+			      map_type_name(p->m->attr.type), what, (unsigned long long)flags, mine,
+			      theirs);
 	assert_int_equal(mine, theirs);
 }
 
@@ -192,16 +216,20 @@ static void one_command(struct pair *p, u32 *s)
 	for (i = 0; i < p->value_size; i++)
 		p->mine[i] = p->theirs[i] = (u8)next_random(s);
 	switch (op) {
-	case 0: case 1: case 2:
+	case 0:
+	case 1:
+	case 2:
 		if (map_is_percpu(p->m->attr.type)) /* padding is not kept by either: zero it */
 			for (i = 0; i < p->value_size; i++)
-				if (i % ALIGN_UP(p->m->attr.value_size, 8u) >= p->m->attr.value_size)
+				if (i % ALIGN_UP(p->m->attr.value_size, 8u) >=
+				    p->m->attr.value_size)
 					p->mine[i] = p->theirs[i] = 0;
 		mine = map_update_user(p->m, key, p->mine, flags);
 		theirs = kernel_elem(BPF_MAP_UPDATE_ELEM, p->fd, key, p->theirs, flags);
 		same(p, "update", flags, mine, theirs);
 		return;
-	case 3: case 4:
+	case 3:
+	case 4:
 		flags = flags > 2 ? flags : 0;
 		mine = map_lookup_user(p->m, key, p->mine, flags);
 		theirs = kernel_elem(BPF_MAP_LOOKUP_ELEM, p->fd, key, p->theirs, flags);
@@ -257,8 +285,11 @@ static void same_contents(struct pair *p)
 
 static void walk(u32 type, u32 key, u32 value, u32 entries, u32 keys, u32 flags)
 {
-	struct map_attr attr = { .type = type, .key_size = key, .value_size = value,
-				 .max_entries = entries, .flags = flags };
+	struct map_attr attr = { .type = type,
+				 .key_size = key,
+				 .value_size = value,
+				 .max_entries = entries,
+				 .flags = flags };
 	struct pair p = { .keys = keys, .key_size = key };
 	u32 s = type * 7919 + key + entries + 1, i;
 	union bpf_attr a;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ring buffer as a consumer sees it through its own mapping: bpf(2)'s protocol, that of libbpf's
- * ring_buffer__consume (consumer position, producer position, header with busy and discard bits).
+ * The ring buffer as a consumer sees it through its own mapping: bpf(2)'s protocol, that of
+ * libbpf's ring_buffer__consume (consumer position, producer position, header with busy and discard
+ * bits).
  */
 #include <poll.h>
 #include <pthread.h>
@@ -211,7 +212,7 @@ static void lying_consumer_cannot_make_records_overlap(void **state)
 	map_put(m);
 }
 
-/* ---- several producers ---------------------------------------------------------------------------- */
+/* ---- several producers ---------------------------------------------------------------------- */
 
 #define EACH 50000u
 

@@ -114,7 +114,8 @@ static void walk_hash(u32 type, u32 key_size, u32 entries)
 {
 	struct map *m = map_make(type, key_size, 8, entries, 0);
 	struct model model = { 0 };
-	u32 step, i, want, got, seed = key_size * 31 + entries, cpus = map_is_percpu(type) ? map_cpus() : 1;
+	u32 step, i, want, got, seed = key_size * 31 + entries,
+				cpus = map_is_percpu(type) ? map_cpus() : 1;
 	u8 key[80], next[80];
 	u64 *v = calloc(cpus, 8);
 	bool have;
@@ -313,8 +314,9 @@ static void prog_array_gives_objects_back(void **state)
 /* What has been added is found; what has not, seldom. */
 static void bloom_filter_finds_what_was_added(void **state)
 {
-	struct map_attr attr = { .type = BPF_MAP_TYPE_BLOOM_FILTER, .value_size = 8,
-				 .max_entries = 1000, .extra = 3 };
+	struct map_attr attr = {
+		.type = BPF_MAP_TYPE_BLOOM_FILTER, .value_size = 8, .max_entries = 1000, .extra = 3
+	};
 	struct map *m;
 	u32 wrong = 0;
 	u64 v, next;
@@ -337,8 +339,11 @@ static void bloom_filter_finds_what_was_added(void **state)
 
 static void refusal_says_why(void **state)
 {
-	struct map_attr attr = { .type = BPF_MAP_TYPE_ARRAY, .key_size = 8, .value_size = 4,
-				 .max_entries = 1, .name = "x" };
+	struct map_attr attr = { .type = BPF_MAP_TYPE_ARRAY,
+				 .key_size = 8,
+				 .value_size = 4,
+				 .max_entries = 1,
+				 .name = "x" };
 	struct text why = { 0 };
 	struct map *m = NULL;
 

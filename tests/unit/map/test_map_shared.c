@@ -40,7 +40,9 @@ static bool step(struct map *m, u32 *s)
 	struct value v;
 
 	switch (next_random(s) % 8) {
-	case 0: case 1: case 2:
+	case 0:
+	case 1:
+	case 2:
 		make_value(&v, key, next_random(s));
 		map_update_user(m, &key, &v, BPF_ANY);
 		return true;
@@ -84,7 +86,7 @@ static void check_map(struct map *m, bool lru)
 	assert_int_equal(n, ROOM);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads -------------------------------------------------------------------------------- */
 
 static _Atomic u32 torn;
 
@@ -206,7 +208,7 @@ static void reader_never_misses_a_key_that_is_replaced(void **state)
 	map_put(m);
 }
 
-/* ---- processes ------------------------------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------ */
 
 static pid_t start_worker(struct map *m)
 {
@@ -295,7 +297,7 @@ static void killed_producers_leave_a_ring_that_flows(void **state)
 	map_put(m);
 }
 
-/* ---- a signal handler meets its own thread's lock ---------------------------------------------------- */
+/* ---- a signal handler meets its own thread's lock ------------------------------------------- */
 
 static struct map *shared_map;
 static _Atomic u32 busy, done;
