@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Random signatures, called both ways through libffi by code that gcc and clang made.
 
-signatures.py --lib LIBFFI.so --include DIR [--count N] [--seed N] [--cc CC] [--other-cc CC] [--run PREFIX...]
+signatures.py --lib LIBFFI.so --include DIR [--count N] [--seed N] [--cc CC] [--other-cc CC] [--vectors SIZES] [--run PREFIX...]
 
 Writes two C files that share a header: one has the functions, each checking that its arguments arrived, one calls
 them through ffi_call and calls closures as those functions. Compiled by CC and OTHER-CC, the oracle is the compilers:
@@ -26,16 +26,32 @@ SCALARS = [  # C type, ffi_type, kind
 # What C's promotions leave as it is.
 VARIADIC = [s for s in SCALARS if s[1] not in ("sint8", "uint8", "sint16", "uint16", "float")]
 COMMON = SCALARS[:11]
+# Vectors: C type, lane, bytes, ffi_type of a lane. The sizes of the machine's vector registers, and others.
+VECTORS = [
+    ("vec2f", "float", 8, "float"), ("vec4f", "float", 16, "float"), ("vec2d", "double", 16, "double"),
+    ("vec4h", "int16_t", 8, "sint16"), ("vec4i", "int32_t", 16, "sint32"), ("vec16c", "uint8_t", 16, "uint8"),
+    ("vec8f", "float", 32, "float"), ("vec4l", "int64_t", 32, "sint64"),
+]
+LANE_BYTES = {"float": 4, "double": 8, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
 
 
 class Types:
     """Structs made so far: their C, their ffi_type, functions that fill and compare them."""
 
-    def __init__(self, rng, int128):
+    def __init__(self, rng, int128, vectors=()):
         self.rng, self.decl, self.defs, self.names = rng, [], [], []
         self.scalars = [s for s in SCALARS if int128 or "128" not in s[1]]
+        self.vectors = [v for v in VECTORS if v[2] in vectors]
+        for c, lane, size, f in self.vectors:
+            lanes = ", ".join([f"&ffi_type_{f}"] * (size // LANE_BYTES[lane]))
+            self.decl.append(f"typedef {lane} {c} __attribute__((vector_size({size})));\nVECTOR({c}, {lane})")
+            self.defs.append(f"static ffi_type *{c}_elements[] = {{ {lanes}, NULL }};\n"
+                             f"static ffi_type {c}_type = {{ 0, 0, FFI_TYPE_VECTOR, {c}_elements }};")
 
     def scalar(self, variadic=False):
+        if self.vectors and self.rng.random() < 0.1:
+            c = self.rng.choice(self.vectors)[0]
+            return c, f"&{c}_type"
         pool = [s for s in (VARIADIC if variadic else self.scalars) if s in self.scalars]
         common = [s for s in COMMON if s in pool]
         c, f = self.rng.choice(common if self.rng.random() < 0.75 else pool)
@@ -44,11 +60,13 @@ class Types:
     def struct(self, depth=0):
         rng = self.rng
         members = []
+        # Members all alike are a class of their own in some conventions.
+        alike = self.scalar() if rng.random() < 0.25 else None
         for i in range(rng.choice([1, 1, 2, 2, 3, 4, 6])):
             if depth < 2 and rng.random() < 0.2:
                 c, f = self.struct(depth + 1)
             else:
-                c, f = self.scalar()
+                c, f = alike or self.scalar()
             members.append((c, f, f"m{i}", rng.choice([2, 3]) if rng.random() < 0.15 else 0))
         n = f"S{len(self.names)}"
         self.names.append(n)
@@ -98,6 +116,9 @@ static inline uint64_t rnd(void) { state ^= state << 13; state ^= state >> 7; st
 #define COMPLEX(t, c, part) \
 	static inline void fill_##t(c *p) { ((part *)p)[0] = (part)(int32_t)rnd(); ((part *)p)[1] = (part)(int32_t)rnd(); } \
 	static inline bool same_##t(const c *a, const c *b) { return *a == *b; }
+#define VECTOR(t, lane) \
+	static inline void fill_##t(t *p) { for (unsigned i = 0; i < sizeof(t) / sizeof(lane); i++) (*p)[i] = (lane)(int32_t)rnd(); } \
+	static inline bool same_##t(const t *a, const t *b) { return !memcmp(a, b, sizeof(*a)); }
 #define TYPE_FUNCS(t, c, f, s) \
 	static inline void fill_##t(c *p) { f } \
 	static inline bool same_##t(const c *a, const c *b) { return s; }
@@ -113,8 +134,8 @@ SCALAR(__int128, __int128) SCALAR(unsigned___int128, unsigned __int128)
 """
 
 
-def generate(rng, count, int128):
-    t = Types(rng, int128)
+def generate(rng, count, int128, vectors):
+    t = Types(rng, int128, vectors)
     protos, callees, callers = [], [], []
     for i in range(count):
         n = rng.choice([0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 20])
@@ -223,6 +244,7 @@ def main():
     p.add_argument("--cc", default="gcc")
     p.add_argument("--other-cc", default="clang")
     p.add_argument("--no-int128", action="store_true")
+    p.add_argument("--vectors", default="", help="sizes of vectors in bytes: 8,16")
     p.add_argument("--keep", help="folder for the generated files")
     p.add_argument("--run", nargs=argparse.REMAINDER, default=[], help="command that runs the program")
     a = p.parse_args()
@@ -231,13 +253,14 @@ def main():
         os.makedirs(d, exist_ok=True)
         n = failed = 0
         lib = os.path.abspath(a.lib)
+        vectors = [int(size) for size in a.vectors.split(",") if size]
         # __int128 between gcc and clang before 18 does not follow the ABI: only within one compiler.
         rounds = [(a.cc, a.cc, not a.no_int128)]
         if a.other_cc:
             rounds += [(a.cc, a.other_cc, False), (a.other_cc, a.cc, False)]
         for number, (one, two, int128) in enumerate(rounds):
             seed = a.seed + number
-            texts = generate(random.Random(seed), a.count, int128)
+            texts = generate(random.Random(seed), a.count, int128, vectors)
             for name, text in zip(("sig.h", "callee.c", "caller.c"), texts):
                 with open(os.path.join(d, name), "w", encoding="utf-8") as f:
                     f.write(text)
