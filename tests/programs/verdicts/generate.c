@@ -683,6 +683,8 @@ void generate(u64 seed, bool plain, struct verdict_prog *p)
 	g.lends_stack = (u8)(rnd(&g) % 3);
 	g.returns = once_in(&g, 2) ? NUMBER : once_in(&g, 8) ? VALUE : SMALL;
 	p->type = g.type;
+	if (once_in(&g, 2))
+		p->flags = BPF_F_TEST_STATE_FREQ;
 	emit(&g, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
 	g.kind[1] = g.kind[6] = CTX;
 	if (once_in(&g, 2))
