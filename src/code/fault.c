@@ -333,9 +333,11 @@ static int merge(const struct fault_set *sets, size_t nsets, const struct code_f
 	for (size_t i = 0; i < total; i++) {
 		const struct code_fault *e = &out->entries[i];
 
-		if (e->start >= e->end || (i && e[-1].end > e->start)) {
+		int err = e->start >= e->end ? -EINVAL : i && e[-1].end > e->start ? -EEXIST : 0;
+
+		if (err) {
 			base_free(out->entries);
-			return e->start >= e->end ? -EINVAL : -EEXIST;
+			return err;
 		}
 	}
 	out->n = total;

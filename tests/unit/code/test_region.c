@@ -184,6 +184,7 @@ static int allowed(void)
 	struct code_region *r;
 	int err = code_alloc(1, NULL, &r);
 
+	code_free(r);
 	return code_allowed() ? err != 0 : err == -EPERM ? 1 : 2;
 }
 

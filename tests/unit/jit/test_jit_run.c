@@ -79,7 +79,7 @@ static void packet_loads_are_in_host_order_and_end_the_program_outside(void **st
 		s32 off = cases[n / 2].off;
 		u64 want = cases[n / 2].want;
 		struct bpf_insn insns[] = {
-			MOV64(6, 1), MOV64I(2, ind ? off - 3 : 0),
+			MOV64(6, 1), MOV64I(2, ind ? (u32)off - 3 : 0),
 			INSN(BPF_LD | (ind ? BPF_IND : BPF_ABS) | cases[n / 2].size, 0, ind ? 2 : 0,
 			     0, ind ? 3 : off),
 			ADD64I(0, 1), EXIT(),
