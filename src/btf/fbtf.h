@@ -20,6 +20,12 @@
 int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, struct text *why);
 
 /*
+ * The same check for the .BTF section of an object file, before libbpf reads it: there externs are
+ * allowed and sections have no sizes yet. 0, -EINVAL, -E2BIG, -ENOMEM.
+ */
+int fbtf_check_object(const void *data, u32 size, struct text *why);
+
+/*
  * Adds a C type, and all it refers to, to `btf`: the type id, or -errno, after which the BTF is
  * only good to be freed. `seen` maps ctype to id.
  */

@@ -42,6 +42,7 @@ struct fbtf_check {
 	struct fbtf_frame stack[FBTF_MAX_DEPTH];
 	u32 depth;
 	u8 mode;
+	bool object; /* as compilers leave it in object files: see fbtf_check_object */
 	u32 at; /* the type that a message is about */
 	struct text *why;
 };

@@ -191,7 +191,7 @@ static int check_enum(struct fbtf_check *c, const struct btf_type *t, const void
 static int check_func(struct fbtf_check *c, const struct btf_type *t, const void *data)
 {
 	(void)data;
-	if (btf_vlen(t) > BTF_FUNC_GLOBAL)
+	if (btf_vlen(t) > (c->object ? BTF_FUNC_EXTERN : BTF_FUNC_GLOBAL))
 		return fbtf_refuse(c, "linkage %u cannot be loaded", btf_vlen(t));
 	return 0;
 }
@@ -208,7 +208,7 @@ static int check_var(struct fbtf_check *c, const struct btf_type *t, const void 
 
 	if (!t->type || t->type > FBTF_MAX_TYPE)
 		return fbtf_refuse(c, "a variable cannot be of type %u", t->type);
-	if (v->linkage != BTF_VAR_STATIC && v->linkage != BTF_VAR_GLOBAL_ALLOCATED)
+	if (v->linkage > (c->object ? BTF_VAR_GLOBAL_EXTERN : BTF_VAR_GLOBAL_ALLOCATED))
 		return fbtf_refuse(c, "linkage %u cannot be loaded", v->linkage);
 	return 0;
 }
@@ -219,11 +219,13 @@ static int check_datasec(struct fbtf_check *c, const struct btf_type *t, const v
 	u64 end = 0;
 	u32 i;
 
-	if (!t->size)
+	if (!t->size && !c->object)
 		return fbtf_refuse(c, "the section has no size");
 	for (i = 0; i < btf_vlen(t); i++, v++) {
 		if (!v->type || v->type > FBTF_MAX_TYPE)
 			return fbtf_refuse(c, "variable %u cannot be type %u", i, v->type);
+		if (c->object)
+			continue;
 		if (v->offset < end || v->offset >= t->size)
 			return fbtf_refuse(c, "variable %u is at %u, outside or over another", i,
 					   v->offset);
@@ -431,6 +433,9 @@ static int check_header(struct fbtf_check *c, const u8 *data, u32 size, struct b
 		return unsupported(c, "version", h->version);
 	if (h->flags)
 		return unsupported(c, "flags", h->flags);
+	/* Without lengths there are no sections, and libbpf wants the whole header. */
+	if (h->hdr_len < sizeof(*h))
+		return fbtf_refuse(c, "the header has %u bytes, expected %zu", h->hdr_len, sizeof(*h));
 	if (!c->base && size == h->hdr_len)
 		return fbtf_refuse(c, "there is no data behind the header");
 	return check_sections(c, h, size);
@@ -482,9 +487,9 @@ static int check_all(struct fbtf_check *c, u8 *data, u32 *size)
 	return err ? err : fbtf_check_links(c);
 }
 
-int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, struct text *why)
+/* Checks a copy of the bytes; with `out` it becomes libbpf's. */
+static int parse(struct fbtf_check c, const void *data, u32 size, struct btf *base, struct btf **out)
 {
-	struct fbtf_check c = { .why = why };
 	u8 *copy;
 	int err;
 
@@ -498,11 +503,22 @@ int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, s
 		return -ENOMEM;
 	err = start_after(&c, base);
 	err = err ? err : check_all(&c, copy, &size);
-	err = err ? err : fbtf_open(copy, size, base, out);
+	if (!err && out)
+		err = fbtf_open(copy, size, base, out);
 	base_free(c.types);
 	base_free(c.to);
 	base_free(c.bytes);
 	base_free(c.state);
 	base_free(copy);
 	return err;
+}
+
+int fbtf_parse(const void *data, u32 size, struct btf *base, struct btf **out, struct text *why)
+{
+	return parse((struct fbtf_check){ .why = why }, data, size, base, out);
+}
+
+int fbtf_check_object(const void *data, u32 size, struct text *why)
+{
+	return parse((struct fbtf_check){ .why = why, .object = true }, data, size, NULL, NULL);
 }

@@ -158,7 +158,7 @@ static int step_ref(struct fbtf_check *c, const struct fbtf_frame *f)
 		return err;
 	if (fbtf_sized(c, &id, NULL))
 		return pop(c, id, 0);
-	if (btf_is_var(f->t))
+	if (btf_is_var(f->t) && !c->object)
 		return fbtf_refuse(c, "a variable needs a type with a size");
 	if (is_done(c, id))
 		t = behind(c, &id);
@@ -192,8 +192,12 @@ static int step_array(struct fbtf_check *c, const struct fbtf_frame *f)
 	t = fbtf_sized(c, &id, &size);
 	if (!t || (btf_is_int(t) && !fbtf_regular_int(t)))
 		return fbtf_refuse(c, "its elements cannot be of type %u", a->type);
-	if (a->nelems && size > UINT32_MAX / a->nelems)
+	if (a->nelems && size > UINT32_MAX / a->nelems) {
+		/* Map definitions write numbers as arrays of int: __uint(max_entries, 1 << 30). */
+		if (c->object)
+			return pop(c, id, UINT32_MAX);
 		return fbtf_refuse(c, "%u elements of %u bytes are too many", a->nelems, size);
+	}
 	return pop(c, id, size * a->nelems);
 }
 
@@ -242,12 +246,16 @@ static int step_datasec(struct fbtf_check *c, struct fbtf_frame *f)
 
 	for (; f->next < btf_vlen(f->t); f->next++) {
 		t = fbtf_type(c, v[f->next].type);
+		if (t && c->object && btf_is_func(t))
+			continue; /* an extern of .ksyms */
 		if (!t || !btf_is_var(t))
 			return fbtf_refuse(c, "entry %u, type %u, is no variable", f->next,
 					   v[f->next].type);
 		err = first(c, t, v[f->next].type);
 		if (err)
 			return err;
+		if (c->object)
+			continue;
 		id = t->type;
 		if (!fbtf_sized(c, &id, &size) || v[f->next].size < size)
 			return fbtf_refuse(c, "variable %u has %u bytes, its type %u", f->next,
