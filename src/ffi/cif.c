@@ -242,7 +242,7 @@ static ffi_status prepare(ffi_cif *cif, ffi_abi abi, unsigned nfixed, unsigned n
 
 	if (!cif)
 		return FFI_BAD_TYPEDEF;
-	quick = quick_key(key, abi, nargs, rtype, atypes);
+	quick = nfixed <= nargs && quick_key(key, abi, nargs, rtype, atypes);
 	q = quick ? *quick_slot(key) : NULL;
 	if (q && q->key[0] == key[0] && q->key[1] == key[1]) {
 		*cif = (ffi_cif){ .abi = abi, .nargs = nargs, .arg_types = atypes, .rtype = rtype,

@@ -3,6 +3,7 @@
 #include "ffi/call_int.h"
 
 #define MAX_DEPTH 64
+#define MAX_VISITS (1u << 16) /* structs within a struct */
 #define MAX_SIZE ((size_t)1 << 30)
 
 #define TYPE(name, ctype, code)                                                                    \
@@ -91,13 +92,29 @@ static ffi_status layout(ffi_type *t, size_t *offsets, int depth)
 	return FFI_OK;
 }
 
+/* A struct with a size set is the caller's word; that it does not contain itself is seen. */
+static bool ends(const ffi_type *t, int depth, u32 *visits)
+{
+	size_t i;
+
+	if (depth > MAX_DEPTH || ++*visits > MAX_VISITS)
+		return false;
+	for (i = 0; t->elements && t->elements[i]; i++)
+		if (t->elements[i]->type == FFI_TYPE_STRUCT && !ends(t->elements[i], depth + 1, visits))
+			return false;
+	return true;
+}
+
 ffi_status call_layout(ffi_type *t, ffi_abi abi)
 {
+	u32 visits = 0;
+
 	(void)abi;
 	if (!t || t->type > FFI_TYPE_LAST)
 		return FFI_BAD_TYPEDEF;
 	if (t->size)
-		return t->alignment ? FFI_OK : FFI_BAD_TYPEDEF;
+		return t->alignment && (t->type != FFI_TYPE_STRUCT || ends(t, 0, &visits)) ? FFI_OK :
+											     FFI_BAD_TYPEDEF;
 	if (!t->elements)
 		return FFI_BAD_TYPEDEF;
 	if (t->type == FFI_TYPE_VECTOR)
