@@ -155,9 +155,10 @@ static bool install(const char *path, struct prog *engines[ENGINES], struct resu
 
 static bool run_bench(const struct bench *b, const char *dir, u8 *buf, u8 *want, struct result *r)
 {
-	double t[ENGINES][ROUNDS] = { { 0 } }, once;
+	double t[ENGINES][ROUNDS] = { { 0 } };
 	struct prog *engines[ENGINES] = { NULL };
 	char path[4096];
+	u64 once;
 	u32 n;
 
 	snprintf(path, sizeof(path), "%s/%s.bpf.o", dir, b->name);
@@ -166,12 +167,12 @@ static bool run_bench(const struct bench *b, const char *dir, u8 *buf, u8 *want,
 		return false;
 	}
 	fill(want);
-	once = (double)b->fn(want);
+	once = b->fn(want);
 	for (int e = JIT; e < ENGINES; e++) {
 		if (!engines[e])
 			continue;
 		fill(buf);
-		r->differs |= (double)prog_run(engines[e], buf) != once || memcmp(buf, want, BUFFER);
+		r->differs |= prog_run(engines[e], buf) != once || memcmp(buf, want, BUFFER);
 	}
 	n = (u32)(400000 / time_native(b->fn, buf, 20)) + 1; /* about 0.4 ms a round */
 	/* One after the other in each round: what disturbs one likely disturbs the other. */

@@ -36,7 +36,7 @@ static _Atomic unsigned readers;
 static struct fault_index *retired; /* under lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* ---- look-up, in the handler ------------------------------------------------------------------- */
+/* ---- look-up, in the handler ----------------------------------------------------------------- */
 
 static const struct fault_set *find_set(const struct fault_index *x, const char *pc)
 {
@@ -93,9 +93,9 @@ static bool handle(void *ucontext, const void *addr)
 	return true;
 }
 
-/* ---- signals ----------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
-/* The kernel's view of an action. By system call, so that no interposed sigaction() is in the way. */
+/* The kernel's view of an action. By system call: no interposed sigaction() is in the way. */
 struct kernel_action {
 	void (*handler)(int, siginfo_t *, void *);
 	unsigned long flags;
@@ -262,7 +262,7 @@ int code_fault_host_action(int sig, const struct sigaction *act, struct sigactio
 	return 0;
 }
 
-/* ---- changes ----------------------------------------------------------------------------------- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static void free_index(struct fault_index *x)
 {
@@ -312,8 +312,8 @@ static int by_start(const void *a, const void *b)
 }
 
 /* One set of the entries of `sets` and `more`; -EEXIST when two entries overlap. */
-static int merge(const struct fault_set *sets, size_t nsets, const struct code_fault *more, size_t n,
-		 struct fault_set *out)
+static int merge(const struct fault_set *sets, size_t nsets, const struct code_fault *more,
+		 size_t n, struct fault_set *out)
 {
 	size_t total = n, at = 0;
 
@@ -448,9 +448,9 @@ void code_fault_remove(const void *start, const void *end)
 	pthread_mutex_unlock(&lock);
 }
 
-/* ---- copies ------------------------------------------------------------------------------------ */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
-/* The table takes memory and a lock, so the copies' own ranges are entered when the library loads. */
+/* The table takes memory and a lock: the copies' own ranges are entered when the library loads. */
 __attribute__((constructor)) static void copies_init(void)
 {
 	struct code_fault e[2];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Regions of machine code: writable first, then executable, never both; a guard page at each end. */
+/* Regions of machine code: writable, then executable, never both; a guard page at each end. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ bool code_allowed(void)
 	return allowed_mode != MODE_NONE;
 }
 
-/* ---- placement --------------------------------------------------------------------------------- */
+/* ---- placement ------------------------------------------------------------------------------- */
 
 #define NEAR_REACH ((intptr_t)0x70000000) /* below 2 GiB by more than the largest region */
 #define NEAR_STEP ((uintptr_t)64 << 20)
@@ -140,7 +140,7 @@ static void *reserve_near(size_t size, const void *near)
 	return p;
 }
 
-/* ---- regions ----------------------------------------------------------------------------------- */
+/* ---- regions --------------------------------------------------------------------------------- */
 
 static int map_writable(struct code_region *r)
 {

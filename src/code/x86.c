@@ -110,7 +110,8 @@ static void mem_operand(struct x86_buf *b, u8 reg, struct x86_mem m)
 
 static u8 rex_of_mem(int w, u8 reg, struct x86_mem m)
 {
-	u8 x = m.index != X86_NONE && m.index >= X86_R8, base = m.base != X86_NONE && m.base >= X86_R8;
+	u8 x = m.index != X86_NONE && m.index >= X86_R8;
+	u8 base = m.base != X86_NONE && m.base >= X86_R8;
 
 	return (u8)((w == 8) << 3 | (reg >> 3 & 1) << 2 | x << 1 | base);
 }
@@ -173,7 +174,7 @@ void x86_nop(struct x86_buf *b, unsigned n)
 	}
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 /* Opcodes come in pairs, byte form below the others; 16 bits take a prefix. */
 static u32 sized(u32 op, int w)
@@ -362,7 +363,7 @@ void x86_bswap(struct x86_buf *b, int w, u8 reg)
 		opcode(b, OP_0F | 0xc8 | (reg & 7), (u8)((w == 8) << 3 | reg >> 3), false);
 }
 
-/* ---- moves ------------------------------------------------------------------------------------- */
+/* ---- moves ----------------------------------------------------------------------------------- */
 
 void x86_mov_rr(struct x86_buf *b, int w, u8 dst, u8 src)
 {
@@ -479,7 +480,7 @@ void x86_pop(struct x86_buf *b, u8 reg)
 		opcode(b, 0x58 | (reg & 7), reg >> 3, false);
 }
 
-/* ---- atomics ----------------------------------------------------------------------------------- */
+/* ---- atomics --------------------------------------------------------------------------------- */
 
 void x86_xadd(struct x86_buf *b, int w, struct x86_mem m, u8 reg)
 {
@@ -498,7 +499,7 @@ void x86_cmpxchg(struct x86_buf *b, int w, struct x86_mem m, u8 reg)
 	enc_rm(b, sized(0xb0, w) | OP_0F, w, reg, m);
 }
 
-/* ---- branches ---------------------------------------------------------------------------------- */
+/* ---- branches -------------------------------------------------------------------------------- */
 
 static size_t branch(struct x86_buf *b, u32 op, int size)
 {
@@ -581,7 +582,7 @@ void x86_trap(struct x86_buf *b)
 	x86_bytes(b, "\x0f\x0b", 2);
 }
 
-/* ---- SSE --------------------------------------------------------------------------------------- */
+/* ---- SSE ------------------------------------------------------------------------------------- */
 
 static u32 xmm_prefix(int size)
 {
@@ -598,7 +599,7 @@ void x86_xmm_store(struct x86_buf *b, int size, struct x86_mem m, u8 xmm)
 	enc_rm(b, OP_0F | 0x11 | xmm_prefix(size), 4, xmm, m);
 }
 
-/* ---- the CPU ----------------------------------------------------------------------------------- */
+/* ---- the CPU --------------------------------------------------------------------------------- */
 
 const struct x86_features *x86_cpu(void)
 {

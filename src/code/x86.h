@@ -98,7 +98,7 @@ size_t x86_jcc32(struct x86_buf *b, enum x86_cc cc);
 size_t x86_call32(struct x86_buf *b);
 void x86_land8(struct x86_buf *b, size_t at);  /* the 8-bit displacement at `at` leads here;
 						   nothing between may change its size later */
-void x86_jcc8_back(struct x86_buf *b, enum x86_cc cc, size_t to); /* to an offset at most 120 back */
+void x86_jcc8_back(struct x86_buf *b, enum x86_cc cc, size_t to); /* at most 120 bytes */
 void x86_jmp_r(struct x86_buf *b, u8 reg);
 void x86_call_r(struct x86_buf *b, u8 reg);
 void x86_jmp_m(struct x86_buf *b, struct x86_mem m);

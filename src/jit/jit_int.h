@@ -32,7 +32,7 @@ struct jit_func {
 	u16 used, written;   /* registers, as JIT_BITs, promoted slots included */
 	u16 stack;           /* bytes of frame that memory accesses need */
 	bool calls;          /* calls anything */
-	bool wide_ops;       /* divides, or does atomics: the machine's scratch registers are taken */
+	bool wide_ops;       /* divides, or does atomics: scratch registers are taken */
 	bool tail;           /* it, or what it calls, may tail call */
 	u8 nslots;
 	u8 slot_reg[JIT_SLOTS]; /* the machine's register of each promoted slot */
@@ -62,7 +62,7 @@ struct jit_code {
 /* A machine. An optimising compiler for the same machine is another one of these. */
 struct jit_target {
 	const char *name;
-	/* Machine registers that the function leaves free, best first; returns how many, at most JIT_SLOTS. */
+	/* Machine registers that the function leaves free, best first; at most JIT_SLOTS. */
 	u32 (*spare)(const struct jit_func *f, u8 regs[JIT_SLOTS]);
 	/* 0; -EAGAIN: set u->far and come again; other -errno. */
 	int (*compile)(struct jit_unit *u, struct jit_code *out);
@@ -77,7 +77,7 @@ const struct helper_proto *jit_helper(s32 id); /* NULL when there is none */
 /* tidy.c: straightens the jumps of a function. */
 void jit_tidy(struct jit_unit *u, const struct jit_func *f);
 
-/* ---- scan.c ------------------------------------------------------------------------------------ */
+/* ---- scan.c ---------------------------------------------------------------------------------- */
 
 int jit_scan(struct jit_unit *u, const struct jit_target *t);
 void jit_unit_free(struct jit_unit *u);

@@ -115,7 +115,7 @@ s32 jit_func_at(const struct jit_unit *u, s64 start)
 	return lo < u->nfuncs && u->funcs[lo].start == start ? (s32)lo : -1;
 }
 
-/* ---- control flow ------------------------------------------------------------------------------ */
+/* ---- control flow ---------------------------------------------------------------------------- */
 
 /* One jump: its target must be an instruction of the same function. */
 static int mark_target(struct jit_unit *u, const struct jit_func *f, u32 at)
@@ -209,7 +209,7 @@ static void spread_tail(struct jit_unit *u)
 	}
 }
 
-/* ---- promoted stack slots ---------------------------------------------------------------------- */
+/* ---- promoted stack slots -------------------------------------------------------------------- */
 
 enum {
 	SLOT_LD32 = 1, SLOT_LD64 = 2, SLOT_ST32 = 4, SLOT_ST64 = 8,
@@ -254,7 +254,8 @@ static bool frame_escapes(const struct jit_unit *u, const struct jit_func *f)
 		jit_insn_regs(u->prog, i, &reads, &writes);
 		if (!(reads & JIT_BIT(JIT_FP)))
 			continue;
-		if (!is_access(i, &store) || (BPF_CLASS(i->code) == BPF_STX && i->src_reg == JIT_FP))
+		if (!is_access(i, &store) ||
+		    (BPF_CLASS(i->code) == BPF_STX && i->src_reg == JIT_FP))
 			return true;
 		if (i->off >= 0 || i->off < -ISA_STACK_SIZE || i->off + jit_size(i) > 0)
 			return true;
@@ -303,7 +304,7 @@ static bool promotable(const struct slots *s, u32 at)
 static void choose_slots(struct slots *s, struct jit_func *f, u32 room)
 {
 	for (f->nslots = 0; f->nslots < room; f->nslots++) {
-		u32 best = 0, weight = 2; /* fewer uses than that do not pay for saving a register */
+		u32 best = 0, weight = 2; /* fewer uses do not pay for saving a register */
 
 		for (u32 at = 0; at < ARRAY_SIZE(s->use); at++) {
 			if (!s->reg[at] && s->weight[at] > weight && promotable(s, at)) {
@@ -414,7 +415,7 @@ static int promote(struct jit_unit *u, struct jit_func *f, const struct jit_targ
 	return 0;
 }
 
-/* ---- liveness ---------------------------------------------------------------------------------- */
+/* ---- liveness -------------------------------------------------------------------------------- */
 
 #define LIVE_PASSES 10
 
@@ -430,7 +431,7 @@ static bool live_pass(struct jit_unit *u, const struct jit_func *f, u16 at_loops
 		s64 t = jit_target_of(i, at);
 
 		if (u->marks[at] & JIT_SKIP) {
-			/* Second halves hand on what follows; what is never reached needs nothing. */
+			/* Second halves hand on what follows; what is not reached needs none. */
 			u->live[at] = at > f->start && isa_is_ldimm64(i - 1) ? out : 0;
 			continue;
 		}
@@ -454,7 +455,7 @@ static void liveness(struct jit_unit *u, const struct jit_func *f)
 	live_pass(u, f, (u16)~JIT_BIT(JIT_FP));
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static int unit_alloc(struct jit_unit *u)
 {

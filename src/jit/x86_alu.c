@@ -130,7 +130,7 @@ static void neg(struct jx *c, u8 dst, int w)
 	done(c, dst, w);
 }
 
-/* ---- moves ------------------------------------------------------------------------------------- */
+/* ---- moves ----------------------------------------------------------------------------------- */
 
 static void mov(struct jx *c, const struct bpf_insn *i, int w)
 {
@@ -152,7 +152,7 @@ static void mov(struct jx *c, const struct bpf_insn *i, int w)
 	}
 }
 
-/* ---- shifts ------------------------------------------------------------------------------------ */
+/* ---- shifts ---------------------------------------------------------------------------------- */
 
 static enum x86_shift shift_op(u8 op)
 {
@@ -267,7 +267,7 @@ static u32 shift(struct jx *c, const struct bpf_insn *i, int w)
 	return 0;
 }
 
-/* ---- byte swaps -------------------------------------------------------------------------------- */
+/* ---- byte swaps ------------------------------------------------------------------------------ */
 
 static void swap(struct jx *c, u8 dst, s32 bits)
 {
@@ -297,7 +297,7 @@ static void end(struct jx *c, const struct bpf_insn *i)
 		x86_set_copy(c, i->dst_reg, i->dst_reg, 4);
 }
 
-/* ---- rotation ---------------------------------------------------------------------------------- */
+/* ---- rotation -------------------------------------------------------------------------------- */
 
 /* One half of a rotation: a register that holds the same value, and how it was shifted. */
 struct half {
@@ -383,7 +383,7 @@ static u32 rotation(struct jx *c, const struct bpf_insn *i, int w)
 	return n;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 u32 x86_alu_insn(struct jx *c, const struct bpf_insn *i)
 {

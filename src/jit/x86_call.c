@@ -32,7 +32,7 @@ static void call_native_code(struct jx *c, const void *target)
 	}
 }
 
-/* ---- look-ups without a call ------------------------------------------------------------------- */
+/* ---- look-ups without a call ----------------------------------------------------------------- */
 
 /* The map that r1 surely refers to; NULL when not known. */
 static struct map *const_map(const struct jx *c)
@@ -116,7 +116,7 @@ static void helper_call(struct jx *c, const struct bpf_insn *i)
 	after_call(c);
 }
 
-/* ---- native functions -------------------------------------------------------------------------- */
+/* ---- native functions ------------------------------------------------------------------------ */
 
 /*
  * The callee may rely on its C types: each argument is extended from its width (SysV ABI 3.2.3 and
@@ -173,7 +173,7 @@ static void native_call(struct jx *c, const struct bpf_insn *i)
 	after_call(c);
 }
 
-/* ---- the program's own functions --------------------------------------------------------------- */
+/* ---- the program's own functions ------------------------------------------------------------- */
 
 static void local_call(struct jx *c, const struct bpf_insn *i)
 {

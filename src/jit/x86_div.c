@@ -15,9 +15,9 @@ struct division {
 	bool mod, is_signed;
 };
 
-/* ---- by a constant ----------------------------------------------------------------------------- */
+/* ---- by a constant --------------------------------------------------------------------------- */
 
-/* n / k = (n * (2^bits + m) >> bits) >> shift, exact for all n: Granlund and Montgomery, 1994, 4.2. */
+/* n / k = (n * (2^bits + m) >> bits) >> shift, exactly: Granlund and Montgomery, 1994, 4.2. */
 static u64 magic(u64 k, int bits, u8 *shift)
 {
 	u8 l = (u8)(64 - __builtin_clzll(k - 1)); /* ceil(log2 k), k is no power of two */
@@ -134,7 +134,7 @@ static bool by_constant(struct jx *c, const struct division *v, s32 imm)
 	return true;
 }
 
-/* ---- by a register ----------------------------------------------------------------------------- */
+/* ---- by a register --------------------------------------------------------------------------- */
 
 /* rdx:rax / by, with results in rax and rdx; by is neither. */
 static void divide(struct jx *c, const struct division *v, u8 by)
@@ -230,7 +230,7 @@ void x86_div_insn(struct jx *c, const struct bpf_insn *i)
 		by = TMP3;
 		x86_mov_ri(&c->b, by, v.w == 8 ? (u64)(s64)imm : (u32)imm, true);
 	}
-	/* The divisor may be in a register that the division takes: then it is used from its copy. */
+	/* The divisor may be in a register that the division takes: its copy is used. */
 	save(c, &v, c->live_out, rax_in, rdx_in);
 	if (by == X86_RAX || by == X86_RDX) {
 		u8 copy = by == X86_RAX ? rax_in : rdx_in;

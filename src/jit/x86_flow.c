@@ -4,7 +4,7 @@
 
 #include "jit/x86_int.h"
 
-/* ---- 64-bit immediates ------------------------------------------------------------------------- */
+/* ---- 64-bit immediates ----------------------------------------------------------------------- */
 
 static void set_address(struct jx *c, u8 r, const void *p)
 {
@@ -56,7 +56,7 @@ void x86_ldimm64_insn(struct jx *c, const struct bpf_insn *i)
 	}
 }
 
-/* ---- jumps ------------------------------------------------------------------------------------- */
+/* ---- jumps ----------------------------------------------------------------------------------- */
 
 static int cc_of(u8 op)
 {
@@ -183,7 +183,7 @@ void x86_jump_insn(struct jx *c, const struct bpf_insn *i)
 		x86_jcc_label(c, (enum x86_cc)cc, (u32)t);
 }
 
-/* ---- choosing between constants ---------------------------------------------------------------- */
+/* ---- choosing between constants -------------------------------------------------------------- */
 
 static u64 mov_value(const struct bpf_insn *i)
 {
@@ -192,7 +192,7 @@ static u64 mov_value(const struct bpf_insn *i)
 
 static bool is_mov_imm(const struct bpf_insn *i, u8 dst)
 {
-	return (i->code == (BPF_ALU64 | BPF_MOV | BPF_K) || i->code == (BPF_ALU | BPF_MOV | BPF_K)) &&
+	return jit_is_alu(i) && BPF_OP(i->code) == BPF_MOV && BPF_SRC(i->code) == BPF_K &&
 	       i->dst_reg == dst;
 }
 
@@ -235,7 +235,7 @@ u32 x86_select_insn(struct jx *c, const struct bpf_insn *i)
 	return 2;
 }
 
-/* ---- exit -------------------------------------------------------------------------------------- */
+/* ---- exit ------------------------------------------------------------------------------------ */
 
 #define INLINE_EPILOGUE 2 /* registers to restore up to which it is repeated at each exit */
 

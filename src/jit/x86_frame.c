@@ -5,8 +5,8 @@
  * stays below rsp, in the red zone (SysV ABI 3.2.2).
  *
  * Functions follow the SysV calling convention: r1 to r5 are its first arguments, r0 its result, r6
- * to r9 its callee-saved registers, so that native code calls them directly. Functions that may come
- * to a tail call also take the address of the counter in rax.
+ * to r9 its callee-saved registers, so that native code calls them directly. Functions that may
+ * come to a tail call also take the address of the counter in rax.
  */
 #include "jit/x86_int.h"
 

@@ -16,7 +16,7 @@ enum { VAL_REG, VAL_SUM, VAL_IMM };
 
 struct x86_val {
 	u8 kind;
-	u8 base, index; /* SUM: base + (index << shift) + disp; eBPF registers as in the machine now */
+	u8 base, index; /* SUM: base + (index << shift) + disp, of what machine registers hold */
 	u8 shift;
 	bool w32;       /* only the lower half of the sum, zero-extended */
 	s32 disp;
@@ -83,7 +83,7 @@ struct jx {
 #define TMP2 X86_R11
 #define TMP3 X86_R9 /* only in functions with wide_ops or calls; otherwise perhaps a slot */
 
-/* ---- labels ------------------------------------------------------------------------------------ */
+/* ---- labels ---------------------------------------------------------------------------------- */
 
 static inline u32 x86_label_entry(const struct jx *c, u32 func)
 {
@@ -106,7 +106,7 @@ static inline u32 x86_label_count(const struct jx *c)
 	return c->u->cnt + 2 + 3 * c->u->nfuncs;
 }
 
-/* ---- x86_value.c ------------------------------------------------------------------------------- */
+/* ---- x86_value.c ----------------------------------------------------------------------------- */
 
 static inline bool x86_is_pending(const struct jx *c, u8 r)
 {
@@ -130,7 +130,7 @@ u8 x86_own(struct jx *c, u8 r);
 u8 x86_def(struct jx *c, u8 r);
 /* r has been overwritten: the machine register holds its value. */
 void x86_defined(struct jx *c, u8 r, bool zext);
-/* r becomes constant, or a sum: nothing is emitted. False: not a form there is; use the plain way. */
+/* r becomes constant, or a sum: nothing is emitted. False: no such form, use the plain way. */
 void x86_set_imm(struct jx *c, u8 r, u64 imm);
 bool x86_set_copy(struct jx *c, u8 r, u8 src, int w);
 bool x86_set_add(struct jx *c, u8 r, u8 src, int w);
@@ -142,7 +142,7 @@ bool x86_is_imm(const struct jx *c, u8 r, u64 *imm);
 void x86_forget(struct jx *c);
 void x86_flags_set(struct jx *c, u8 reg, int w, bool logic);
 
-/* ---- lowering: each handles the instruction at c->at; returns how many it took, beyond the first */
+/* ---- lowering: each handles the instruction at c->at, and returns how many more it took */
 
 u32 x86_alu_insn(struct jx *c, const struct bpf_insn *i);     /* x86_alu.c */
 void x86_div_insn(struct jx *c, const struct bpf_insn *i);    /* x86_div.c */
@@ -164,7 +164,7 @@ void x86_callback_stub(struct jx *c, u32 func);
 /* Can the next instruction be taken together with this one? */
 bool x86_can_fuse(const struct jx *c, u32 ahead);
 
-/* ---- x86_link.c -------------------------------------------------------------------------------- */
+/* ---- x86_link.c ------------------------------------------------------------------------------ */
 
 void x86_bind(struct jx *c, u32 label);
 void x86_align(struct jx *c, u8 to);

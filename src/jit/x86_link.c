@@ -14,7 +14,7 @@
 #define LONG_JCC 6
 #define SHORT 2
 
-/* ---- while drafting ---------------------------------------------------------------------------- */
+/* ---- while drafting -------------------------------------------------------------------------- */
 
 struct x86_pos x86_here(const struct jx *c)
 {
@@ -101,7 +101,7 @@ void x86_call_abs(struct jx *c, const void *target)
 	x86_call32(&c->b);
 }
 
-/* ---- layout ------------------------------------------------------------------------------------ */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 static u32 long_size(const struct x86_fix *f)
 {
@@ -171,7 +171,7 @@ static s64 place(const struct jx *c, s32 *moved)
 	return (s64)c->b.len + m;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put32(u8 *p, s64 v)
 {
@@ -186,8 +186,8 @@ static u32 final_size(const struct x86_fix *f, s64 at)
 }
 
 /* Writes the instruction of a fix at `at`; returns its size. -ERANGE: out of reach. */
-static s64 write_fix(const struct jx *c, const struct x86_fix *f, const s32 *moved, u8 *code, s64 at,
-		     const u8 *addr)
+static s64 write_fix(const struct jx *c, const struct x86_fix *f, const s32 *moved, u8 *code,
+		     s64 at, const u8 *addr)
 {
 	s64 to = f->kind == FIX_ABS   ? f->target - (const void *)addr :
 		 f->kind == FIX_ALIGN ? 0 : label_at(c, moved, f->label);

@@ -4,7 +4,7 @@
 
 #include "jit/x86_int.h"
 
-/* ---- loads ------------------------------------------------------------------------------------- */
+/* ---- loads ----------------------------------------------------------------------------------- */
 
 static void add_fault(struct jx *c, struct x86_pos start, u8 reg)
 {
@@ -109,7 +109,7 @@ u32 x86_load_insn(struct jx *c, const struct bpf_insn *i)
 	return 0;
 }
 
-/* ---- stores ------------------------------------------------------------------------------------ */
+/* ---- stores ---------------------------------------------------------------------------------- */
 
 void x86_store_insn(struct jx *c, const struct bpf_insn *i)
 {
@@ -141,7 +141,7 @@ void x86_store_insn(struct jx *c, const struct bpf_insn *i)
 	x86_store(&c->b, size, m, s);
 }
 
-/* ---- atomics ----------------------------------------------------------------------------------- */
+/* ---- atomics --------------------------------------------------------------------------------- */
 
 /* fetch-and-or and its like have no instruction: compare and exchange until it succeeds. */
 static void fetch_loop(struct jx *c, enum x86_alu op, int w, struct x86_mem m, u8 src)
@@ -234,7 +234,7 @@ void x86_atomic_insn(struct jx *c, const struct bpf_insn *i)
 	}
 }
 
-/* ---- packets ----------------------------------------------------------------------------------- */
+/* ---- packets --------------------------------------------------------------------------------- */
 
 /*
  * LD_ABS, LD_IND: r0 = packet data in host byte order; outside of the data the program ends with 0.

@@ -236,7 +236,7 @@ void x86_forget(struct jx *c)
 	c->flags_at = SIZE_MAX;
 }
 
-/* ---- making values ----------------------------------------------------------------------------- */
+/* ---- making values --------------------------------------------------------------------------- */
 
 /* Is anything needed later made of r's machine register? */
 static bool hooked(const struct jx *c, u8 r)

@@ -167,7 +167,7 @@ static void the_table_changes_while_others_fault(void **state)
 	}
 }
 
-/* ---- the host's faults -------------------------------------------------------------------------- */
+/* ---- the host's faults ----------------------------------------------------------------------- */
 
 static volatile sig_atomic_t host_saw;
 

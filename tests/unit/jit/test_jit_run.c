@@ -7,7 +7,7 @@
 
 #include "helper/helper.h"
 
-/* ---- memory and packets ------------------------------------------------------------------------ */
+/* ---- memory and packets ---------------------------------------------------------------------- */
 
 static void stack_slots_of_all_widths_keep_their_bytes(void **state)
 {
@@ -113,7 +113,7 @@ static void atomics_return_the_old_value(void **state)
 	assert_int_equal(ctx[1], 9);
 }
 
-/* ---- control flow ------------------------------------------------------------------------------ */
+/* ---- control flow ---------------------------------------------------------------------------- */
 
 /* Jumps over `n` instructions, forwards and backwards, around the reach of the short form. */
 static void jumps_of_every_distance_arrive(void **state)
@@ -183,7 +183,7 @@ static void code_never_reached_is_left_out(void **state)
 	jit_prog_free(all);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static void functions_have_frames_of_their_own_and_keep_r6_to_r9(void **state)
 {
@@ -297,7 +297,7 @@ static void function_references_are_c_function_pointers(void **state)
 	jit_prog_free(p);
 }
 
-/* ---- maps and tail calls ------------------------------------------------------------------------ */
+/* ---- maps and tail calls --------------------------------------------------------------------- */
 
 static struct map *new_map(u32 type, u32 key, u32 value, u32 entries)
 {
@@ -501,7 +501,7 @@ static void a_tail_call_in_a_function_returns_to_its_caller(void **state)
 	jit_prog_free(nest);
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void what_is_no_program_is_refused(void **state)
 {
