@@ -23,14 +23,16 @@ static void refine(struct verifier *v, struct state *s, u32 r, const struct num 
 	while ((copy = reg_iter_next(&it))) {
 		if (copy == reg || copy->type != REG_SCALAR || copy->id != reg->id)
 			continue;
-		moved = *n;
-		if (copy->off != reg->off) {
+		if (copy->off == reg->off) {
+			copy->n = *n;
+		} else {
+			moved = *n;
 			by = num_const((u64)((s64)copy->off - reg->off));
 			num_add(&moved, &by);
+			if (!num_meet(&moved, &copy->n))
+				continue; /* this path cannot run: nothing to say */
+			copy->n = moved;
 		}
-		if (!num_meet(&moved, &copy->n))
-			continue; /* this path cannot run: nothing to say */
-		copy->n = moved;
 		copy->node = vprecise_join(v, copy->node, node);
 	}
 }

@@ -45,6 +45,8 @@ static int check_type(struct verifier *v)
 
 static int allocate(struct verifier *v)
 {
+	if (!verifier_charge(v, v->cnt * (sizeof(*v->aux) + sizeof(*v->p->facts))))
+		return v->error;
 	v->aux = base_array(v->cnt, sizeof(*v->aux));
 	base_free(v->p->facts);
 	v->p->facts = base_array(v->cnt, sizeof(*v->p->facts));
