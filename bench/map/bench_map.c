@@ -274,7 +274,7 @@ static double ring_measure(struct ring_job *j, volatile u64 *cons, const u8 *pro
 	ring_stop = 0;
 	for (i = 0; i < producers; i++)
 		pthread_create(&ids[i], NULL, ring_produce, j);
-	ns = ring_consume(cons, prod, 0.3);
+	ns = ring_consume(cons, prod, 0.2);
 	ring_stop = 1;
 	for (i = 0; i < producers; i++)
 		pthread_join(ids[i], NULL);
@@ -322,10 +322,10 @@ int main(int argc, char **argv)
 		u32 entries = argc > 1 ? (u32)strtoul(argv[a + 1], NULL, 0) : 10000;
 
 		for (i = 0; i < ARRAY_SIZE(keys); i++)
-			bench_type("hash", BPF_MAP_TYPE_HASH, keys[i], entries, 0.15);
-		bench_type("percpu hash", BPF_MAP_TYPE_PERCPU_HASH, 8, entries, 0.1);
-		bench_type("lru", BPF_MAP_TYPE_LRU_HASH, 8, entries, 0.1);
-		bench_type("array", BPF_MAP_TYPE_ARRAY, 4, entries, 0.1);
+			bench_type("hash", BPF_MAP_TYPE_HASH, keys[i], entries, 0.06);
+		bench_type("percpu hash", BPF_MAP_TYPE_PERCPU_HASH, 8, entries, 0.05);
+		bench_type("lru", BPF_MAP_TYPE_LRU_HASH, 8, entries, 0.05);
+		bench_type("array", BPF_MAP_TYPE_ARRAY, 4, entries, 0.05);
 	}
 	bench_ring("ring, wakeups", KERNEL_RINGBUF, 0);
 	bench_ring("ring, none", KERNEL_RINGBUF_QUIET, BPF_RB_NO_WAKEUP);

@@ -44,6 +44,9 @@ struct map_ops {
 	int (*next_key)(struct map *m, const void *key, void *next);
 
 	/*
+	 * Queues, stacks and Bloom filters have no key (NULL): write, read and take push, peek and pop,
+	 * for helpers too; a Bloom filter's read asks for the value that `value` holds.
+	 *
 	 * As seen by bpf(2): whole values, per-CPU ones with a slot of map_value_stride() bytes for each
 	 * possible CPU. NULL where `lookup` and `update` already do.
 	 */
@@ -118,7 +121,11 @@ void *map_ringbuf_reserve(struct map *m, u64 size, u64 flags); /* NULL when full
 void map_ringbuf_commit(void *record, u64 flags, bool discard); /* BPF_RB_NO_WAKEUP, _FORCE_WAKEUP */
 int map_ringbuf_output(struct map *m, const void *data, u64 size, u64 flags);
 u64 map_ringbuf_query(struct map *m, u64 what);
-/* An eventfd that becomes readable when records were committed: epoll on the map's descriptor. */
+/*
+ * An eventfd that becomes readable when records were committed: epoll on the map's descriptor. Nobody
+ * here reads it: whoever waits takes it edge-triggered or drains it, and looks at
+ * map_ringbuf_query(m, BPF_RB_AVAIL_DATA) before it sleeps, as the kernel's poll does.
+ */
 int map_ringbuf_eventfd(struct map *m);
 /*
  * The user's mmap of a ring buffer: like mmap(2) on the kernel's, data twice in a row. Returns the
