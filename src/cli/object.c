@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "btf/fbtf.h"
 #include "cli/cli.h"
 #include "ferry/ferry.h"
 
@@ -58,6 +59,40 @@ static const char *bad_elf(const void *data, size_t size)
 		return "linked; expected a relocatable object ('clang -c')";
 	if (e->e_shoff > size || (size_t)e->e_shnum * sizeof(Elf64_Shdr) > size - e->e_shoff)
 		return "cut off: its section headers lie behind its end";
+	return NULL;
+}
+
+/*
+ * libbpf trusts the type ids of an object's BTF; ours to refuse what would lead it astray. NULL, or
+ * what is wrong, kept until the next call.
+ */
+static const char *bad_btf(const void *data, size_t size)
+{
+	static struct text why;
+	const Elf64_Ehdr *e = data;
+	const Elf64_Shdr *sh = (const Elf64_Shdr *)((const char *)data + e->e_shoff), *names;
+	size_t i;
+
+	text_reset(&why);
+	if (e->e_shentsize != sizeof(*sh) || e->e_shstrndx >= e->e_shnum || e->e_shoff % 8)
+		return "its section headers make no sense";
+	names = &sh[e->e_shstrndx];
+	for (i = 0; i < e->e_shnum; i++) {
+		if (sh[i].sh_type == SHT_NOBITS)
+			continue;
+		if (sh[i].sh_offset > size || sh[i].sh_size > size - sh[i].sh_offset)
+			return "cut off: a section lies behind its end";
+	}
+	for (i = 0; i < e->e_shnum; i++) {
+		const char *name = (const char *)data + names->sh_offset + sh[i].sh_name;
+
+		if (sh[i].sh_name >= names->sh_size || names->sh_size - sh[i].sh_name < 5 ||
+		    memcmp(name, ".BTF", 5))
+			continue;
+		if (sh[i].sh_size > UINT32_MAX || sh[i].sh_type == SHT_NOBITS ||
+		    fbtf_check_object((const char *)data + sh[i].sh_offset, (u32)sh[i].sh_size, &why) < 0)
+			return why.len ? text_str(&why) : "its BTF is damaged";
+	}
 	return NULL;
 }
 
@@ -119,6 +154,7 @@ int cli_open(struct cli_object *o, const char *path)
 	if (err < 0)
 		return cli_fail(CLI_INPUT, "%s: %s", path, strerror(-err));
 	bad = bad_elf(data, size);
+	bad = bad ? bad : bad_btf(data, size);
 	if (bad) {
 		base_free(data);
 		return cli_fail(CLI_INPUT, "%s: %s", path, bad);
