@@ -20,6 +20,7 @@ struct gen {
 	u16 stack_init; /* slots written */
 	bool careless;
 	bool plain;
+	u64 pieces;     /* those that it uses, a bit each */
 	u8 lends_stack; /* subprograms get a slot of the stack: 1 to read, 2 to write */
 	u8 returns;     /* what they give back */
 	u32 type;
@@ -615,8 +616,13 @@ static void piece(struct gen *g)
 		choice, choice, small_use, small_use, small_use,
 	};
 
+	u32 n = rnd(g) % ARRAY_SIZE(pieces);
+
+	/* Each program has some of the pieces, and so more of their combinations. */
+	for (u32 tries = 0; tries < 50 && !(g->pieces >> n & 1); tries++)
+		n = rnd(g) % ARRAY_SIZE(pieces);
 	if (g->cnt < MAX_INSNS - 60)
-		pieces[rnd(g) % ARRAY_SIZE(pieces)](g);
+		pieces[n](g);
 }
 
 static void end(struct gen *g)
@@ -680,6 +686,9 @@ void generate(u64 seed, bool plain, struct verdict_prog *p)
 		rnd(&g);
 	g.type = once_in(&g, 2) ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
 	g.careless = once_in(&g, 4);
+	g.pieces = rnd(&g) | (rnd(&g) & rnd(&g)) | 0x1ff;
+	if (once_in(&g, 2))
+		g.pieces &= rnd(&g) | 0xa;
 	g.lends_stack = (u8)(rnd(&g) % 3);
 	g.returns = once_in(&g, 2) ? NUMBER : once_in(&g, 8) ? VALUE : SMALL;
 	p->type = g.type;
