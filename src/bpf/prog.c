@@ -334,7 +334,8 @@ long sys_cmd_prog_bind_map(struct sys_call *c)
 	if (i == sp->nmaps) {
 		grown = base_array(sp->nmaps + 1, sizeof(struct sys_map *));
 		if (grown) {
-			memcpy(grown, sp->maps, sp->nmaps * sizeof(struct sys_map *));
+			if (sp->nmaps)
+				memcpy(grown, sp->maps, sp->nmaps * sizeof(struct sys_map *));
 			grown[sp->nmaps] = sm;
 			base_free(sp->maps);
 			sp->maps = grown;
