@@ -12,7 +12,7 @@
 #include "helper/helper.h"
 
 #define STRING_(x) #x
-#define STRING(x) STRING_(x)
+#define STRING(x)  STRING_(x)
 
 const char *ferry_version(void)
 {
@@ -43,7 +43,7 @@ void ferry_trace_to(ferry_trace_fn fn, void *arg)
 		sys_trace_init();
 }
 
-/* ---- modules ------------------------------------------------------------------------------------------- */
+/* ---- modules -------------------------------------------------------------------------------- */
 
 int ferry_module_register(const struct ferry_module *mod)
 {
@@ -100,7 +100,7 @@ int ferry_module_load(const char *path)
 	return err;
 }
 
-/* ---- externs ------------------------------------------------------------------------------------------- */
+/* ---- externs -------------------------------------------------------------------------------- */
 
 static void give_text(struct text *t, char *buf, size_t size)
 {
@@ -132,15 +132,16 @@ int ferry_explain_object(const struct bpf_object *obj, char *buf, size_t size)
 	return n;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 struct ferry_runner {
 	struct prog *p; /* with a reference on its object */
 };
 
 /*
- * The context that running `p` needs, in bytes: what it touches, or all that its type has when others
- * may be reached by tail call. -EINVAL for packets, whose context is not the caller's to make.
+ * The context that running `p` needs, in bytes: what it touches, or all that its type has when
+ * others may be reached by tail call. -EINVAL for packets, whose context is not the caller's to
+ * make.
  */
 static s64 ctx_need(const struct prog *p, bool *tail_calls)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commands that put programs on events or name them in a file system. None is carried out here: each
- * checks what a client's probe looks at, then refuses and logs why.
+ * Commands that put programs on events or name them in a file system. None is carried out here:
+ * each checks what a client's probe looks at, then refuses and logs why.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +39,8 @@ long sys_cmd_link_create(struct sys_call *c)
 	if (err)
 		return err;
 	/* libbpf asks with a bad descriptor whether perf events take links: EBADF says yes. */
-	if (c->attr.link_create.attach_type == BPF_PERF_EVENT && !is_open(c->attr.link_create.target_fd))
+	if (c->attr.link_create.attach_type == BPF_PERF_EVENT &&
+	    !is_open(c->attr.link_create.target_fd))
 		return -EBADF;
 	return refuse(-EOPNOTSUPP, "BPF_LINK_CREATE");
 }

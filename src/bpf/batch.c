@@ -6,8 +6,8 @@
 #include "bpf/sys_int.h"
 
 /*
- * Where a look-up of a hash goes on is a number of four bytes to the client, as the kernel's bucket,
- * while we go on behind a key: the last keys given out are kept here, newest wins.
+ * Where a look-up of a hash goes on is a number of four bytes to the client, as the kernel's
+ * bucket, while we go on behind a key: the last keys given out are kept here, newest wins.
  */
 #define CURSORS 16
 struct sys_cursor {
@@ -105,8 +105,7 @@ static int batch_begin(struct batch *b, struct sys_call *c, bool read, bool writ
 	if (!has_batch(b->m->attr.type, c->cmd))
 		return -SYS_ENOTSUPP;
 	/* elem_flags may only be BPF_F_LOCK, and no value has a lock yet. */
-	if (c->attr.batch.elem_flags ||
-	    (is_hash(b->m->attr.type) && read && c->attr.batch.flags))
+	if (c->attr.batch.elem_flags || (is_hash(b->m->attr.type) && read && c->attr.batch.flags))
 		return -EINVAL;
 	b->key_size = b->m->attr.key_size;
 	b->value_size = map_user_value_size(b->m);
@@ -160,11 +159,12 @@ static int batch_store_position(struct batch *b, const u8 *from)
 
 static int batch_read_one(struct batch *b, bool take)
 {
-	int err = take ? map_take_user(b->m, b->key, b->value, 0) :
-			 map_lookup_user(b->m, b->key, b->value, 0);
+	int err = take ? map_take_user(b->m, b->key, b->value, 0)
+		       : map_lookup_user(b->m, b->key, b->value, 0);
 
 	if (!err)
-		err = sys_out(b->c->attr.batch.keys + (u64)b->done * b->key_size, b->key, b->key_size);
+		err = sys_out(b->c->attr.batch.keys + (u64)b->done * b->key_size, b->key,
+			      b->key_size);
 	if (!err)
 		err = sys_out(b->c->attr.batch.values + (u64)b->done * b->value_size, b->value,
 			      b->value_size);
@@ -237,7 +237,8 @@ static long batch_write(struct sys_call *c, bool update)
 			err = sys_in(b.value, c->attr.batch.values + (u64)b.done * b.value_size,
 				     b.value_size);
 		if (!err)
-			err = update ? sys_map_set(b.sm, b.key, b.value, 0) : map_delete_user(b.m, b.key);
+			err = update ? sys_map_set(b.sm, b.key, b.value, 0)
+				     : map_delete_user(b.m, b.key);
 		if (!err)
 			b.done++;
 	}

@@ -45,7 +45,7 @@ static int add_btf(struct sys_btf *sb)
 	return err;
 }
 
-/* ---- the kernel's own ------------------------------------------------------------------------------ */
+/* ---- the kernel's own ----------------------------------------------------------------------- */
 
 static int add_kernel(struct btf *btf, struct module *mod, struct sys_btf **out)
 {
@@ -167,7 +167,7 @@ int sys_btf_unregister(const char *name)
 	return err;
 }
 
-/* ---- commands -------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------- */
 
 static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why)
 {
@@ -197,7 +197,8 @@ long sys_cmd_btf_load(struct sys_call *c)
 	struct text why = { 0 };
 	struct sys_btf *sb;
 	struct sys_log log;
-	int err = sys_log_begin(&log, c->attr.btf_log_level, c->attr.btf_log_buf, c->attr.btf_log_size);
+	int err = sys_log_begin(&log, c->attr.btf_log_level, c->attr.btf_log_buf,
+				c->attr.btf_log_size);
 
 	if (err)
 		return err;

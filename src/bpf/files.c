@@ -43,11 +43,12 @@ bool sys_file_known(const char *path)
 	return data;
 }
 
-/* ---- trace_pipe -------------------------------------------------------------------------------------- */
+/* ---- trace_pipe ----------------------------------------------------------------------------- */
 
 /*
- * A pipe that Ferry holds both ends of: lines wait in it until somebody reads, and no reader's end is
- * the last, so that writing never raises SIGPIPE. What does not fit is lost, as in the kernel's buffer.
+ * A pipe that Ferry holds both ends of: lines wait in it until somebody reads, and no reader's end
+ * is the last, so that writing never raises SIGPIPE. What does not fit is lost, as in the kernel's
+ * buffer.
  */
 static _Atomic int trace_in = -1, trace_out = -1;
 
@@ -111,7 +112,7 @@ static int open_trace(int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* ---- open ---------------------------------------------------------------------------------------------- */
+/* ---- open ----------------------------------------------------------------------------------- */
 
 int sys_file_open(const char *path, int flags)
 {

@@ -45,7 +45,8 @@ static int map_info(struct sys_call *c, struct sys_map *sm)
 		.btf_value_type_id = m->btf_value_id,
 	};
 	struct bpf_map_info ignored;
-	int err = sys_in_struct(&ignored, sizeof(ignored), c->attr.info.info, c->attr.info.info_len);
+	int err =
+		sys_in_struct(&ignored, sizeof(ignored), c->attr.info.info, c->attr.info.info_len);
 
 	if (err)
 		return err;
@@ -86,9 +87,10 @@ static int btf_info(struct sys_call *c, struct sys_btf *sb)
 	return err;
 }
 
-/* ---- programs ---------------------------------------------------------------------------------------- */
+/* ---- programs ------------------------------------------------------------------------------- */
 
-/* The instructions as a client may read them: indices of maps become ids (bpf_insn_prepare_dump). */
+/* The instructions as a client may read them: indices of maps become ids (bpf_insn_prepare_dump).
+ */
 static int put_xlated(const struct sys_prog *sp, u64 addr, u32 *len)
 {
 	const struct prog *p = sp->p;
@@ -105,8 +107,8 @@ static int put_xlated(const struct sys_prog *sp, u64 addr, u32 *len)
 	for (i = 0; i < p->insn_cnt; i += isa_slots(&copy[i])) {
 		struct bpf_insn *in = &copy[i];
 
-		if (isa_is_ldimm64(in) && (in->src_reg == BPF_PSEUDO_MAP_FD ||
-					   in->src_reg == BPF_PSEUDO_MAP_VALUE) &&
+		if (isa_is_ldimm64(in) &&
+		    (in->src_reg == BPF_PSEUDO_MAP_FD || in->src_reg == BPF_PSEUDO_MAP_VALUE) &&
 		    (u32)in->imm < p->nmaps)
 			in->imm = p->maps[in->imm]->id;
 		else if (isa_is_call(in, BPF_PSEUDO_KFUNC_CALL) && (u32)in->imm < p->nnatives)
@@ -142,7 +144,8 @@ static int put_tags(const struct sys_prog *sp, u64 addr, u32 *count)
 	if (!tags)
 		return -ENOMEM;
 	for (i = 0; i < p->nfuncs; i++)
-		sys_prog_tag(p->insns + p->funcs[i].start, p->funcs[i].end - p->funcs[i].start, tags[i]);
+		sys_prog_tag(p->insns + p->funcs[i].start, p->funcs[i].end - p->funcs[i].start,
+			     tags[i]);
 	err = put_array(addr, count, tags, p->nfuncs, sizeof(*tags));
 	base_free(tags);
 	return err;
@@ -190,12 +193,13 @@ static int put_jited(const struct sys_prog *sp, const struct bpf_prog_info *in,
 	if (!err)
 		err = put_array(in->jited_ksyms, &out->nr_jited_ksyms, addrs, n, sizeof(*addrs));
 	if (!err)
-		err = put_array(in->jited_func_lens, &out->nr_jited_func_lens, lens, n, sizeof(*lens));
+		err = put_array(in->jited_func_lens, &out->nr_jited_func_lens, lens, n,
+				sizeof(*lens));
 	for (i = 0; i < sp->nline_info; i++)
 		addrs[i] = code_of(&img, li[i].insn_off);
 	if (!err)
-		err = put_array(in->jited_line_info, &out->nr_jited_line_info, addrs, sp->nline_info,
-				sizeof(*addrs));
+		err = put_array(in->jited_line_info, &out->nr_jited_line_info, addrs,
+				sp->nline_info, sizeof(*addrs));
 out:
 	base_free(addrs);
 	base_free(lens);
@@ -257,15 +261,9 @@ long sys_cmd_info(struct sys_call *c)
 	if (!o)
 		return fcntl(c->attr.info.bpf_fd, F_GETFD) < 0 ? -EBADFD : -EINVAL;
 	switch (o->kind) {
-	case SYS_MAP:
-		err = map_info(c, container_of(o, struct sys_map, o));
-		break;
-	case SYS_PROG:
-		err = prog_info(c, container_of(o, struct sys_prog, o));
-		break;
-	case SYS_BTF:
-		err = btf_info(c, container_of(o, struct sys_btf, o));
-		break;
+	case SYS_MAP: err = map_info(c, container_of(o, struct sys_map, o)); break;
+	case SYS_PROG: err = prog_info(c, container_of(o, struct sys_prog, o)); break;
+	case SYS_BTF: err = btf_info(c, container_of(o, struct sys_btf, o)); break;
 	}
 	sys_put(o);
 	return err;

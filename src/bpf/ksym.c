@@ -15,14 +15,17 @@ void sys_explain_ksym(const char *name, struct text *out)
 	u32 n, i;
 
 	if (module_func_named(name)) {
-		text_printf(out, "native function '%s' is registered: does the program declare its "
-			    "prototype as the module does?", name);
+		text_printf(out,
+			    "native function '%s' is registered: does the program declare its "
+			    "prototype as the module does?",
+			    name);
 		return;
 	}
 	text_printf(out, "no native function '%s' is registered", name);
 	n = module_nearest(name, near, NEAREST);
 	for (i = 0; i < n; i++)
-		text_printf(out, "%s'%s'", i ? i + 1 == n ? " or " : ", " : "; did you mean ", near[i]);
+		text_printf(out, "%s'%s'", i ? i + 1 == n ? " or " : ", " : "; did you mean ",
+			    near[i]);
 	text_puts(out, n ? "?" : module_nth(0) ? "" : "; there is no module at all");
 }
 

@@ -54,16 +54,19 @@ static int check_func(struct sys_prog *sp, u32 i, struct text *log)
 	struct prog_func *f = &sp->p->funcs[i];
 
 	if (!i && fi[i].insn_off) {
-		text_printf(log, "nonzero insn_off %u for the first func info record", fi[i].insn_off);
+		text_printf(log, "nonzero insn_off %u for the first func info record",
+			    fi[i].insn_off);
 		return -EINVAL;
 	}
 	if (i && fi[i].insn_off <= fi[i - 1].insn_off) {
-		text_printf(log, "same or smaller insn offset (%u) than previous func info record (%u)",
+		text_printf(log,
+			    "same or smaller insn offset (%u) than previous func info record (%u)",
 			    fi[i].insn_off, fi[i - 1].insn_off);
 		return -EINVAL;
 	}
 	if (f->start != fi[i].insn_off) {
-		text_puts(log, "func_info BTF section doesn't match subprog layout in BPF program\n");
+		text_puts(log,
+			  "func_info BTF section doesn't match subprog layout in BPF program\n");
 		return -EINVAL;
 	}
 	t = btf__type_by_id(sp->p->btf, fi[i].type_id);
@@ -93,7 +96,8 @@ int sys_func_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, st
 		text_printf(log, "invalid func info rec size %u\n", attr->func_info_rec_size);
 		return -EINVAL;
 	}
-	err = read_records(attr->func_info, cnt, attr->func_info_rec_size, sizeof(struct bpf_func_info),
+	err = read_records(attr->func_info, cnt, attr->func_info_rec_size,
+			   sizeof(struct bpf_func_info),
 			   offsetof(union bpf_attr, func_info_rec_size), uattr, "func info",
 			   &sp->func_info, log);
 	for (i = 0; !err && i < cnt; i++)
@@ -110,7 +114,8 @@ static int check_line(struct sys_prog *sp, u32 i, u32 *func, struct text *log)
 	const char *file, *text;
 
 	if ((i && li[i].insn_off <= li[i - 1].insn_off) || li[i].insn_off >= p->insn_cnt) {
-		text_printf(log, "Invalid line_info[%u].insn_off:%u (prev_offset:%u prog->len:%u)\n", i,
+		text_printf(log,
+			    "Invalid line_info[%u].insn_off:%u (prev_offset:%u prog->len:%u)\n", i,
 			    li[i].insn_off, i ? li[i - 1].insn_off : 0, p->insn_cnt);
 		return -EINVAL;
 	}

@@ -40,10 +40,11 @@ struct sys_map *sys_map_of(int fd, int *err)
 	return o ? container_of(o, struct sys_map, o) : NULL;
 }
 
-/* ---- create ---------------------------------------------------------------------------------------- */
+/* ---- create --------------------------------------------------------------------------------- */
 
 /* Arrays without a key type are the sections of global variables (array_map_check_btf). */
-static int check_array_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
+static int check_array_btf(const struct map_attr *a, const struct btf *btf, u32 key_id,
+			   u32 value_id)
 {
 	const struct btf_type *t;
 	u32 info;
@@ -51,8 +52,9 @@ static int check_array_btf(const struct map_attr *a, const struct btf *btf, u32 
 	if (!key_id) {
 		t = btf__type_by_id(btf, value_id);
 		return a->type == BPF_MAP_TYPE_ARRAY && a->max_entries == 1 && t &&
-				       btf_kind(t) == BTF_KIND_DATASEC ?
-			       0 : -EINVAL;
+				       btf_kind(t) == BTF_KIND_DATASEC
+			       ? 0
+			       : -EINVAL;
 	}
 	t = fbtf_strip(btf, key_id, NULL);
 	if (!t || btf_kind(t) != BTF_KIND_INT)
@@ -70,11 +72,10 @@ static int check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id
 	case BPF_MAP_TYPE_HASH_OF_MAPS:
 	case BPF_MAP_TYPE_STACK_TRACE:
 	case BPF_MAP_TYPE_QUEUE:
-	case BPF_MAP_TYPE_STACK:
-		return -SYS_ENOTSUPP; /* map_check_no_btf */
+	case BPF_MAP_TYPE_STACK: return -SYS_ENOTSUPP; /* map_check_no_btf */
 	}
-	if (key_id ? fbtf_size(btf, key_id) != (s64)a->key_size :
-		     a->type != BPF_MAP_TYPE_ARRAY && a->type != BPF_MAP_TYPE_PERCPU_ARRAY)
+	if (key_id ? fbtf_size(btf, key_id) != (s64)a->key_size
+		   : a->type != BPF_MAP_TYPE_ARRAY && a->type != BPF_MAP_TYPE_PERCPU_ARRAY)
 		return -EINVAL;
 	if (fbtf_size(btf, value_id) != (s64)a->value_size)
 		return -EINVAL;
@@ -96,8 +97,9 @@ static int create_btf(const union bpf_attr *attr, const struct map_attr *a, stru
 	if (!o)
 		return fcntl(attr->btf_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
 	*out = container_of(o, struct sys_btf, o);
-	err = (*out)->kernel ? -EACCES :
-	      check_btf(a, (*out)->btf, attr->btf_key_type_id, attr->btf_value_type_id);
+	err = (*out)->kernel
+		      ? -EACCES
+		      : check_btf(a, (*out)->btf, attr->btf_key_type_id, attr->btf_value_type_id);
 	if (err) {
 		sys_put(o);
 		*out = NULL;
@@ -170,8 +172,9 @@ long sys_cmd_map_create(struct sys_call *c)
 		return -ENOMEM;
 	err = create(&c->attr, sm, &why);
 	if (err) {
-		log_msg(LOG_INFO, "BPF_MAP_CREATE of %s '%.15s': %s (%s)", map_type_name(c->attr.map_type),
-			c->attr.map_name, why.len ? text_str(&why) : "refused", strerror(-err));
+		log_msg(LOG_INFO, "BPF_MAP_CREATE of %s '%.15s': %s (%s)",
+			map_type_name(c->attr.map_type), c->attr.map_name,
+			why.len ? text_str(&why) : "refused", strerror(-err));
 		if (sm->map)
 			map_put(sm->map);
 		if (sm->btf)
@@ -185,7 +188,7 @@ long sys_cmd_map_create(struct sys_call *c)
 	return err;
 }
 
-/* ---- elements -------------------------------------------------------------------------------------- */
+/* ---- elements ------------------------------------------------------------------------------- */
 
 /* Keys and values on the way: private copies, on the stack when small. */
 struct elem {
@@ -347,7 +350,8 @@ long sys_cmd_map_take(struct sys_call *c)
 	if (!err)
 		err = elem_key(&e, c->attr.key);
 	if (!err)
-		err = e.m->ops->take ? map_take_user(e.m, e.key, e.value, c->attr.flags) : -SYS_ENOTSUPP;
+		err = e.m->ops->take ? map_take_user(e.m, e.key, e.value, c->attr.flags)
+				     : -SYS_ENOTSUPP;
 	if (!err)
 		err = sys_out(c->attr.value, e.value, e.value_size);
 	elem_end(&e);
@@ -369,7 +373,7 @@ long sys_cmd_map_freeze(struct sys_call *c)
 	return err;
 }
 
-/* ---- mmap ------------------------------------------------------------------------------------------ */
+/* ---- mmap ----------------------------------------------------------------------------------- */
 
 /* The kernel's bpf_map_mmap and array_map_mmap: 0 when the memfd itself may be mapped so. */
 static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 off)
@@ -384,7 +388,8 @@ static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 
 		return -EACCES;
 	if (m->attr.type == BPF_MAP_TYPE_RINGBUF)
 		return 0;
-	if (!(m->attr.flags & BPF_F_MMAPABLE) || off < 0 || (u64)off > ALIGN_UP(m->user_size, 4096) ||
+	if (!(m->attr.flags & BPF_F_MMAPABLE) || off < 0 ||
+	    (u64)off > ALIGN_UP(m->user_size, 4096) ||
 	    len > ALIGN_UP(m->user_size, 4096) - (size_t)off)
 		return -EINVAL;
 	return 0;

@@ -77,7 +77,7 @@ static void init_once(void)
 	pthread_once(&once, init);
 }
 
-/* ---- descriptors ----------------------------------------------------------------------------------- */
+/* ---- descriptors ---------------------------------------------------------------------------- */
 
 void sys_fd_own(int fd, bool own)
 {
@@ -259,7 +259,8 @@ struct sys_obj *sys_fd_closing(int fd)
 	return o;
 }
 
-/* Marks the objects of which there is a descriptor besides their own: false when that is not known. */
+/* Marks the objects of which there is a descriptor besides their own: false when that is not known.
+ */
 static bool mark_seen(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -345,7 +346,7 @@ unsigned int sys_fd_next_internal(unsigned int fd)
 	return best;
 }
 
-/* ---- objects and ids ------------------------------------------------------------------------------- */
+/* ---- objects and ids ------------------------------------------------------------------------ */
 
 int sys_obj_add(struct sys_obj *o, int kind, int fd)
 {
@@ -399,7 +400,7 @@ static void forget(struct sys_obj *o)
 
 void sys_put(struct sys_obj *o)
 {
-	static void (*const free_obj[SYS_KINDS])(struct sys_obj *o) = {
+	static void (*const free_obj[SYS_KINDS])(struct sys_obj * o) = {
 		[SYS_MAP] = sys_map_free,
 		[SYS_PROG] = sys_prog_free,
 		[SYS_BTF] = sys_btf_free,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* BPF_PROG_LOAD: what the attr says is checked, references are resolved, then verify and compile. */
+/* BPF_PROG_LOAD: what the attr says is checked, references are resolved, then verify and compile.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "verify/verify.h"
 #include "vm/vm.h"
 
-#define KNOWN_FLAGS                                                                                 \
+#define KNOWN_FLAGS                                                                                \
 	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
 	 BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BPF_F_XDP_HAS_FRAGS)
 
@@ -48,8 +49,10 @@ void sys_prog_free(struct sys_obj *o)
 static bool gpl_compatible(const char *license)
 {
 	/* include/linux/license.h */
-	static const char *const names[] = { "GPL", "GPL v2", "GPL and additional rights",
-					     "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL" };
+	static const char *const names[] = {
+		"GPL",          "GPL v2",       "GPL and additional rights",
+		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"
+	};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++)
@@ -70,10 +73,10 @@ static bool attach_type_ok(u32 type, u32 attach)
 		[BPF_PROG_TYPE_CGROUP_SOCK] =
 			1ull << BPF_CGROUP_INET_SOCK_CREATE | 1ull << BPF_CGROUP_INET_SOCK_RELEASE |
 			1ull << BPF_CGROUP_INET4_POST_BIND | 1ull << BPF_CGROUP_INET6_POST_BIND,
-		[BPF_PROG_TYPE_CGROUP_SKB] = 1ull << BPF_CGROUP_INET_INGRESS |
-					     1ull << BPF_CGROUP_INET_EGRESS,
-		[BPF_PROG_TYPE_CGROUP_SOCKOPT] = 1ull << BPF_CGROUP_SETSOCKOPT |
-						 1ull << BPF_CGROUP_GETSOCKOPT,
+		[BPF_PROG_TYPE_CGROUP_SKB] =
+			1ull << BPF_CGROUP_INET_INGRESS | 1ull << BPF_CGROUP_INET_EGRESS,
+		[BPF_PROG_TYPE_CGROUP_SOCKOPT] =
+			1ull << BPF_CGROUP_SETSOCKOPT | 1ull << BPF_CGROUP_GETSOCKOPT,
 		[BPF_PROG_TYPE_SK_LOOKUP] = 1ull << BPF_SK_LOOKUP,
 		[BPF_PROG_TYPE_SYSCALL] = 1ull << 0,
 		[BPF_PROG_TYPE_EXT] = 1ull << 0,
@@ -96,7 +99,8 @@ static int check_attr(const union bpf_attr *attr, struct prog *p, struct text *w
 		return -EINVAL;
 	}
 	if (attr->attach_prog_fd || attr->attach_btf_id) {
-		text_puts(why, "attaching to functions by BTF (attach_btf_id, attach_prog_fd) is not here");
+		text_puts(why, "attaching to functions by BTF (attach_btf_id, attach_prog_fd) is "
+			       "not here");
 		return -EINVAL;
 	}
 	if (p->type == BPF_PROG_TYPE_CGROUP_SOCK && !p->attach_type)
@@ -119,7 +123,9 @@ static int check_sleepable(const struct prog *p, struct text *log)
 		return -EINVAL;
 	}
 	if (sleepable && p->type != BPF_PROG_TYPE_SYSCALL && p->type != BPF_PROG_TYPE_KPROBE) {
-		text_puts(log, "Only fentry/fexit/fmod_ret, lsm, and uprobe programs can be sleepable\n");
+		text_puts(
+			log,
+			"Only fentry/fexit/fmod_ret, lsm, and uprobe programs can be sleepable\n");
 		return -EINVAL;
 	}
 	return 0;
@@ -176,7 +182,8 @@ static int load_btf(struct sys_prog *sp, const struct sys_call *c, struct text *
 	return err ? err : check_core_relos(attr, log);
 }
 
-/* Prog arrays that it uses hold programs like it, so that a tail call finds the context it expects. */
+/* Prog arrays that it uses hold programs like it, so that a tail call finds the context it expects.
+ */
 static int own_prog_arrays(struct sys_prog *sp)
 {
 	u32 i;

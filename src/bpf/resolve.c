@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From what a loader writes into instructions (descriptors, indices of the fd_array, BTF ids) to the
- * form of prog.h. Instructions have been checked for form.
+ * From what a loader writes into instructions (descriptors, indices of the fd_array, BTF ids) to
+ * the form of prog.h. Instructions have been checked for form.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +9,8 @@
 
 #include "bpf/sys_int.h"
 
-#define MAX_NATIVES 256            /* the kernel's MAX_KFUNC_DESCS */
-#define MAX_VALUE_OFF (1u << 29)   /* the kernel's BPF_MAX_VAR_OFF */
+#define MAX_NATIVES   256        /* the kernel's MAX_KFUNC_DESCS */
+#define MAX_VALUE_OFF (1u << 29) /* the kernel's BPF_MAX_VAR_OFF */
 
 struct resolve {
 	struct prog *p;
@@ -115,19 +115,16 @@ static int resolve_ldimm64(struct resolve *r, struct bpf_insn *in, u32 at)
 {
 	switch (in->src_reg) {
 	case 0:
-	case BPF_PSEUDO_FUNC:
-		return 0;
-	case BPF_PSEUDO_MAP_FD:
-		return resolve_map(r, in, false, false);
-	case BPF_PSEUDO_MAP_VALUE:
-		return resolve_map(r, in, false, true);
-	case BPF_PSEUDO_MAP_IDX:
-		return resolve_map(r, in, true, false);
-	case BPF_PSEUDO_MAP_IDX_VALUE:
-		return resolve_map(r, in, true, true);
+	case BPF_PSEUDO_FUNC: return 0;
+	case BPF_PSEUDO_MAP_FD: return resolve_map(r, in, false, false);
+	case BPF_PSEUDO_MAP_VALUE: return resolve_map(r, in, false, true);
+	case BPF_PSEUDO_MAP_IDX: return resolve_map(r, in, true, false);
+	case BPF_PSEUDO_MAP_IDX_VALUE: return resolve_map(r, in, true, true);
 	case BPF_PSEUDO_BTF_ID:
-		text_printf(r->log, "insn %u: variables of the kernel or of modules (BTF id %d) cannot be "
-			    "read here: register a function that returns the value\n", at, in->imm);
+		text_printf(r->log,
+			    "insn %u: variables of the kernel or of modules (BTF id %d) cannot be "
+			    "read here: register a function that returns the value\n",
+			    at, in->imm);
 		return -EINVAL;
 	}
 	text_printf(r->log, "insn %u: unrecognized bpf_ld_imm64 insn\n", at);
@@ -164,8 +161,10 @@ static int resolve_native(struct resolve *r, struct bpf_insn *in, u32 at)
 	int fd, err;
 
 	if (in->off <= 0) {
-		text_printf(r->log, "insn %u: kernel BTF ID %d is not a function that programs may call: "
-			    "native functions are in the BTF of a module\n", at, in->imm);
+		text_printf(r->log,
+			    "insn %u: kernel BTF ID %d is not a function that programs may call: "
+			    "native functions are in the BTF of a module\n",
+			    at, in->imm);
 		return -EINVAL;
 	}
 	if (!r->fd_array) {
@@ -182,16 +181,16 @@ static int resolve_native(struct resolve *r, struct bpf_insn *in, u32 at)
 	}
 	mod = container_of(o, struct sys_btf, o)->mod;
 	if (!mod || mod->gone) {
-		text_puts(r->log, mod ? "the module was unregistered\n" :
-					"BTF fd for kfunc is not a module BTF\n");
+		text_puts(r->log, mod ? "the module was unregistered\n"
+				      : "BTF fd for kfunc is not a module BTF\n");
 		sys_put(o);
 		return mod ? -ENXIO : -EINVAL;
 	}
 	f = module_func(mod, in->imm);
 	err = f ? use_native(r, f) : -EINVAL;
 	if (!f)
-		text_printf(r->log, "insn %u: module %s has no function with BTF id %d\n", at, mod->name,
-			    in->imm);
+		text_printf(r->log, "insn %u: module %s has no function with BTF id %d\n", at,
+			    mod->name, in->imm);
 	sys_put(o);
 	if (err < 0)
 		return err;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The level of ring buffers' eventfds: readable as long as there is something to read, as poll says. */
+/* The level of ring buffers' eventfds: readable as long as there is something to read, as poll
+ * says. */
 #include <stdatomic.h>
 #include <unistd.h>
 

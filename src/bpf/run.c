@@ -74,8 +74,8 @@ static void list_self(void)
 }
 
 /*
- * The store must be visible before the program reads an address. Where membarrier(2) lets the waiter
- * see to that, the compiler is all that has to be held; else it takes a fence here.
+ * The store must be visible before the program reads an address. Where membarrier(2) lets the
+ * waiter see to that, the compiler is all that has to be held; else it takes a fence here.
  */
 static void run_enter(void)
 {
@@ -112,7 +112,8 @@ static void run_leave(void)
 	if (!depth)
 		atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
 	atomic_store_explicit(&self.depth, depth, memory_order_release);
-	if (__builtin_expect(!depth && atomic_load_explicit(&any_deferred, memory_order_relaxed), 0))
+	if (__builtin_expect(!depth && atomic_load_explicit(&any_deferred, memory_order_relaxed),
+			     0))
 		free_deferred();
 }
 

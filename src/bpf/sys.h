@@ -26,10 +26,10 @@ struct sys_obj {
 	bool seen;        /* during a sweep */
 	u32 id;           /* unique in its kind */
 	_Atomic u32 refs; /* all descriptors count as one; others are programs, maps, links */
-	int fd;           /* the object's own memfd; what is given out are duplicates; close-on-exec */
-	u64 dev, ino;     /* of the memfd: how a descriptor is recognised */
+	int fd;       /* the object's own memfd; what is given out are duplicates; close-on-exec */
+	u64 dev, ino; /* of the memfd: how a descriptor is recognised */
 	char name[64];
-	u64 load_time;    /* ns since boot */
+	u64 load_time; /* ns since boot */
 	u32 uid;
 	struct sys_obj *next_gone; /* during a sweep */
 };
@@ -81,8 +81,8 @@ int sys_file_open(const char *path, int flags);
 bool sys_file_known(const char *path);
 
 /*
- * The descriptor to wait on when `fd` is a ring buffer: an eventfd, as its memfd is always ready. -1
- * when it is none. Eventfds stay readable after the records were read, unlike the kernel's poll:
+ * The descriptor to wait on when `fd` is a ring buffer: an eventfd, as its memfd is always ready.
+ * -1 when it is none. Eventfds stay readable after the records were read, unlike the kernel's poll:
  * called before a wait, sys_ringbuf_settle() empties those of ring buffers that hold nothing.
  */
 int sys_ringbuf_poll(int fd);

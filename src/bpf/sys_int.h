@@ -29,15 +29,15 @@ struct sys_btf {
 	struct btf *btf;
 	const void *raw;
 	u32 raw_size;
-	bool owned, kernel;  /* owned: btf and raw are freed with the object */
-	struct module *mod;  /* referenced; NULL: not a module's */
+	bool owned, kernel; /* owned: btf and raw are freed with the object */
+	struct module *mod; /* referenced; NULL: not a module's */
 };
 
 struct sys_prog {
 	struct sys_obj o;
 	struct prog *p;
-	struct sys_btf *btf;      /* referenced; NULL */
-	struct sys_map **maps;    /* referenced: those of p->maps, then those bound later */
+	struct sys_btf *btf;   /* referenced; NULL */
+	struct sys_map **maps; /* referenced: those of p->maps, then those bound later */
 	u32 nmaps;
 	u8 tag[BPF_TAG_SIZE];
 	bool jited;
@@ -46,9 +46,9 @@ struct sys_prog {
 	struct sys_prog *next_deferred; /* run.c */
 };
 
-/* ---- user memory (attr.c): an address may be bad at any time ------------------------------------- */
+/* ---- user memory (attr.c): an address may be bad at any time -------------------------------- */
 
-int sys_in(void *dst, u64 addr, size_t n);       /* 0 or -EFAULT */
+int sys_in(void *dst, u64 addr, size_t n);        /* 0 or -EFAULT */
 int sys_out(u64 addr, const void *src, size_t n); /* 0 or -EFAULT */
 /* A copy of n bytes: 0, -EFAULT, -ENOMEM; n == 0 gives NULL. Freed with base_free. */
 int sys_dup(u64 addr, size_t n, void **out);
@@ -69,10 +69,11 @@ struct sys_log {
 	struct text text; /* limit is size - 1 */
 };
 int sys_log_begin(struct sys_log *log, u32 level, u64 buf, u32 size); /* 0 or -EINVAL */
-/* Gives the text to the caller: `err`, or -ENOSPC, -EFAULT when the log could not be given whole. */
+/* Gives the text to the caller: `err`, or -ENOSPC, -EFAULT when the log could not be given whole.
+ */
 int sys_log_end(struct sys_log *log, int err);
 
-/* ---- objects (object.c) -------------------------------------------------------------------------- */
+/* ---- objects (object.c) --------------------------------------------------------------------- */
 
 /* A memfd with these bytes, sealed; close-on-exec. */
 int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size);
@@ -99,8 +100,9 @@ void sys_slow_lock(void);
 void sys_slow_unlock(void);
 
 /*
- * Waits until every thread has left the program that it is in now (run.c). Inside a program itself a
- * thread must not wait: then sys_run_defer() takes the program over and frees it when that is left.
+ * Waits until every thread has left the program that it is in now (run.c). Inside a program itself
+ * a thread must not wait: then sys_run_defer() takes the program over and frees it when that is
+ * left.
  */
 void sys_run_init(void);
 void sys_run_wait(void);
@@ -108,7 +110,7 @@ bool sys_run_defer(struct sys_prog *sp);
 extern _Atomic bool sys_stats_on; /* BPF_ENABLE_STATS */
 void sys_run_forked(void);
 
-/* ---- programs and their references ---------------------------------------------------------------- */
+/* ---- programs and their references ---------------------------------------------------------- */
 
 /* The map behind a descriptor with a reference on its object, or -EBADF, -EINVAL in *err. */
 struct sys_map *sys_map_of(int fd, int *err);
@@ -140,7 +142,7 @@ int sys_btf_unregister(const char *name); /* a module, and its BTF with it; -ENO
 /* trace_printk's lines go to whoever reads trace_pipe (files.c). */
 void sys_trace_init(void);
 
-/* ---- commands -------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------- */
 
 struct sys_call {
 	int cmd;
@@ -150,7 +152,7 @@ struct sys_call {
 };
 
 /* Writes back a field of the caller's attr. */
-#define SYS_PUT(call, field, value)                                                                 \
+#define SYS_PUT(call, field, value)                                                                \
 	({                                                                                         \
 		__typeof__((call)->attr.field) put_ = (value);                                     \
 		sys_out((call)->uattr + offsetof(union bpf_attr, field), &put_, sizeof(put_));     \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A program's tag: the first bytes of SHA-1 (RFC 3174) over its instructions, map descriptors left out. */
+/* A program's tag: the first bytes of SHA-1 (RFC 3174) over its instructions, map descriptors left
+ * out. */
 #include <errno.h>
 #include <string.h>
 

@@ -12,21 +12,21 @@
 
 #include "bpf/sys_int.h"
 
-#define PAGE 4096u
-#define SKB_HEADROOM 64u        /* NET_SKB_PAD + NET_IP_ALIGN */
-#define XDP_HEADROOM 256u       /* XDP_PACKET_HEADROOM */
-#define TAILROOM 320u           /* aligned size of struct skb_shared_info */
-#define MAX_FRAGS 17u           /* MAX_SKB_FRAGS: pages behind the first of a large xdp packet */
-#define MAX_RAW_TP_ARGS 12u     /* MAX_BPF_FUNC_ARGS */
+#define PAGE            4096u
+#define SKB_HEADROOM    64u  /* NET_SKB_PAD + NET_IP_ALIGN */
+#define XDP_HEADROOM    256u /* XDP_PACKET_HEADROOM */
+#define TAILROOM        320u /* aligned size of struct skb_shared_info */
+#define MAX_FRAGS       17u  /* MAX_SKB_FRAGS: pages behind the first of a large xdp packet */
+#define MAX_RAW_TP_ARGS 12u  /* MAX_BPF_FUNC_ARGS */
 
 struct test {
 	struct sys_call *c;
 	const struct prog *p;
-	u8 *page;           /* headroom, packet, tailroom */
+	u8 *page; /* headroom, packet, tailroom */
 	struct prog_pkt pkt;
-	u8 *rest;           /* xdp: bytes of the packet behind the page */
+	u8 *rest; /* xdp: bytes of the packet behind the page */
 	u32 rest_size;
-	u8 *ctx;            /* the caller's __sk_buff or xdp_md; NULL when there is none */
+	u8 *ctx; /* the caller's __sk_buff or xdp_md; NULL when there is none */
 	u32 retval, duration;
 };
 
@@ -60,7 +60,7 @@ static void run(struct test *t)
 	t->duration = ns > UINT32_MAX ? UINT32_MAX : ns;
 }
 
-/* ---- in and out ------------------------------------------------------------------------------------ */
+/* ---- in and out ----------------------------------------------------------------------------- */
 
 static int packet_in(struct test *t, u32 size, u32 headroom, u32 tailroom)
 {
@@ -70,7 +70,8 @@ static int packet_in(struct test *t, u32 size, u32 headroom, u32 tailroom)
 	if (!t->page)
 		return -ENOMEM;
 	t->pkt.hard_start = (uintptr_t)t->page;
-	/* The kernel's tail ends with skb_shared_info; what a program may grow into stops before. */
+	/* The kernel's tail ends with skb_shared_info; what a program may grow into stops before.
+	 */
 	t->pkt.hard_end = (uintptr_t)t->page + PAGE - tailroom;
 	t->pkt.data = (uintptr_t)t->page + headroom;
 	t->pkt.data_end = t->pkt.data + size;
@@ -88,7 +89,8 @@ static int ctx_in(struct test *t, u32 size)
 	t->ctx = base_alloc(size);
 	if (!t->ctx)
 		return -ENOMEM;
-	return a->test.ctx_in ? sys_in_struct(t->ctx, size, a->test.ctx_in, a->test.ctx_size_in) : 0;
+	return a->test.ctx_in ? sys_in_struct(t->ctx, size, a->test.ctx_in, a->test.ctx_size_in)
+			      : 0;
 }
 
 static int ctx_out(struct test *t, u32 size)
@@ -129,14 +131,17 @@ static int packet_out(struct test *t, const u8 *from, u32 size)
 	return err;
 }
 
-/* ---- __sk_buff --------------------------------------------------------------------------------------- */
+/* ---- __sk_buff ------------------------------------------------------------------------------ */
 
 /* Fields of __sk_buff that a test may set; all others must be zero (convert___skb_to_skb). */
 static bool skb_others_zero(const struct __sk_buff *s)
 {
-	static const struct { u32 start, end; } zero[] = {
-#define BETWEEN(a, b) { offsetof(struct __sk_buff, a) + sizeof(((struct __sk_buff *)0)->a),          \
-			offsetof(struct __sk_buff, b) }
+	static const struct {
+		u32 start, end;
+	} zero[] = {
+#define BETWEEN(a, b)                                                                              \
+	{ offsetof(struct __sk_buff, a) + sizeof(((struct __sk_buff *)0)->a),                      \
+	  offsetof(struct __sk_buff, b) }
 		{ 0, offsetof(struct __sk_buff, mark) },
 		BETWEEN(mark, priority),
 		BETWEEN(ifindex, cb),
@@ -214,7 +219,9 @@ static void skb_protocol(struct prog_pkt *k)
 	memcpy(&proto, eth + 12, sizeof(proto));
 	k->protocol = ntohs(proto) >= ETH_P_802_3_MIN ? proto : htons(ETH_P_802_2);
 	if (eth[0] & 1)
-		k->pkt_type = !memcmp(eth, "\xff\xff\xff\xff\xff\xff", 6) ? 1 : 2; /* BROADCAST, MULTICAST */
+		k->pkt_type = !memcmp(eth, "\xff\xff\xff\xff\xff\xff", 6)
+				      ? 1
+				      : 2; /* BROADCAST, MULTICAST */
 	else if (memcmp(eth, "\0\0\0\0\0\0", 6))
 		k->pkt_type = 3; /* OTHERHOST: the device is loopback, whose address is zero */
 	if (k->protocol == htons(ETH_P_IP) && size >= 20) {
@@ -267,7 +274,7 @@ static int test_skb(struct test *t)
 	return err ? err : ctx_out(t, sizeof(struct __sk_buff));
 }
 
-/* ---- xdp ----------------------------------------------------------------------------------------------- */
+/* ---- xdp ------------------------------------------------------------------------------------ */
 
 static int xdp_from_ctx(struct test *t)
 {
@@ -344,14 +351,15 @@ static int test_xdp(struct test *t)
 		x->data = t->pkt.data - t->pkt.data_meta;
 		x->data_end = t->pkt.data_end - t->pkt.data_meta;
 	}
-	/* Metadata that the program gave up (data_meta behind data) leaves the packet from data on. */
+	/* Metadata that the program gave up (data_meta behind data) leaves the packet from data on.
+	 */
 	if (t->pkt.data_meta > t->pkt.data)
 		t->pkt.data_meta = t->pkt.data;
 	err = packet_out(t, (u8 *)(uintptr_t)t->pkt.data_meta, t->pkt.data_end - t->pkt.data_meta);
 	return err ? err : ctx_out(t, sizeof(struct xdp_md));
 }
 
-/* ---- raw contexts -------------------------------------------------------------------------------------- */
+/* ---- raw contexts --------------------------------------------------------------------------- */
 
 /*
  * A program that is reached by tail call was verified for as much context as its type has, so the
@@ -424,15 +432,12 @@ static int test_syscall(struct test *t)
 	return sys_out(a->test.ctx_in, t->ctx, a->test.ctx_size_in);
 }
 
-/* ---- by type --------------------------------------------------------------------------------------------- */
+/* ---- by type -------------------------------------------------------------------------------- */
 
 static int (*const tests[])(struct test *t) = {
-	[BPF_PROG_TYPE_SOCKET_FILTER] = test_skb,
-	[BPF_PROG_TYPE_SCHED_CLS] = test_skb,
-	[BPF_PROG_TYPE_SCHED_ACT] = test_skb,
-	[BPF_PROG_TYPE_CGROUP_SKB] = test_skb,
-	[BPF_PROG_TYPE_XDP] = test_xdp,
-	[BPF_PROG_TYPE_RAW_TRACEPOINT] = test_raw_tp,
+	[BPF_PROG_TYPE_SOCKET_FILTER] = test_skb, [BPF_PROG_TYPE_SCHED_CLS] = test_skb,
+	[BPF_PROG_TYPE_SCHED_ACT] = test_skb,     [BPF_PROG_TYPE_CGROUP_SKB] = test_skb,
+	[BPF_PROG_TYPE_XDP] = test_xdp,           [BPF_PROG_TYPE_RAW_TRACEPOINT] = test_raw_tp,
 	[BPF_PROG_TYPE_SYSCALL] = test_syscall,
 };
 

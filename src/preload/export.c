@@ -20,7 +20,7 @@ static hook_fn find(hook_fn *slot, const char *name)
 	return fn;
 }
 
-#define HOOK(ret, name, params)                                                                     \
+#define HOOK(ret, name, params)                                                                    \
 	__attribute__((visibility("default"))) long export_##name(long, long, long, long, long,    \
 								  long, long) __asm__(#name);      \
 	long export_##name(long a, long b, long c, long d, long e, long f, long g)                 \

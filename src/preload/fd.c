@@ -10,7 +10,7 @@
 
 #define real preload_real
 
-/* ---- system calls by number ---------------------------------------------------------------------------- */
+/* ---- system calls by number ----------------------------------------------------------------- */
 
 static long answer(long ret)
 {
@@ -35,17 +35,14 @@ long hook_syscall(long nr, ...)
 		if (preload_off())
 			break;
 		return answer(sys_bpf(a[0], (void *)a[1], a[2]));
-	case SYS_close:
-		return hook_close(a[0]);
-	case SYS_mmap:
-		return (long)hook_mmap((void *)a[0], a[1], a[2], a[3], a[4], a[5]);
-	case SYS_epoll_ctl:
-		return hook_epoll_ctl(a[0], a[1], a[2], (struct epoll_event *)a[3]);
+	case SYS_close: return hook_close(a[0]);
+	case SYS_mmap: return (long)hook_mmap((void *)a[0], a[1], a[2], a[3], a[4], a[5]);
+	case SYS_epoll_ctl: return hook_epoll_ctl(a[0], a[1], a[2], (struct epoll_event *)a[3]);
 	}
 	return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-/* ---- close ----------------------------------------------------------------------------------------------- */
+/* ---- close ---------------------------------------------------------------------------------- */
 
 static void closed(struct sys_obj *o)
 {
@@ -165,7 +162,7 @@ void hook_closefrom(int first)
 		hook_close_range(first < 0 ? 0 : first, ~0u, 0);
 }
 
-/* ---- mmap ------------------------------------------------------------------------------------------------ */
+/* ---- mmap ----------------------------------------------------------------------------------- */
 
 void *hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
@@ -187,7 +184,7 @@ void *hook_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t o
 	return real.mmap64(addr, len, prot, flags, fd, off);
 }
 
-/* ---- waiting --------------------------------------------------------------------------------------------- */
+/* ---- waiting -------------------------------------------------------------------------------- */
 
 /* What to wait on for `fd`: a ring buffer's eventfd, or itself. errno stays. */
 static int wait_fd(int fd)
@@ -223,7 +220,8 @@ int hook_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
 	return real.epoll_wait(epfd, events, max, timeout);
 }
 
-int hook_epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
+int hook_epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
+		     const sigset_t *mask)
 {
 	settle();
 	return real.epoll_pwait(epfd, events, max, timeout, mask);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hooks of libbpf's own loading, for one thing: when it fails over an extern, only libbpf knows which
- * (it has no call that says so, and asks nobody), so its messages are read while it loads, and Ferry
- * adds what would be near.
+ * Hooks of libbpf's own loading, for one thing: when it fails over an extern, only libbpf knows
+ * which (it has no call that says so, and asks nobody), so its messages are read while it loads,
+ * and Ferry adds what would be near.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,7 +23,8 @@ static libbpf_print_fn_t host_print; /* where messages go */
 static unsigned int loads;           /* in progress */
 static _Thread_local const struct bpf_object *loading;
 
-/* "libbpf: extern (func ksym) 'name': not found in ..." or "...: func_proto [1] incompatible with ..." */
+/* "libbpf: extern (func ksym) 'name': not found in ..." or "...: func_proto [1] incompatible with
+ * ..." */
 static void read_message(const char *msg)
 {
 	const char *at = strstr(msg, "extern ("), *name, *end;

@@ -85,13 +85,13 @@ static const struct preload_hook *hook_of(const char *name)
 	return NULL;
 }
 
-/* ---- one object ------------------------------------------------------------------------------------------ */
+/* ---- one object ----------------------------------------------------------------------------- */
 
 struct image {
 	ElfW(Addr) base;
-	const ElfW(Sym) *syms;
+	const ElfW(Sym) * syms;
 	const char *strings;
-	const ElfW(Rela) *rela[2]; /* of the PLT, and the others */
+	const ElfW(Rela) * rela[2]; /* of the PLT, and the others */
 	size_t nrela[2];
 	ElfW(Addr) relro, relro_end; /* read-only after start */
 };
@@ -112,7 +112,8 @@ static bool read_dynamic(struct image *im, const struct dl_phdr_info *info)
 		if (ph->p_type == PT_GNU_RELRO) {
 			im->relro = im->base + ph->p_vaddr;
 			/* Whole pages only: what follows on the last one stays writable. */
-			im->relro_end = (im->relro + ph->p_memsz) & ~(ElfW(Addr))(getpagesize() - 1);
+			im->relro_end =
+				(im->relro + ph->p_memsz) & ~(ElfW(Addr))(getpagesize() - 1);
 		}
 	}
 	for (; d && d->d_tag != DT_NULL; d++) {
@@ -131,8 +132,8 @@ static bool read_dynamic(struct image *im, const struct dl_phdr_info *info)
 }
 
 /*
- * Writes one slot. Where start-up made the page read-only it is opened for the moment: other threads
- * only read it, and see the old or the new address.
+ * Writes one slot. Where start-up made the page read-only it is opened for the moment: other
+ * threads only read it, and see the old or the new address.
  */
 static int write_slot(const struct image *im, void **slot, void *value)
 {
@@ -156,7 +157,7 @@ static int patch(const struct image *im)
 		for (i = 0; im->rela[t] && i < im->nrela[t]; i++) {
 			const ElfW(Rela) *r = &im->rela[t][i];
 			const struct preload_hook *h;
-			const ElfW(Sym) *sym;
+			const ElfW(Sym) * sym;
 			void **slot;
 			int e;
 
@@ -177,14 +178,14 @@ static int patch(const struct image *im)
 	return err;
 }
 
-/* ---- all objects ----------------------------------------------------------------------------------------- */
+/* ---- all objects ---------------------------------------------------------------------------- */
 
 /* Objects whose calls are what hooks stand on, or that interpose themselves. */
 static bool skipped(const char *path)
 {
 	static const char *const names[] = { "linux-vdso", "linux-gate", "ld-linux", "libc.so",
-					     "libpthread", "libferry", "libasan", "libubsan",
-					     "libtsan", "liblsan" };
+					     "libpthread", "libferry",   "libasan",  "libubsan",
+					     "libtsan",    "liblsan" };
 	const char *base = strrchr(path, '/');
 	size_t i;
 

@@ -39,10 +39,10 @@ static int open_ours(const char *path, int flags)
 }
 
 /* The mode is an argument only with these flags. */
-#define MODE(flags, last)                                                                           \
+#define MODE(flags, last)                                                                          \
 	({                                                                                         \
 		mode_t mode_ = 0;                                                                  \
-		if ((flags) & O_CREAT || ((flags) & O_TMPFILE) == O_TMPFILE) {                     \
+		if ((flags)&O_CREAT || ((flags)&O_TMPFILE) == O_TMPFILE) {                         \
 			va_list ap_;                                                               \
 			va_start(ap_, last);                                                       \
 			mode_ = va_arg(ap_, mode_t);                                               \
@@ -146,7 +146,7 @@ int hook_faccessat(int dir, const char *path, int mode, int flags)
 }
 
 /* What they look like: read-only files of their size. */
-#define STAT_OURS(path, st)                                                                         \
+#define STAT_OURS(path, st)                                                                        \
 	({                                                                                         \
 		size_t size_;                                                                      \
 		void *data_;                                                                       \

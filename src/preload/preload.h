@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Interposition: libc's syscall, mmap, epoll_ctl, close, open... answer for bpf(2) and Ferry's files
- * and leave everything else alone. One table of hooks, put in place by patching the import tables
- * of loaded objects (linked, dlopen'ed) or by exporting the names (libferry-preload.so).
+ * Interposition: libc's syscall, mmap, epoll_ctl, close, open... answer for bpf(2) and Ferry's
+ * files and leave everything else alone. One table of hooks, put in place by patching the import
+ * tables of loaded objects (linked, dlopen'ed) or by exporting the names (libferry-preload.so).
  */
 #ifndef FERRY_PRELOAD_H
 #define FERRY_PRELOAD_H

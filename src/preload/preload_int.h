@@ -17,7 +17,7 @@
 
 /* Where the hooked calls go that are not ours; filled before the first hook is in place. */
 struct real {
-#define HOOK(ret, name, params) ret (*name) params;
+#define HOOK(ret, name, params) ret(*name) params;
 #include "preload/hook.def"
 #undef HOOK
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Hooks of signal actions: the handler that rescues code that may fault stays in front of the host's. */
+/* Hooks of signal actions: the handler that rescues code that may fault stays in front of the
+ * host's. */
 #include <errno.h>
 
 #include "bpf/sys.h"

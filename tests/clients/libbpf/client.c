@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A client of libbpf and nothing else: it knows of Ferry only through dlsym(3), so that one source is
- * linked with libferry, started with libferry-preload.so, or dlopen()s it (CLIENT_DLOPEN=path).
+ * A client of libbpf and nothing else: it knows of Ferry only through dlsym(3), so that one source
+ * is linked with libferry, started with libferry-preload.so, or dlopen()s it (CLIENT_DLOPEN=path).
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -107,7 +107,7 @@ static int nothing_yet(void **state)
 	return objects();
 }
 
-/* ---- tests --------------------------------------------------------------------------------------------- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static void maps_of_every_type_count(void **state)
 {
@@ -173,8 +173,9 @@ static void globals_are_shared_memory(void **state)
 	run(prog_fd(obj, "work"), 64);
 	assert_int_equal(*runs, 42);
 	munmap(runs, getpagesize());
-	assert_ptr_equal(mmap(NULL, getpagesize(), PROT_WRITE, MAP_SHARED, map_fd(obj, ".rodata"), 0),
-			 MAP_FAILED);
+	assert_ptr_equal(
+		mmap(NULL, getpagesize(), PROT_WRITE, MAP_SHARED, map_fd(obj, ".rodata"), 0),
+		MAP_FAILED);
 	bpf_object__close(obj);
 }
 
@@ -291,7 +292,7 @@ static void refused_program_leaves_the_verifiers_log(void **state)
 	bpf_object__close(obj);
 }
 
-/* ---- native functions ----------------------------------------------------------------------------------- */
+/* ---- native functions ----------------------------------------------------------------------- */
 
 static int client_add(int x, int y)
 {
@@ -347,7 +348,8 @@ static void unregistered_function_is_named_with_the_nearest(void **state)
 	int (*reg)(const struct ferry_module *) = ferry_sym("ferry_module_register");
 	int (*unreg)(const char *) = ferry_sym("ferry_module_unregister");
 	void (*log_to)(ferry_log_fn, void *) = ferry_sym("ferry_log_to");
-	int (*explain)(const struct bpf_object *, char *, size_t) = ferry_sym("ferry_explain_object");
+	int (*explain)(const struct bpf_object *, char *, size_t) =
+		ferry_sym("ferry_explain_object");
 	struct bpf_object *obj = bpf_object__open_file(path_of("missing.bpf.o"), NULL);
 	char text[1000] = "", line[1000] = "";
 	int err;
@@ -368,7 +370,7 @@ static void unregistered_function_is_named_with_the_nearest(void **state)
 	assert_int_equal(unreg("client"), 0);
 }
 
-/* ---- bad input ------------------------------------------------------------------------------------------ */
+/* ---- bad input ------------------------------------------------------------------------------ */
 
 static char *read_file(const char *path, size_t *size)
 {
@@ -473,7 +475,8 @@ int main(void)
 		cmocka_unit_test_setup(ring_buffer_wakes_its_consumer_and_rests, nothing_yet),
 		cmocka_unit_test_setup(refused_program_leaves_the_verifiers_log, nothing_yet),
 		cmocka_unit_test_setup(registered_functions_are_called, nothing_yet),
-		cmocka_unit_test_setup(unregistered_function_is_named_with_the_nearest, nothing_yet),
+		cmocka_unit_test_setup(unregistered_function_is_named_with_the_nearest,
+				       nothing_yet),
 		cmocka_unit_test_setup(cut_objects_leave_nothing_behind, nothing_yet),
 		cmocka_unit_test_setup(damaged_btf_and_code_leave_nothing_behind, nothing_yet),
 	};

@@ -102,8 +102,12 @@ static void program_is_loaded_with_its_log(void **state)
 {
 	static char log[65536];
 	struct bpf_insn insns[] = { { 0xb7, 0, 0, 0, 2 }, { 0x95, 0, 0, 0, 0 } };
-	union bpf_attr a = { .prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = PTR(insns),
-			     .insn_cnt = 2, .license = PTR("GPL"), .log_level = 2, .log_buf = PTR(log),
+	union bpf_attr a = { .prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+			     .insns = PTR(insns),
+			     .insn_cnt = 2,
+			     .license = PTR("GPL"),
+			     .log_level = 2,
+			     .log_buf = PTR(log),
 			     .log_size = sizeof(log) };
 	int fd = bpf(BPF_PROG_LOAD, &a);
 
@@ -170,7 +174,8 @@ int main(void)
 		int fd = create(BPF_MAP_TYPE_ARRAY, 1);
 
 		if (fd < 0) {
-			printf("1..0 # SKIP the kernel's bpf(2) is not to be had: %s\n", strerror(errno));
+			printf("1..0 # SKIP the kernel's bpf(2) is not to be had: %s\n",
+			       strerror(errno));
 			return 0;
 		}
 		close(fd);

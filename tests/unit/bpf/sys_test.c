@@ -31,16 +31,20 @@ bool kernel_works(void)
 
 int make_map(bpf_fn bpf, u32 type, u32 key, u32 value, u32 max, u32 flags)
 {
-	union bpf_attr a = { .map_type = type, .key_size = key, .value_size = value,
-			     .max_entries = max, .map_flags = flags };
+	union bpf_attr a = { .map_type = type,
+			     .key_size = key,
+			     .value_size = value,
+			     .max_entries = max,
+			     .map_flags = flags };
 
 	return bpf(BPF_MAP_CREATE, &a, sizeof(a));
 }
 
 int load_insns(bpf_fn bpf, u32 type, const struct bpf_insn *insns, u32 cnt)
 {
-	union bpf_attr a = { .prog_type = type, .insns = PTR(insns), .insn_cnt = cnt,
-			     .license = PTR("GPL") };
+	union bpf_attr a = {
+		.prog_type = type, .insns = PTR(insns), .insn_cnt = cnt, .license = PTR("GPL")
+	};
 
 	if (type == BPF_PROG_TYPE_SYSCALL)
 		a.prog_flags = BPF_F_SLEEPABLE;

@@ -9,11 +9,15 @@
 #include "base/base.h"
 #include "bpf/sys.h"
 
-#define INSN(code_, dst, src, off_, imm_) \
-	((struct bpf_insn){ .code = (code_), .dst_reg = (dst), .src_reg = (src), .off = (off_), .imm = (imm_) })
+#define INSN(code_, dst, src, off_, imm_)                                                          \
+	((struct bpf_insn){ .code = (code_),                                                       \
+			    .dst_reg = (dst),                                                      \
+			    .src_reg = (src),                                                      \
+			    .off = (off_),                                                         \
+			    .imm = (imm_) })
 #define MOV(dst, imm) INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, imm)
-#define EXIT() INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define PTR(p) ((u64)(uintptr_t)(p))
+#define EXIT()        INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define PTR(p)        ((u64)(uintptr_t)(p))
 #define END_OF(field) (offsetof(union bpf_attr, field) + sizeof(((union bpf_attr *)0)->field))
 
 /* Who answers: sys_bpf, or the machine's kernel. Both return -errno. */

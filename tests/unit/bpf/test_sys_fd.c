@@ -21,7 +21,9 @@ static bool exists(int next_cmd, u32 id)
 static u32 id_of(int fd)
 {
 	u32 info[64] = { 0 };
-	union bpf_attr a = { .info = { .bpf_fd = fd, .info_len = sizeof(info) - 16, .info = PTR(info) } };
+	union bpf_attr a = {
+		.info = { .bpf_fd = fd, .info_len = sizeof(info) - 16, .info = PTR(info) }
+	};
 
 	a.info.info_len = 80;
 	return sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)) ? 0 : info[1];
@@ -174,8 +176,10 @@ static void program_keeps_its_maps(void **state)
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_HASH, 4, 8, 2, 0), prog, again;
 	u32 id = id_of(map), prog_id;
 	struct bpf_insn insns[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),
-		MOV(0, 0), EXIT(),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+		INSN(0, 0, 0, 0, 0),
+		MOV(0, 0),
+		EXIT(),
 	};
 	union bpf_attr a = { .map_id = id };
 
@@ -238,8 +242,12 @@ static void prog_array_and_its_program_do_not_keep_each_other(void **state)
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0), prog;
 	u32 map_id = id_of(map), prog_id;
 	struct bpf_insn insns[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),
-		MOV(3, 0), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call), MOV(0, 9), EXIT(),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, map),
+		INSN(0, 0, 0, 0, 0),
+		MOV(3, 0),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call),
+		MOV(0, 9),
+		EXIT(),
 	};
 
 	(void)state;
@@ -265,8 +273,8 @@ static void fork_gives_both_their_own_and_shared_memory(void **state)
 	pid = fork();
 	if (!pid) {
 		int mine = small_map();
-		bool ok = mine >= 0 && !lookup(fd, &v) && v == 1 && !update(fd, 2) && !close(mine) &&
-			  !close(fd);
+		bool ok = mine >= 0 && !lookup(fd, &v) && v == 1 && !update(fd, 2) &&
+			  !close(mine) && !close(fd);
 
 		_exit(ok ? 0 : 1);
 	}
@@ -295,7 +303,8 @@ static void child_of_vfork_closes_nothing_here(void **state)
 
 static void read_only_and_write_only_descriptors(void **state)
 {
-	int fd = make_map(sys_bpf, BPF_MAP_TYPE_ARRAY, 4, 8, 1, BPF_F_MMAPABLE | BPF_F_RDONLY), wr, rw;
+	int fd = make_map(sys_bpf, BPF_MAP_TYPE_ARRAY, 4, 8, 1, BPF_F_MMAPABLE | BPF_F_RDONLY), wr,
+	    rw;
 	union bpf_attr a = { .map_id = id_of(fd), .open_flags = BPF_F_WRONLY };
 	u64 v;
 
@@ -410,7 +419,9 @@ static int nothing_is_left(void **state)
 
 	(void)state;
 	return sys_bpf(BPF_MAP_GET_NEXT_ID, &a, sizeof(a)) == -ENOENT &&
-	       sys_bpf(BPF_PROG_GET_NEXT_ID, &a, sizeof(a)) == -ENOENT ? 0 : 1;
+			       sys_bpf(BPF_PROG_GET_NEXT_ID, &a, sizeof(a)) == -ENOENT
+		       ? 0
+		       : 1;
 }
 
 int main(void)

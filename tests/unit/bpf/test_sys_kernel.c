@@ -51,7 +51,7 @@ static void world_end(struct world *w)
 	close(w->btf);
 }
 
-/* ---- valid attrs to start from ----------------------------------------------------------------------- */
+/* ---- valid attrs to start from -------------------------------------------------------------- */
 
 static void attr_create(struct world *w, union bpf_attr *a)
 {
@@ -219,16 +219,20 @@ static void attr_freeze(struct world *w, union bpf_attr *a)
 	a->map_fd = w->array;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------ */
 
-#define NO_WORDS { -1 }
+#define NO_WORDS                                                                                   \
+	{                                                                                          \
+		-1                                                                                 \
+	}
 static const struct probe {
 	const char *name;
 	int cmd;
 	void (*fill)(struct world *w, union bpf_attr *a);
 	/*
-	 * Words (of four bytes) left alone: ids that may exist on one side, sizes that would make the
-	 * kernel take gigabytes, names (it lets Latin-1 letters through), devices, and where kernels newer than the 6.1 that Ferry follows differ.
+	 * Words (of four bytes) left alone: ids that may exist on one side, sizes that would make
+	 * the kernel take gigabytes, names (it lets Latin-1 letters through), devices, and where
+	 * kernels newer than the 6.1 that Ferry follows differ.
 	 */
 	int skip[16];
 } probes[] = {
@@ -273,7 +277,8 @@ static const struct probe {
 	{ "", BPF_MAP_FREEZE, attr_freeze, NO_WORDS },
 };
 
-static const u32 extremes[] = { 0, 1, 2, 3, 17, 0xff, 0x1000, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff };
+static const u32 extremes[] = { 0,      1,          2,          3,          17,        0xff,
+				0x1000, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff };
 
 /* Fields that Linux 6.1 knows; newer kernels have more. */
 static u32 known_words(int cmd)
@@ -298,9 +303,9 @@ static bool skips(const struct probe *p, int word)
 /* Success of any kind is 0: descriptors and ids differ. */
 static long outcome(struct world *w, const struct probe *p, union bpf_attr a, u32 size)
 {
-	bool makes_fd = p->cmd == BPF_MAP_CREATE || p->cmd == BPF_PROG_LOAD || p->cmd == BPF_BTF_LOAD ||
-			p->cmd == BPF_PROG_GET_FD_BY_ID || p->cmd == BPF_MAP_GET_FD_BY_ID ||
-			p->cmd == BPF_BTF_GET_FD_BY_ID;
+	bool makes_fd = p->cmd == BPF_MAP_CREATE || p->cmd == BPF_PROG_LOAD ||
+			p->cmd == BPF_BTF_LOAD || p->cmd == BPF_PROG_GET_FD_BY_ID ||
+			p->cmd == BPF_MAP_GET_FD_BY_ID || p->cmd == BPF_BTF_GET_FD_BY_ID;
 	long ret = w->bpf(p->cmd, &a, size);
 
 	if (ret >= 0 && makes_fd)
@@ -340,8 +345,8 @@ static void every_field_at_its_extremes_as_the_kernel(void **state)
 				if (got[0] == got[1])
 					continue;
 				differ++;
-				print_message("cmd %d (%s) word %u = %#x: %ld, the kernel %ld\n", p->cmd,
-					      p->name, word, extremes[e], got[0], got[1]);
+				print_message("cmd %d (%s) word %u = %#x: %ld, the kernel %ld\n",
+					      p->cmd, p->name, word, extremes[e], got[0], got[1]);
 			}
 		}
 	}

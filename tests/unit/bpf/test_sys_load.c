@@ -10,8 +10,10 @@ static char log_buf[65536];
 
 static union bpf_attr attr_load(const struct bpf_insn *insns, u32 cnt)
 {
-	return (union bpf_attr){ .prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = PTR(insns),
-				 .insn_cnt = cnt, .license = PTR("GPL") };
+	return (union bpf_attr){ .prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+				 .insns = PTR(insns),
+				 .insn_cnt = cnt,
+				 .license = PTR("GPL") };
 }
 
 static long load(union bpf_attr *a)
@@ -61,8 +63,9 @@ static void larger_attr_is_e2big_unless_its_end_is_zero(void **state)
 
 static void fields_behind_those_of_the_command_must_be_zero(void **state)
 {
-	union bpf_attr a = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4,
-			     .max_entries = 1 };
+	union bpf_attr a = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1
+	};
 
 	(void)state;
 	((u8 *)&a)[END_OF(map_extra)] = 1;
@@ -107,11 +110,18 @@ static void bad_addresses_are_efault(void **state)
 
 static void log_arguments_have_to_make_sense(void **state)
 {
-	static const struct { u32 level; bool buf; u32 size; long want; } cases[] = {
-		{ 0, false, 0, 0 },        { 1, true, 65536, 0 },      { 7, true, 65536, 0 },
-		{ 2, true, 65536, 0 },     { 4, true, 65536, 0 },      { 0, true, 65536, -EINVAL },
-		{ 1, false, 0, -EINVAL },  { 1, false, 65536, -EINVAL }, { 1, true, 0, -EINVAL },
-		{ 1, true, 127, -EINVAL }, { 8, true, 65536, -EINVAL },  { 1, true, 0x40000000, -EINVAL },
+	static const struct {
+		u32 level;
+		bool buf;
+		u32 size;
+		long want;
+	} cases[] = {
+		{ 0, false, 0, 0 },          { 1, true, 65536, 0 },
+		{ 7, true, 65536, 0 },       { 2, true, 65536, 0 },
+		{ 4, true, 65536, 0 },       { 0, true, 65536, -EINVAL },
+		{ 1, false, 0, -EINVAL },    { 1, false, 65536, -EINVAL },
+		{ 1, true, 0, -EINVAL },     { 1, true, 127, -EINVAL },
+		{ 8, true, 65536, -EINVAL }, { 1, true, 0x40000000, -EINVAL },
 		{ 4, true, 128, 0 },
 	};
 
@@ -257,7 +267,8 @@ static void references_to_maps_are_resolved_or_refused(void **state)
 
 static void native_calls_need_a_module(void **state)
 {
-	struct bpf_insn insns[] = { INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, 5), EXIT() };
+	struct bpf_insn insns[] = { INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, 5),
+				    EXIT() };
 	union bpf_attr a = attr_load(insns, 2);
 	int btf = make_btf(sys_bpf), fds[] = { -1, btf };
 
@@ -366,8 +377,12 @@ static void broken_btf_is_refused_with_a_log(void **state)
 static void map_btf_must_describe_key_and_value(void **state)
 {
 	int btf = make_btf(sys_bpf), fd;
-	union bpf_attr a = { .map_type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = 8,
-			     .max_entries = 1, .btf_fd = btf, .btf_key_type_id = 1,
+	union bpf_attr a = { .map_type = BPF_MAP_TYPE_HASH,
+			     .key_size = 4,
+			     .value_size = 8,
+			     .max_entries = 1,
+			     .btf_fd = btf,
+			     .btf_key_type_id = 1,
 			     .btf_value_type_id = 4 };
 
 	(void)state;
@@ -392,7 +407,8 @@ static void tag_is_sha1_without_descriptors(void **state)
 	/* r0 = 2; exit, given to sha1sum(1) */
 	static const u8 want[8] = { 0x3b, 0x18, 0x51, 0x87, 0xf1, 0x85, 0x5c, 0x4c };
 	struct bpf_insn insns[] = { MOV(0, 2), EXIT() };
-	struct bpf_insn a[] = { ld64(BPF_PSEUDO_MAP_FD, 3), INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT() };
+	struct bpf_insn a[] = { ld64(BPF_PSEUDO_MAP_FD, 3), INSN(0, 0, 0, 0, 0), MOV(0, 0),
+				EXIT() };
 	u8 tag[8], other[8];
 
 	(void)state;

@@ -25,9 +25,12 @@ static long get_info(int fd)
 {
 	struct bpf_insn dump[16];
 	u8 code[4096];
-	struct bpf_prog_info info = { .xlated_prog_len = sizeof(dump), .xlated_prog_insns = PTR(dump),
-				      .jited_prog_len = sizeof(code), .jited_prog_insns = PTR(code) };
-	union bpf_attr a = { .info = { .bpf_fd = fd, .info_len = sizeof(info), .info = PTR(&info) } };
+	struct bpf_prog_info info = { .xlated_prog_len = sizeof(dump),
+				      .xlated_prog_insns = PTR(dump),
+				      .jited_prog_len = sizeof(code),
+				      .jited_prog_insns = PTR(code) };
+	union bpf_attr a = { .info = {
+				     .bpf_fd = fd, .info_len = sizeof(info), .info = PTR(&info) } };
 
 	return sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a.info));
 }
@@ -35,8 +38,11 @@ static long get_info(int fd)
 static long run(int fd)
 {
 	char packet[64] = "", out[64];
-	union bpf_attr a = { .test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 64,
-				       .data_out = PTR(out), .data_size_out = 64 } };
+	union bpf_attr a = { .test = { .prog_fd = fd,
+				       .data_in = PTR(packet),
+				       .data_size_in = 64,
+				       .data_out = PTR(out),
+				       .data_size_out = 64 } };
 
 	return sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test));
 }
@@ -44,17 +50,28 @@ static long run(int fd)
 static long load(int btf, int map)
 {
 	struct bpf_insn insns[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),
-		MOV(0, 0), EXIT(),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+		INSN(0, 0, 0, 0, 0),
+		MOV(0, 0),
+		EXIT(),
 	};
 	struct bpf_func_info fi = { 0, 3 };
 	struct bpf_line_info li = { 0, 0, 0, 0 };
 	static char log[65536];
-	union bpf_attr a = { .prog_type = BPF_PROG_TYPE_XDP, .insns = PTR(insns), .insn_cnt = 4,
-			     .license = PTR("GPL"), .prog_btf_fd = btf, .func_info = PTR(&fi),
-			     .func_info_cnt = 1, .func_info_rec_size = sizeof(fi), .line_info = PTR(&li),
-			     .line_info_cnt = 1, .line_info_rec_size = sizeof(li), .log_level = 2,
-			     .log_buf = PTR(log), .log_size = sizeof(log) };
+	union bpf_attr a = { .prog_type = BPF_PROG_TYPE_XDP,
+			     .insns = PTR(insns),
+			     .insn_cnt = 4,
+			     .license = PTR("GPL"),
+			     .prog_btf_fd = btf,
+			     .func_info = PTR(&fi),
+			     .func_info_cnt = 1,
+			     .func_info_rec_size = sizeof(fi),
+			     .line_info = PTR(&li),
+			     .line_info_cnt = 1,
+			     .line_info_rec_size = sizeof(li),
+			     .log_level = 2,
+			     .log_buf = PTR(log),
+			     .log_size = sizeof(log) };
 
 	return sys_bpf(BPF_PROG_LOAD, &a, sizeof(a));
 }

@@ -18,8 +18,11 @@ static int add_insns(u32 type, const struct bpf_insn *insns, u32 cnt)
 static void packet_is_given_back_with_its_size(void **state)
 {
 	int fd = make_prog(sys_bpf, BPF_PROG_TYPE_XDP);
-	union bpf_attr a = { .test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 100,
-				       .data_out = PTR(out), .data_size_out = sizeof(out) } };
+	union bpf_attr a = { .test = { .prog_fd = fd,
+				       .data_in = PTR(packet),
+				       .data_size_in = 100,
+				       .data_out = PTR(out),
+				       .data_size_out = sizeof(out) } };
 
 	(void)state;
 	for (u32 i = 0; i < sizeof(packet); i++)
@@ -36,8 +39,11 @@ static void packet_is_given_back_with_its_size(void **state)
 static void too_small_output_is_enospc_with_the_size_needed(void **state)
 {
 	int fd = make_prog(sys_bpf, BPF_PROG_TYPE_SCHED_CLS);
-	union bpf_attr a = { .test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 100,
-				       .data_out = PTR(out), .data_size_out = 10 } };
+	union bpf_attr a = { .test = { .prog_fd = fd,
+				       .data_in = PTR(packet),
+				       .data_size_in = 100,
+				       .data_out = PTR(out),
+				       .data_size_out = 10 } };
 
 	(void)state;
 	memset(out, 0xee, sizeof(out));
@@ -51,17 +57,25 @@ static void too_small_output_is_enospc_with_the_size_needed(void **state)
 
 static void packets_have_a_least_and_a_greatest_size(void **state)
 {
-	int skb = make_prog(sys_bpf, BPF_PROG_TYPE_SCHED_CLS), xdp = make_prog(sys_bpf, BPF_PROG_TYPE_XDP);
-	static const struct { bool xdp; u32 size; long want; } cases[] = {
-		{ false, 0, -EINVAL }, { false, 13, -EINVAL }, { false, 15, 0 }, { false, 3712, 0 },
-		{ false, 3713, -EINVAL }, { false, ~0u, -EINVAL }, { true, 13, -EINVAL }, { true, 14, 0 },
-		{ true, 3520, 0 }, { true, 5000, 0 }, { true, ~0u, -ENOMEM },
+	int skb = make_prog(sys_bpf, BPF_PROG_TYPE_SCHED_CLS),
+	    xdp = make_prog(sys_bpf, BPF_PROG_TYPE_XDP);
+	static const struct {
+		bool xdp;
+		u32 size;
+		long want;
+	} cases[] = {
+		{ false, 0, -EINVAL }, { false, 13, -EINVAL },   { false, 15, 0 },
+		{ false, 3712, 0 },    { false, 3713, -EINVAL }, { false, ~0u, -EINVAL },
+		{ true, 13, -EINVAL }, { true, 14, 0 },          { true, 3520, 0 },
+		{ true, 5000, 0 },     { true, ~0u, -ENOMEM },
 	};
 
 	(void)state;
 	for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
-		union bpf_attr a = { .test = { .prog_fd = cases[i].xdp ? xdp : skb, .data_in = PTR(packet),
-					       .data_size_in = cases[i].size, .data_out = PTR(out),
+		union bpf_attr a = { .test = { .prog_fd = cases[i].xdp ? xdp : skb,
+					       .data_in = PTR(packet),
+					       .data_size_in = cases[i].size,
+					       .data_out = PTR(out),
 					       .data_size_out = sizeof(out) } };
 
 		assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), cases[i].want);
@@ -78,8 +92,11 @@ static void filter_sees_the_network_header(void **state)
 	struct bpf_insn insns[] = { INSN(BPF_LDX | BPF_MEM | BPF_W, 0, 1, 0, 0), EXIT() };
 	int filter = add_insns(BPF_PROG_TYPE_SOCKET_FILTER, insns, 2);
 	int cls = add_insns(BPF_PROG_TYPE_SCHED_CLS, insns, 2);
-	union bpf_attr a = { .test = { .prog_fd = filter, .data_in = PTR(packet), .data_size_in = 64,
-				       .data_out = PTR(out), .data_size_out = sizeof(out) } };
+	union bpf_attr a = { .test = { .prog_fd = filter,
+				       .data_in = PTR(packet),
+				       .data_size_in = 64,
+				       .data_out = PTR(out),
+				       .data_size_out = sizeof(out) } };
 
 	(void)state;
 	assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), 0);
@@ -108,9 +125,13 @@ static void sk_buff_fields_go_in_and_come_out(void **state)
 	};
 	int fd = add_insns(BPF_PROG_TYPE_SCHED_CLS, insns, ARRAY_SIZE(insns));
 	struct __sk_buff in = { .mark = 41, .priority = 5, .cb = { 1, 2, 3, 4, 5 } }, back = { 0 };
-	union bpf_attr a = { .test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 64,
-				       .ctx_in = PTR(&in), .ctx_size_in = sizeof(in),
-				       .ctx_out = PTR(&back), .ctx_size_out = sizeof(back) } };
+	union bpf_attr a = { .test = { .prog_fd = fd,
+				       .data_in = PTR(packet),
+				       .data_size_in = 64,
+				       .ctx_in = PTR(&in),
+				       .ctx_size_in = sizeof(in),
+				       .ctx_out = PTR(&back),
+				       .ctx_size_out = sizeof(back) } };
 
 	(void)state;
 	assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), 0);
@@ -134,15 +155,19 @@ static void repeat_runs_as_often(void **state)
 {
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0);
 	struct bpf_insn insns[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, map), INSN(0, 0, 0, 0, 0),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, map),
+		INSN(0, 0, 0, 0, 0),
 		MOV(2, 1),
 		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, 1, 2, 0, BPF_ADD),
-		MOV(0, 0), EXIT(),
+		MOV(0, 0),
+		EXIT(),
 	};
 	int fd = add_insns(BPF_PROG_TYPE_XDP, insns, 6);
 	u64 value = 0;
 	u32 key = 0;
-	union bpf_attr a = { .test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 64,
+	union bpf_attr a = { .test = { .prog_fd = fd,
+				       .data_in = PTR(packet),
+				       .data_size_in = 64,
 				       .repeat = 1000 } };
 	union bpf_attr l = { .map_fd = map, .key = PTR(&key), .value = PTR(&value) };
 
@@ -161,7 +186,8 @@ static void syscall_context_goes_in_and_out(void **state)
 		INSN(BPF_LDX | BPF_MEM | BPF_DW, 2, 1, 0, 0),
 		INSN(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, 1),
 		INSN(BPF_STX | BPF_MEM | BPF_DW, 1, 2, 8, 0),
-		MOV(0, 3), EXIT(),
+		MOV(0, 3),
+		EXIT(),
 	};
 	int fd = add_insns(BPF_PROG_TYPE_SYSCALL, insns, 5);
 	struct ferry_runner *r;
@@ -198,8 +224,12 @@ static void tail_called_program_never_reads_past_the_context(void **state)
 {
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0);
 	struct bpf_insn caller[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),
-		MOV(3, 0), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call), MOV(0, 9), EXIT(),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, map),
+		INSN(0, 0, 0, 0, 0),
+		MOV(3, 0),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call),
+		MOV(0, 9),
+		EXIT(),
 	};
 	struct bpf_insn callee[] = { INSN(BPF_LDX | BPF_MEM | BPF_DW, 0, 1, 4096, 0), EXIT() };
 	int from = add_insns(BPF_PROG_TYPE_SYSCALL, caller, 6);
@@ -241,15 +271,19 @@ static void info_of_programs_maps_and_btf(void **state)
 {
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_HASH, 4, 8, 16, 0);
 	struct bpf_insn insns[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map), INSN(0, 0, 0, 0, 0),
-		MOV(0, 0), EXIT(),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+		INSN(0, 0, 0, 0, 0),
+		MOV(0, 0),
+		EXIT(),
 	};
 	int fd = add_insns(BPF_PROG_TYPE_XDP, insns, 4);
 	struct bpf_insn dump[4];
 	u32 ids[4] = { 0 };
 	struct bpf_map_info mi = { 0 };
-	struct bpf_prog_info pi = { .xlated_prog_len = sizeof(dump), .xlated_prog_insns = PTR(dump),
-				    .nr_map_ids = 4, .map_ids = PTR(ids) };
+	struct bpf_prog_info pi = { .xlated_prog_len = sizeof(dump),
+				    .xlated_prog_insns = PTR(dump),
+				    .nr_map_ids = 4,
+				    .map_ids = PTR(ids) };
 	union bpf_attr a = { .info = { .bpf_fd = map, .info_len = sizeof(mi), .info = PTR(&mi) } };
 
 	(void)state;
@@ -284,7 +318,9 @@ static void vmlinux_is_btf_number_one(void **state)
 
 	(void)state;
 	assert_true(fd >= 0);
-	a = (union bpf_attr){ .info = { .bpf_fd = fd, .info_len = sizeof(info), .info = PTR(&info) } };
+	a = (union bpf_attr){
+		.info = { .bpf_fd = fd, .info_len = sizeof(info), .info = PTR(&info) }
+	};
 	assert_int_equal(sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a.info)), 0);
 	assert_string_equal(name, "vmlinux");
 	assert_int_equal(info.kernel_btf, 1);

@@ -34,8 +34,10 @@ static void check_btf(const void *data, size_t size)
 static void vmlinux_is_opened_in_every_way(void **state)
 {
 	int fds[] = {
-		open(VMLINUX, O_RDONLY), open64(VMLINUX, O_RDONLY | O_CLOEXEC),
-		openat(AT_FDCWD, VMLINUX, O_RDONLY), openat64(AT_FDCWD, VMLINUX, O_RDONLY),
+		open(VMLINUX, O_RDONLY),
+		open64(VMLINUX, O_RDONLY | O_CLOEXEC),
+		openat(AT_FDCWD, VMLINUX, O_RDONLY),
+		openat64(AT_FDCWD, VMLINUX, O_RDONLY),
 	};
 	static u8 data[1 << 20];
 	struct stat st;
@@ -115,7 +117,8 @@ static int printer(void)
 		INSN(BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, -8),
 		MOV(2, 5),
 		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_trace_printk),
-		MOV(0, 0), EXIT(),
+		MOV(0, 0),
+		EXIT(),
 	};
 	int fd = load_insns(sys_bpf, BPF_PROG_TYPE_XDP, insns, ARRAY_SIZE(insns));
 
@@ -126,7 +129,8 @@ static int printer(void)
 static void run(int fd)
 {
 	char packet[64] = "";
-	union bpf_attr a = { .test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 64 } };
+	union bpf_attr a = { .test = {
+				     .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 64 } };
 
 	assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), 0);
 }
@@ -192,7 +196,8 @@ static void consume(int fd)
 
 static void ring_buffer_is_ready_only_with_records(void **state)
 {
-	int fd = make_map(sys_bpf, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), ep = epoll_create1(0), p[2];
+	int fd = make_map(sys_bpf, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), ep = epoll_create1(0),
+	    p[2];
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = 7 }, got;
 	struct pollfd fds[2];
 
@@ -285,8 +290,9 @@ static void off_leaves_all_alone(void **state)
 /* With FERRY=off: is bpf(2) the kernel's, with its ids and errors? */
 static int child(void)
 {
-	union bpf_attr a = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4,
-			     .max_entries = 1 };
+	union bpf_attr a = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1
+	};
 	long fd = syscall(SYS_bpf, BPF_MAP_CREATE, &a, sizeof(a));
 	char link[64] = "", path[40];
 
