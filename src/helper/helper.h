@@ -71,7 +71,7 @@ struct helper_run {
 	u64 cookie;
 	u64 func_ip;
 };
-extern _Thread_local struct helper_run helper_run;
+extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
 
 /*
  * Where trace_printk's lines go: the kernel's line format without a newline. The default keeps

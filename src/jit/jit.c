@@ -29,10 +29,25 @@ static void free_code(struct jit_code *code)
 	memset(code, 0, sizeof(*code));
 }
 
+/*
+ * Where most calls go: this library, where the helpers are, or the host's native functions, which may
+ * lie further away than a 32-bit displacement reaches.
+ */
+static const void *neighbour(const struct prog *p)
+{
+	u32 helpers = 0, natives = 0;
+
+	for (u32 n = 0; n < p->insn_cnt; n += isa_slots(&p->insns[n])) {
+		helpers += isa_is_call(&p->insns[n], 0);
+		natives += isa_is_call(&p->insns[n], BPF_PSEUDO_KFUNC_CALL);
+	}
+	return natives > helpers && p->nnatives ? p->natives[0]->addr : (const void *)jit_install;
+}
+
 static int compile_once(const struct prog *p, const struct jit_target *t, bool far,
 			struct jit_code *out)
 {
-	struct jit_unit u = { .prog = p, .far = far };
+	struct jit_unit u = { .prog = p, .near = neighbour(p), .far = far };
 	int err = jit_scan(&u, t);
 
 	if (!err)

@@ -47,6 +47,7 @@ struct jit_unit {
 	u8 *marks;
 	struct jit_func *funcs;
 	u32 nfuncs;
+	const void *near; /* what the code is to lie beside; what is far from it is called by address */
 	bool far;   /* nothing outside the code is within reach of a 32-bit displacement */
 };
 

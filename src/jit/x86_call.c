@@ -22,9 +22,13 @@ static void after_call(struct jx *c)
 		x86_defined(c, r, false);
 }
 
+#define NEAR ((intptr_t)1 << 28) /* what lies so close to u->near is within reach of the code */
+
 static void call_native_code(struct jx *c, const void *target)
 {
-	if (c->u->far) {
+	intptr_t distance = (intptr_t)((uintptr_t)target - (uintptr_t)c->u->near);
+
+	if (c->u->far || distance > NEAR || distance < -NEAR) {
 		x86_mov_ri(&c->b, X86_RAX, (u64)(uintptr_t)target, true);
 		x86_call_r(&c->b, X86_RAX);
 	} else {
@@ -119,8 +123,8 @@ static void helper_call(struct jx *c, const struct bpf_insn *i)
 /* ---- native functions ------------------------------------------------------------------------ */
 
 /*
- * The callee may rely on its C types: each argument is extended from its width (SysV ABI 3.2.3 and
- * what gcc and clang expect), and a bool is 0 or 1.
+ * The callee may rely on its C types: arguments below int are extended to it (what gcc and clang
+ * expect; above an int's bits anything may stand, SysV ABI 3.2.3), and a bool is 0 or 1.
  */
 static void extend_arg(struct jx *c, u8 reg, const struct module_arg *a)
 {
@@ -128,9 +132,9 @@ static void extend_arg(struct jx *c, u8 reg, const struct module_arg *a)
 		x86_test_rr(&c->b, 1, reg, reg);
 		x86_setcc(&c->b, X86_NE, reg);
 		x86_movzx_rr(&c->b, 1, reg, reg);
-	} else if (a->width < 8 && a->is_signed) {
+	} else if (a->width < 4 && a->is_signed) {
 		x86_movsx_rr(&c->b, 8, a->width, reg, reg);
-	} else if (a->width < 8) {
+	} else if (a->width < 4) {
 		x86_movzx_rr(&c->b, a->width, reg, reg);
 	}
 }

@@ -286,8 +286,7 @@ static int emit(const struct jx *c, const s32 *moved, s64 size, struct jit_code 
 
 	if (err)
 		return err;
-	/* Beside this library, where the helpers are. */
-	err = code_alloc((size_t)size, (const void *)x86_link, &out->region);
+	err = code_alloc((size_t)size, c->u->near, &out->region);
 	if (err)
 		return err;
 	out->size = (u32)size;
