@@ -108,10 +108,3 @@ long sys_cmd_obj_get(struct sys_call *c)
 		return -EINVAL;
 	return refuse(-EOPNOTSUPP, "BPF_OBJ_GET");
 }
-
-long sys_cmd_enable_stats(struct sys_call *c)
-{
-	if (c->attr.enable_stats.type != BPF_STATS_RUN_TIME)
-		return -EINVAL;
-	return refuse(-EOPNOTSUPP, "BPF_ENABLE_STATS");
-}

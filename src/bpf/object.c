@@ -32,26 +32,44 @@ static struct hash own_fds;          /* descriptor -> anything */
 static u32 last_id[SYS_KINDS];
 static pid_t our_pid;
 
+/*
+ * Whoever holds a lock counts as inside: a signal handler that interrupts it and closes a
+ * descriptor goes straight to libc instead of waiting for itself.
+ */
+static void lock_tables(void)
+{
+	sys_inside++;
+	pthread_mutex_lock(&lock);
+}
+
+static void unlock_tables(void)
+{
+	pthread_mutex_unlock(&lock);
+	sys_inside--;
+}
+
 void sys_slow_lock(void)
 {
+	sys_inside++;
 	pthread_mutex_lock(&slow);
 }
 
 void sys_slow_unlock(void)
 {
 	pthread_mutex_unlock(&slow);
+	sys_inside--;
 }
 
 static void before_fork(void)
 {
-	pthread_mutex_lock(&slow);
-	pthread_mutex_lock(&lock);
+	sys_slow_lock();
+	lock_tables();
 }
 
 static void after_fork(void)
 {
-	pthread_mutex_unlock(&lock);
-	pthread_mutex_unlock(&slow);
+	unlock_tables();
+	sys_slow_unlock();
 }
 
 static void in_child(void)
@@ -81,12 +99,12 @@ static void init_once(void)
 
 void sys_fd_own(int fd, bool own)
 {
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	if (own)
 		hash_put(&own_fds, fd, &own_fds); /* without memory it is merely unprotected */
 	else
 		hash_del(&own_fds, fd);
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 }
 
 bool sys_fd_internal(int fd)
@@ -95,9 +113,9 @@ bool sys_fd_internal(int fd)
 
 	if (!sys_objects || fd < 0)
 		return false;
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	own = hash_get(&own_fds, fd);
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return own;
 }
 
@@ -150,13 +168,13 @@ static struct sys_obj *lookup_fd(int fd)
 
 	if (fd < 0 || !sys_objects || fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return NULL;
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	o = hash_get(&by_ino, st.st_ino);
 	if (o && o->dev == st.st_dev)
 		o->refs++;
 	else
 		o = NULL;
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return o;
 }
 
@@ -211,7 +229,7 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	int fd;
 
 	/* Together under the lock: a sweep between the two would not know of the descriptor. */
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	if (flags & (BPF_F_RDONLY | BPF_F_WRONLY)) {
 		/* A description of its own, so that the kernel too holds mmap(2) to the mode. */
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
@@ -227,7 +245,7 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 		o->has_fd = true;
 		o->refs++;
 	}
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return fd;
 }
 
@@ -241,6 +259,11 @@ int sys_fd_mode(const struct sys_map *m, int fd, bool write)
 	return mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY) ? 0 : -EPERM;
 }
 
+bool sys_fd_watched(void)
+{
+	return sys_objects && !sys_inside && getpid() == our_pid;
+}
+
 struct sys_obj *sys_fd_closing(int fd)
 {
 	struct sys_obj *o;
@@ -249,7 +272,7 @@ struct sys_obj *sys_fd_closing(int fd)
 	 * The child of vfork(2) shares this memory but not the descriptors: what it closes is still
 	 * open in the parent.
 	 */
-	if (!sys_objects || sys_inside || getpid() != our_pid)
+	if (!sys_fd_watched())
 		return NULL;
 	o = lookup_fd(fd);
 	if (o && !o->has_fd) {
@@ -301,7 +324,7 @@ void sys_fd_sweep(void)
 		return;
 	sys_inside++;
 	/* Under the lock no descriptor is given out between the look and the decision. */
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	if (mark_seen()) {
 		while (hash_next(&by_ino, &pos, NULL, &value)) {
 			o = value;
@@ -312,7 +335,7 @@ void sys_fd_sweep(void)
 			gone = o;
 		}
 	}
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	while ((o = gone)) {
 		gone = o->next_gone;
 		if (o->kind == SYS_MAP)
@@ -338,11 +361,11 @@ unsigned int sys_fd_next_internal(unsigned int fd)
 	size_t pos = 0;
 	u64 key;
 
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	while (hash_next(&own_fds, &pos, &key, NULL))
 		if (key >= fd && key < best)
 			best = key;
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return best;
 }
 
@@ -365,7 +388,7 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	o->load_time = ts.tv_sec * 1000000000ull + ts.tv_nsec;
 	o->uid = getuid();
 	o->refs = 1;
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	do {
 		o->id = last_id[kind] = last_id[kind] < INT32_MAX ? last_id[kind] + 1 : 1;
 	} while (hash_get(&by_id[kind], o->id));
@@ -381,7 +404,7 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	} else {
 		sys_objects++;
 	}
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return err;
 }
 
@@ -404,6 +427,7 @@ void sys_put(struct sys_obj *o)
 		[SYS_MAP] = sys_map_free,
 		[SYS_PROG] = sys_prog_free,
 		[SYS_BTF] = sys_btf_free,
+		[SYS_STATS] = sys_stats_free,
 	};
 	u32 refs;
 	bool gone;
@@ -414,11 +438,11 @@ void sys_put(struct sys_obj *o)
 		if (atomic_compare_exchange_weak(&o->refs, &refs, refs - 1))
 			return;
 	/* The last one under the lock: nobody can find it and take a reference meanwhile. */
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	gone = --o->refs == 0;
 	if (gone)
 		forget(o);
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	if (!gone)
 		return;
 	sys_inside++;
@@ -430,11 +454,11 @@ struct sys_obj *sys_id_get(int kind, u32 id)
 {
 	struct sys_obj *o;
 
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	o = hash_get(&by_id[kind], id);
 	if (o)
 		o->refs++;
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return o;
 }
 
@@ -444,11 +468,11 @@ u32 sys_id_next(int kind, u32 id)
 	size_t pos = 0;
 	u64 key;
 
-	pthread_mutex_lock(&lock);
+	lock_tables();
 	while (hash_next(&by_id[kind], &pos, &key, NULL))
 		if (key > id && (!best || key < best))
 			best = key;
-	pthread_mutex_unlock(&lock);
+	unlock_tables();
 	return best;
 }
 

@@ -15,7 +15,7 @@
 #include "bpf/sys_int.h"
 #include "helper/helper.h"
 
-_Atomic bool sys_stats_on;
+_Atomic u32 sys_stats_on;
 
 struct runner {
 	_Atomic u32 depth; /* programs this thread is inside of; written by it alone */

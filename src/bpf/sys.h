@@ -17,7 +17,7 @@
  */
 long sys_bpf(int cmd, void *attr, unsigned int size);
 
-enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_KINDS };
+enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_KINDS };
 
 /* An object behind a descriptor. */
 struct sys_obj {
@@ -51,6 +51,7 @@ bool sys_fd_is_ours(int fd);
  * others exist; without any the object loses its reference. sys_fd_internal() says that `fd` is
  * Ferry's own and not the host's to close.
  */
+bool sys_fd_watched(void); /* is there anything to watch for, in this process and thread? */
 struct sys_obj *sys_fd_closing(int fd);
 void sys_fd_closed(struct sys_obj *o);
 bool sys_fd_internal(int fd);

@@ -94,6 +94,7 @@ int sys_name_copy(char dst[BPF_OBJ_NAME_LEN], const char src[BPF_OBJ_NAME_LEN]);
 void sys_map_free(struct sys_obj *o);
 void sys_prog_free(struct sys_obj *o);
 void sys_btf_free(struct sys_obj *o);
+void sys_stats_free(struct sys_obj *o);
 
 /* For what is rare and slow: lists of BTF, positions of batches. Taken before any other lock. */
 void sys_slow_lock(void);
@@ -107,7 +108,7 @@ void sys_slow_unlock(void);
 void sys_run_init(void);
 void sys_run_wait(void);
 bool sys_run_defer(struct sys_prog *sp);
-extern _Atomic bool sys_stats_on; /* BPF_ENABLE_STATS */
+extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 
 /* ---- programs and their references ---------------------------------------------------------- */

@@ -55,7 +55,7 @@ static void closed(struct sys_obj *o)
 /* Ferry's own descriptors are not there, as far as the host is concerned. */
 static bool is_own(int fd)
 {
-	return !sys_inside && sys_fd_internal(fd);
+	return sys_fd_internal(fd);
 }
 
 int hook_close(int fd)
@@ -63,7 +63,7 @@ int hook_close(int fd)
 	struct sys_obj *o;
 	int ret;
 
-	if (!sys_objects || sys_inside)
+	if (!sys_fd_watched())
 		return real.close(fd);
 	if (is_own(fd)) {
 		errno = EBADF;
@@ -78,7 +78,7 @@ int hook_close(int fd)
 
 int hook_fclose(FILE *f)
 {
-	struct sys_obj *o = sys_objects && !sys_inside ? sys_fd_closing(fileno(f)) : NULL;
+	struct sys_obj *o = sys_objects ? sys_fd_closing(fileno(f)) : NULL;
 	int ret = real.fclose(f);
 
 	if (o)
@@ -92,7 +92,7 @@ int hook_dup2(int from, int to)
 	struct sys_obj *o;
 	int ret;
 
-	if (!sys_objects || sys_inside || from == to)
+	if (!sys_fd_watched() || from == to)
 		return real.dup2(from, to);
 	if (is_own(to)) {
 		errno = EBUSY;
@@ -110,7 +110,7 @@ int hook_dup3(int from, int to, int flags)
 	struct sys_obj *o;
 	int ret;
 
-	if (!sys_objects || sys_inside || from == to)
+	if (!sys_fd_watched() || from == to)
 		return real.dup3(from, to, flags);
 	if (is_own(to)) {
 		errno = EBUSY;
@@ -145,7 +145,7 @@ int hook_close_range(unsigned int first, unsigned int last, int flags)
 	int ret, saved;
 
 	/* Ferry's own are close-on-exec already, and stay so. */
-	if (!sys_objects || sys_inside || first > last || flags & CLOSE_RANGE_CLOEXEC)
+	if (!sys_fd_watched() || first > last || flags & CLOSE_RANGE_CLOEXEC)
 		return real.close_range(first, last, flags);
 	ret = close_pieces(first, last, flags);
 	saved = errno;

@@ -2,9 +2,11 @@
 /* Objects are files: they live as long as descriptors and objects refer to them, and no longer. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -378,6 +380,28 @@ static void mmap_of_arrays_shows_their_values(void **state)
 	close(prog);
 }
 
+static void on_alarm(int sig)
+{
+	int fd = dup(0);
+
+	(void)sig;
+	close(fd);
+}
+
+static void handlers_may_close_at_any_time(void **state)
+{
+	struct itimerval often = { { 0, 100 }, { 0, 100 } }, never = { 0 };
+
+	(void)state;
+	signal(SIGALRM, on_alarm);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 1000; i++)
+		close(small_map());
+	setitimer(ITIMER_REAL, &never, NULL);
+	signal(SIGALRM, SIG_DFL);
+	sys_fd_sweep();
+}
+
 static void *churn(void *arg)
 {
 	for (int i = 0; i < 200; i++) {
@@ -442,6 +466,7 @@ int main(void)
 		cmocka_unit_test(read_only_and_write_only_descriptors),
 		cmocka_unit_test(frozen_maps_are_read_only_to_the_user),
 		cmocka_unit_test(mmap_of_arrays_shows_their_values),
+		cmocka_unit_test(handlers_may_close_at_any_time),
 		cmocka_unit_test(threads_do_not_disturb_each_other),
 	};
 

@@ -309,6 +309,40 @@ static void info_of_programs_maps_and_btf(void **state)
 	close(fd);
 }
 
+static struct bpf_prog_info prog_info(int fd)
+{
+	struct bpf_prog_info info = { 0 };
+	union bpf_attr a = { .info = {
+				     .bpf_fd = fd, .info_len = sizeof(info), .info = PTR(&info) } };
+
+	assert_int_equal(sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a.info)), 0);
+	return info;
+}
+
+static void runs_are_counted_while_stats_are_enabled(void **state)
+{
+	int fd = make_prog(sys_bpf, BPF_PROG_TYPE_XDP), stats;
+	union bpf_attr a = {
+		.test = { .prog_fd = fd, .data_in = PTR(packet), .data_size_in = 64, .repeat = 10 }
+	};
+	union bpf_attr on = { .enable_stats = { .type = 1 } };
+
+	(void)state;
+	assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), 0);
+	assert_int_equal(prog_info(fd).run_cnt, 0);
+	assert_int_equal(sys_bpf(BPF_ENABLE_STATS, &on, sizeof(on)), -EINVAL);
+	on.enable_stats.type = BPF_STATS_RUN_TIME;
+	stats = sys_bpf(BPF_ENABLE_STATS, &on, sizeof(on));
+	assert_true(stats >= 0);
+	assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), 0);
+	assert_int_equal(prog_info(fd).run_cnt, 10);
+	assert_true(prog_info(fd).run_time_ns > 0);
+	close(stats);
+	assert_int_equal(sys_bpf(BPF_PROG_TEST_RUN, &a, sizeof(a.test)), 0);
+	assert_int_equal(prog_info(fd).run_cnt, 10);
+	close(fd);
+}
+
 static void vmlinux_is_btf_number_one(void **state)
 {
 	char name[16] = "";
@@ -342,6 +376,7 @@ int main(void)
 		cmocka_unit_test(tail_called_program_never_reads_past_the_context),
 		cmocka_unit_test(types_without_test_run_are_enotsupp),
 		cmocka_unit_test(info_of_programs_maps_and_btf),
+		cmocka_unit_test(runs_are_counted_while_stats_are_enabled),
 		cmocka_unit_test(vmlinux_is_btf_number_one),
 	};
 
