@@ -3,6 +3,58 @@
 #include "verdicts.h"
 #include "verify/verify.h"
 
+/*
+ * The native functions that programs call by their place here: `call kfunc 0` and so on. They are
+ * not run, so that one address does for all.
+ */
+static void native(void)
+{
+}
+
+static const struct ferry_func funcs[] = {
+	FERRY_FUNC("int add(int a, int b)", native), /* 0 */
+	FERRY_FUNC("long sum(const void *mem, unsigned int mem__sz)", native),
+	FERRY_FUNC("void scale(void *mem, unsigned int mem__sz)", native), /* 2 */
+	FERRY_FUNC("unsigned long length(const char *s__str)", native),
+	FERRY_FUNC("int item_read(const struct item *item)", native), /* 4 */
+	FERRY_FUNC("int pick(int x__k)", native),
+	FERRY_FUNC("int maybe(const struct item *item__nullable)", native), /* 6 */
+	FERRY_FUNC("void nap(void)", native, FERRY_SLEEPABLE),
+};
+static const struct ferry_module def = { sizeof(def), "verdicts",
+					 "struct item { int id; int value; };", funcs,
+					 ARRAY_SIZE(funcs) };
+
+bool verdict_calls_native(const struct verdict_prog *p)
+{
+	for (u32 i = 0; i < p->cnt; i++) {
+		if (isa_is_call(&p->insns[i], BPF_PSEUDO_KFUNC_CALL))
+			return true;
+	}
+	return false;
+}
+
+/* The program's natives are all of the module, in order. */
+static int add_natives(const struct verdict_prog *p, struct prog *prog, struct text *log)
+{
+	struct module *m = module_find("verdicts");
+	int err = 0;
+
+	if (!verdict_calls_native(p))
+		return 0;
+	if (!m)
+		err = module_register(&def, &m, log);
+	if (err)
+		return err;
+	prog->natives = base_array(m->nfuncs, sizeof(*prog->natives));
+	assert_non_null(prog->natives);
+	for (u32 i = 0; i < m->nfuncs; i++) {
+		module_get(m);
+		prog->natives[prog->nnatives++] = &m->funcs[i];
+	}
+	return 0;
+}
+
 static int add_maps(const struct verdict_prog *p, struct prog *prog, struct text *log)
 {
 	prog->maps = base_array(VERDICT_MAPS, sizeof(*prog->maps));
@@ -40,6 +92,8 @@ int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **
 	if (p->type == BPF_PROG_TYPE_CGROUP_SKB)
 		prog->attach_type = BPF_CGROUP_INET_INGRESS;
 	err = add_maps(p, prog, log);
+	if (!err)
+		err = add_natives(p, prog, log);
 	if (!err)
 		err = verify_prog(prog, &opts, &stats);
 	if (err || !out)

@@ -398,7 +398,62 @@ static void loop(struct gen *g)
 
 static s32 small(struct gen *g)
 {
-	return (s32)(once_in(g, 30) ? rnd(g) % 100 : rnd(g) % 41);
+	return (s32)(once_in(g, 10) ? 36 + rnd(g) % 14 : rnd(g) % 41);
+}
+
+/* A number from outside, bounded by one or two comparisons, as an offset: half of them wrong. */
+static void bounded(struct gen *g)
+{
+	static const u8 conds[] = { BPF_JGT, BPF_JGE, BPF_JLT, BPF_JLE, BPF_JSGT, BPF_JSGE,
+				    BPF_JSLT, BPF_JSLE, BPF_JEQ, BPF_JNE, BPF_JSET };
+	int p = pick(g, VALUE);
+	u8 r = target(g), size = some_size(g), to = target(g);
+	bool half = once_in(g, 3);
+
+	if (p < 0 || r == p || to == p || to == r)
+		return;
+	emit(g, BPF_LDX | (once_in(g, 4) ? BPF_MEMSX : BPF_MEM) | (once_in(g, 2) ? BPF_W : BPF_H), r,
+	     (u8)p, (s16)(rnd(g) % 40), 0);
+	if (once_in(g, 3))
+		emit(g, (half ? BPF_ALU : BPF_ALU64) | (once_in(g, 2) ? BPF_ADD : BPF_RSH) | BPF_K, r, 0,
+		     0, (s32)(rnd(g) % 16));
+	for (u32 n = 1 + rnd(g) % 2; n; n--) {
+		u8 cond = conds[rnd(g) % sizeof(conds)];
+		bool leave = cond == BPF_JGT || cond == BPF_JGE || cond == BPF_JSGT ||
+			     cond == BPF_JSGE || cond == BPF_JNE || cond == BPF_JSET;
+
+		if (once_in(g, 10))
+			leave = !leave;
+		emit(g, (half ? BPF_JMP32 : BPF_JMP) | cond | BPF_K, r, 0, leave ? 1 : 2,
+		     cond == BPF_JSET ? ~(s32)(rnd(g) % 64) :
+		     n == 2 ? (s32)(rnd(g) % 3) : (s32)(37 + rnd(g) % 13));
+		emit(g, BPF_JMP | BPF_JA, 0, 0, leave ? 2 : 0, 0);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+		emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+		if (!leave && g->cnt >= 4)
+			g->insns[g->cnt - 4].off = 3;
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, to, (u8)p, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, to, r, 0, 0);
+	emit(g, BPF_LDX | BPF_MEM | size, to, to, 0, 0);
+	g->kind[r] = g->kind[to] = NUMBER;
+}
+
+/* As choice(), in the stack. */
+static void stack_choice(struct gen *g)
+{
+	int a = pick(g, NUMBER);
+	u32 slot = 1 + rnd(g) % 7;
+	s16 off = (s16)(-8 * (s16)(slot + 1));
+
+	if (a < 0)
+		return;
+	emit(g, BPF_ST | BPF_MEM | BPF_DW, 10, 0, off, small(g));
+	emit(g, (once_in(g, 3) ? BPF_JMP32 : BPF_JMP) | (once_in(g, 2) ? BPF_JEQ : BPF_JGT), (u8)a, 0, 1,
+	     constant(g));
+	emit(g, BPF_ST | BPF_MEM | (once_in(g, 4) ? BPF_W : BPF_DW), 10, 0, off, small(g));
+	g->slot[slot] = SMALL;
+	g->stack_init |= (u16)(1 << slot);
 }
 
 /* One constant or another: what comes after must hold for both, and pruning must see that it matters. */
@@ -424,6 +479,14 @@ static void small_use(struct gen *g)
 	int s = pick(g, SMALL), p = pick(g, VALUE);
 	u8 to = target(g), size = some_size(g);
 
+	for (u32 slot = 1; slot < 8 && once_in(g, 2); slot++) {
+		if (g->slot[slot] != SMALL || to == p)
+			continue;
+		emit(g, BPF_LDX | BPF_MEM | BPF_DW, to, 10, (s16)(-8 * (s16)(slot + 1)), 0);
+		g->kind[to] = SMALL;
+		s = to;
+		to = target(g);
+	}
 	if (s < 0 || p < 0 || to == s)
 		return;
 	if (once_in(g, 4)) { /* a value that came another way */
@@ -442,7 +505,7 @@ static void small_use(struct gen *g)
 /* Spilled registers that what comes now overwrites; forgotten with a mistake, now and then. */
 static void clobber(struct gen *g, u32 from, u32 n)
 {
-	if (once_in(g, 8))
+	if (once_in(g, g->careless ? 2 : 20))
 		return;
 	for (u32 k = from; k < from + n && k < 16; k++)
 		g->slot[k] = NONE;
@@ -491,7 +554,7 @@ static void stack_fill(struct gen *g)
 /* The packet moves: what pointed into it does not any more. */
 static void move_packet(struct gen *g)
 {
-	if (g->kind[6] != CTX || !once_in(g, 3))
+	if (g->kind[6] != CTX || once_in(g, 3))
 		return;
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 6, 0, 0);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, (s32)(rnd(g) % 3) * 4);
@@ -510,7 +573,7 @@ static void move_packet(struct gen *g)
 	}
 	memset(&g->kind[1], NONE, 5);
 	g->kind[0] = NUMBER;
-	if (once_in(g, 8))
+	if (once_in(g, g->careless ? 2 : 20))
 		return;
 	for (u32 k = 0; k < NREGS; k++)
 		g->kind[k] = g->kind[k] == PKT || g->kind[k] == PKT_END ? NONE : g->kind[k];
@@ -613,7 +676,7 @@ static void piece(struct gen *g)
 		branch, pointer_arithmetic, pointer_arithmetic, packet, packet, lookup, spill, spill,
 		sized_call, loop, call, context, stack_pointer, reserve,
 		stack_store, stack_fill, move_packet, null_check, null_check,
-		choice, choice, small_use, small_use, small_use,
+		choice, stack_choice, small_use, small_use, small_use, bounded, bounded,
 	};
 
 	u32 n = rnd(g) % ARRAY_SIZE(pieces);

@@ -30,7 +30,7 @@ static int try_one(const struct verdict_prog *vp, unsigned runs)
 	struct prog *p;
 	char why[300];
 
-	if (verdict_ferry(vp, NULL, &p))
+	if (verdict_calls_native(vp) || verdict_ferry(vp, NULL, &p))
 		return 0;
 	if (!execute_many(p, runs, why, sizeof(why))) {
 		show(vp);

@@ -67,6 +67,8 @@ void verdict_free(struct verdict_corpus *c);
  */
 int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out);
 
+bool verdict_calls_native(const struct verdict_prog *p); /* the functions are listed in ferry.c */
+
 /* The kernel's, through the system call itself: -ENOSYS when there is none to ask. */
 bool kernel_here(void);
 int verdict_kernel(const struct verdict_prog *p, struct text *log);
