@@ -44,4 +44,7 @@ const struct code_arch code_arch = {
 		  { code_a64_copy_string_start, code_a64_copy_string_end, code_a64_copy_fault } },
 	.copy_bytes = code_a64_copy,
 	.copy_string = code_a64_copy_string,
+	.return_register = 30,
+	/* DW_CFA_def_cfa x29 16; DW_CFA_offset x29 cfa-16; DW_CFA_offset x30 cfa-8; nop */
+	.frame_rules = { 0x0c, 29, 16, 0x80 | 29, 2, 0x80 | 30, 1, 0 },
 };

@@ -43,4 +43,7 @@ const struct code_arch code_arch = {
 		  { code_x86_copy_string_start, code_x86_copy_string_end, code_x86_copy_fault } },
 	.copy_bytes = code_x86_copy,
 	.copy_string = code_x86_copy_string,
+	.return_register = 16,
+	/* DW_CFA_def_cfa rbp 16; DW_CFA_offset rbp cfa-16; DW_CFA_offset ra cfa-8; nop */
+	.frame_rules = { 0x0c, 6, 16, 0x80 | 6, 2, 0x80 | 16, 1, 0 },
 };

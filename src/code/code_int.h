@@ -20,6 +20,8 @@ struct code_arch {
 	struct code_asm_range copy[2]; /* sorted by start */
 	int (*copy_bytes)(void *dst, const void *src, size_t n);
 	s64 (*copy_string)(char *dst, const char *src, size_t n);
+	/* Unwinding through code that keeps a frame pointer: DWARF's return register and rules for a CIE. */
+	u8 return_register, frame_rules[8];
 };
 extern const struct code_arch code_arch;
 

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "code/code.h"
+#include "code/code_int.h"
 #include "code/pool.h"
 
 #define CHUNK ((size_t)256 << 10)
@@ -19,14 +19,13 @@ static struct {
 	int fd;
 } chunk = { .fd = -1 };
 
-#if defined(__x86_64__)
 /*
- * One FDE for a whole chunk: every piece keeps a frame pointer, so at each call the CFA is rbp + 16,
- * rbp and the return address just below it (System V ABI, 3.2.2; DWARF 4, 6.4).
+ * One FDE for a whole chunk: every piece keeps a frame pointer, so at each call the CFA is 16 above it, the
+ * caller's and the return address just below (System V ABI, 3.2.2; AAPCS64, 6.4.6; DWARF 4, 6.4).
  */
 struct eh_frame {
 	u32 cie_len, cie_id;
-	u8 version, aug[1], code_align, data_align, ra, insns[8];
+	u8 version, aug[1], code_align, data_align, ra, insns[sizeof(code_arch.frame_rules)];
 	u8 pad[3];
 	u32 fde_len, fde_cie;
 	u64 start, size;
@@ -46,23 +45,16 @@ static void register_unwind(u8 *run)
 		.version = 1,
 		.code_align = 1,
 		.data_align = 0x78, /* -8 */
-		.ra = 16,
-		/* DW_CFA_def_cfa rbp 16; DW_CFA_offset rbp cfa-16; DW_CFA_offset ra cfa-8; nop */
-		.insns = { 0x0c, 6, 16, 0x80 | 6, 2, 0x80 | 16, 1, 0 },
+		.ra = code_arch.return_register,
 		.fde_len = offsetof(struct eh_frame, end) - offsetof(struct eh_frame, fde_cie),
 		.fde_cie = offsetof(struct eh_frame, fde_cie),
 		.start = (u64)(uintptr_t)run,
 		.size = CHUNK,
 	};
+	memcpy(f->insns, code_arch.frame_rules, sizeof(f->insns));
 	/* Kept for ever, as the chunk is. */
 	__register_frame(f);
 }
-#else
-static void register_unwind(u8 *run)
-{
-	(void)run;
-}
-#endif
 
 static bool new_chunk(void)
 {
@@ -102,6 +94,7 @@ const void *code_pool_add(const void *code, size_t size)
 	memcpy(w + chunk.used, code, size);
 	munmap(w, CHUNK);
 	piece = chunk.run + chunk.used;
+	__builtin___clear_cache((char *)piece, (char *)piece + size);
 	chunk.used = ALIGN_UP(chunk.used + size, (size_t)16);
 	return piece;
 }
