@@ -60,8 +60,8 @@ static void garbage(int cmd)
 		page[i] = rnd();
 	ret = sys_bpf(cmd, &a, sizeof(a));
 	if (ret > 0 && (cmd == BPF_MAP_CREATE || cmd == BPF_PROG_LOAD || cmd == BPF_BTF_LOAD ||
-			cmd == BPF_PROG_GET_FD_BY_ID || cmd == BPF_MAP_GET_FD_BY_ID ||
-			cmd == BPF_BTF_GET_FD_BY_ID))
+			cmd == BPF_ENABLE_STATS || cmd == BPF_PROG_GET_FD_BY_ID ||
+			cmd == BPF_MAP_GET_FD_BY_ID || cmd == BPF_BTF_GET_FD_BY_ID))
 		close(ret);
 }
 
