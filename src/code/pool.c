@@ -38,7 +38,7 @@ static void register_unwind(u8 *run)
 {
 	struct eh_frame *f = base_alloc(sizeof(*f));
 
-	if (!f || !__register_frame)
+	if (!f)
 		return;
 	*f = (struct eh_frame){
 		.cie_len = offsetof(struct eh_frame, fde_len) - 4,
@@ -53,7 +53,9 @@ static void register_unwind(u8 *run)
 	};
 	memcpy(f->insns, code_arch.frame_rules, sizeof(f->insns));
 	/* Kept for ever, as the chunk is. */
-	__register_frame(f);
+	if (__register_frame)
+		__register_frame(f);
+	code_tell_debugger(run, CHUNK, f, sizeof(*f));
 }
 
 static bool new_chunk(void)
