@@ -83,7 +83,7 @@ static struct reasons only_ferry, only_kernel;
 
 static void what_the_kernel_refuses_is_safe_or_refused(void **state)
 {
-	unsigned long n = number_from("VERDICTS_RANDOM", 2000), seed = number_from("VERDICTS_SEED", 1);
+	unsigned long n = number_from("VERDICTS_RANDOM", 5000), seed = number_from("VERDICTS_SEED", 1);
 	unsigned long both = 0, neither = 0, ferry = 0, kernel = 0, unsafe = 0;
 
 	(void)state;

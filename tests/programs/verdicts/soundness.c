@@ -59,7 +59,7 @@ static void accepted_programs_of_the_corpus_touch_only_what_they_may(void **stat
 
 static void accepted_random_programs_touch_only_what_they_may(void **state)
 {
-	unsigned long n = number_from("VERDICTS_RANDOM", 3000), seed = number_from("VERDICTS_SEED", 1);
+	unsigned long n = number_from("VERDICTS_RANDOM", 6000), seed = number_from("VERDICTS_SEED", 1);
 	unsigned long accepted = 0;
 
 	(void)state;
