@@ -76,8 +76,19 @@ struct num num_tnum(struct tnum t)
 struct num num_load(unsigned bits)
 {
 	struct num n = num_unknown();
+	u64 max = low_mask(bits);
 
-	num_zext(&n, bits);
+	/* What num_zext() gives; written out, since every load asks. */
+	if (bits < NUM_BITS) {
+		n.bits.mask = n.umax = max;
+		n.smin = 0;
+		n.smax = (s64)max;
+	}
+	if (bits < NUM_HALF) {
+		n.umax32 = (u32)max;
+		n.smin32 = 0;
+		n.smax32 = (s32)max;
+	}
 	return n;
 }
 

@@ -432,6 +432,12 @@ static void extension_and_loads_contain_every_value(void **state)
 	struct item it;
 
 	(void)state;
+	for (unsigned bits = 1; bits <= NUM_BITS; bits++) {
+		struct num any = num_unknown(), load = num_load(bits);
+
+		num_zext(&any, bits);
+		assert_true(num_equal(&any, &load));
+	}
 	for (size_t i = 0; i < nitems; i += NUM_BITS > 4 ? 1 + rnd() % 8 : 1) {
 		list(&it, &items[i]);
 		for (unsigned bits = 1; bits <= NUM_BITS; bits++) {
