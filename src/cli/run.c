@@ -109,16 +109,20 @@ static bool has_test_run(enum bpf_prog_type type)
 static int run_on_packet(struct run *r, int fd, enum bpf_prog_type type)
 {
 	bool raw = type == BPF_PROG_TYPE_SYSCALL || type == BPF_PROG_TYPE_RAW_TRACEPOINT;
-	/* Without --data: the smallest frame that every packet type accepts. */
-	u8 blank[64] = { 0 };
+	/*
+	 * Without --data: the smallest frame that every packet type accepts, or a context of zeros: as much
+	 * as a raw tracepoint may have (twelve words), or what other programs will hardly exceed.
+	 */
+	u8 blank[4096] = { 0 };
+	u32 room = !raw ? 64 : type == BPF_PROG_TYPE_RAW_TRACEPOINT ? 96 : sizeof(blank);
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 
 	if (raw) {
-		opts.ctx_in = r->data_size ? r->data : NULL;
-		opts.ctx_size_in = (u32)r->data_size;
+		opts.ctx_in = r->data_size ? r->data : blank;
+		opts.ctx_size_in = r->data_size ? (u32)r->data_size : room;
 	} else {
 		opts.data_in = r->data_size ? r->data : blank;
-		opts.data_size_in = r->data_size ? (u32)r->data_size : sizeof(blank);
+		opts.data_size_in = r->data_size ? (u32)r->data_size : room;
 		opts.repeat = (int)r->repeat;
 	}
 	if (bpf_prog_test_run_opts(fd, &opts))
@@ -197,8 +201,6 @@ static int load_and_run(struct run *r, struct cli_object *o)
 	code = cli_load(o);
 	if (code)
 		return code;
-	/* Messages of the load that did no harm, such as a map that cannot be pinned. */
-	fputs(cli_messages(), stderr);
 	cli_messages_reset();
 	ferry_trace_to(keep_trace, r);
 	code = has_test_run(bpf_program__type(prog)) ?

@@ -141,7 +141,7 @@ static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bo
 int vstack_read(struct verifier *v, u32 r, s64 off, u32 size, bool sx, struct reg *out)
 {
 	struct frame *f = frame_of(v, cur_reg(v, r));
-	s64 min, max;
+	s64 min = 0, max = 0;
 	bool exact, done = false;
 	int err;
 
@@ -324,7 +324,7 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 {
 	const struct reg ptr = *cur_reg(v, r);
 	bool exact, zero = value && reg_is_const(value) && value->n.bits.value == 0;
-	s64 min, max;
+	s64 min = 0, max = 0;
 	int err;
 
 	err = check_bounds(v, r, off, size, " write to", &min, &max, &exact);

@@ -102,16 +102,20 @@ static void program_is_loaded_with_its_log(void **state)
 {
 	static char log[65536];
 	struct bpf_insn insns[] = { { 0xb7, 0, 0, 0, 2 }, { 0x95, 0, 0, 0, 0 } };
-	union bpf_attr a = { .prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
-			     .insns = PTR(insns),
-			     .insn_cnt = 2,
-			     .license = PTR("GPL"),
-			     .log_level = 2,
-			     .log_buf = PTR(log),
-			     .log_size = sizeof(log) };
-	int fd = bpf(BPF_PROG_LOAD, &a);
+	union bpf_attr a;
+	int fd;
 
 	(void)state;
+	/* Not by an initialiser, which leaves the bytes behind the union's member to the compiler. */
+	memset(&a, 0, sizeof(a));
+	a.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+	a.insns = PTR(insns);
+	a.insn_cnt = 2;
+	a.license = PTR("GPL");
+	a.log_level = 2;
+	a.log_buf = PTR(log);
+	a.log_size = sizeof(log);
+	fd = bpf(BPF_PROG_LOAD, &a);
 	assert_true(fd >= 0);
 	assert_non_null(strstr(log, "0: (b7) r0 = 2"));
 	assert_non_null(strstr(log, "1: (95) exit"));

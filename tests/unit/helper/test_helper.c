@@ -41,7 +41,7 @@ static void every_helper_has_a_prototype_that_makes_sense(void **state)
 			u8 arg = h->args[n];
 
 			if (arg == ARG_MEM || arg == ARG_MEM_OR_NULL || arg == ARG_MEM_UNINIT) {
-				assert_true(n < 4);
+				assert_true(n < 4 && n + 1 < ARRAY_SIZE(h->args));
 				assert_true(h->args[n + 1] == ARG_SIZE ||
 					    h->args[n + 1] == ARG_SIZE_OR_ZERO);
 			}

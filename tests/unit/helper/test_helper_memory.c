@@ -114,7 +114,7 @@ static void numbers_are_read_as_by_the_kernel(void **state)
 		{ "99999999999999999999", 0, -ERANGE, 0 },
 	};
 	s64 value;
-	u64 uvalue;
+	u64 uvalue = 0;
 	u32 i;
 
 	(void)state;

@@ -117,7 +117,7 @@ static void tail_drop(struct prog *p)
 
 static void the_34th_tail_call_falls_through(void **state)
 {
-	void *_Atomic objs[4] = { 0 };
+	void *_Atomic objs[4] = { NULL };
 	struct map m = { .attr = { .max_entries = 4 }, .objs = objs };
 	/* Counts its runs in the context. */
 	struct prog *p = tail_prog("r6 = r1\nr0 = *(u64 *)(r6 +0)\nr0 += 1\n*(u64 *)(r6 +0) = r0\n"
@@ -137,7 +137,7 @@ static void the_34th_tail_call_falls_through(void **state)
 
 static void a_tail_call_to_nothing_falls_through(void **state)
 {
-	void *_Atomic objs[4] = { 0 };
+	void *_Atomic objs[4] = { NULL };
 	struct map m = { .attr = { .max_entries = 4 }, .objs = objs }, not_progs = m;
 	static const char source[] = "r2 = 0 ll\nr3 = %d\ncall 12\nr0 = 5\nexit\n";
 	static const int index[] = { 0, 3, 4, -1 };
@@ -161,7 +161,7 @@ static void a_tail_call_to_nothing_falls_through(void **state)
 
 static void a_tail_call_of_a_function_returns_to_its_caller(void **state)
 {
-	void *_Atomic objs[1] = { 0 };
+	void *_Atomic objs[1] = { NULL };
 	struct map m = { .attr = { .max_entries = 1 }, .objs = objs };
 	struct prog *target = from_text("call f\nr0 += 1\nexit\nf:\nr0 = 40\nexit\n");
 	struct prog *p = tail_prog("r6 = 1000\ncall f\nr0 += r6\nexit\n"
