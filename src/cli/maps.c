@@ -129,6 +129,21 @@ static void put_elements(struct view *v)
 	base_free(value);
 }
 
+/*
+ * Compilers leave the offsets of static variables to the linker, and libbpf does not fill them in: those
+ * that share an offset are somewhere else.
+ */
+static bool is_placed(const struct btf_type *sec, const struct btf_var_secinfo *var)
+{
+	const struct btf_var_secinfo *o = btf_var_secinfos(sec);
+	int i;
+
+	for (i = 0; i < btf_vlen(sec); i++, o++)
+		if (o != var && o->offset == var->offset)
+			return false;
+	return true;
+}
+
 static void put_variables(struct view *v, const struct btf_type *sec)
 {
 	const struct btf_var_secinfo *var = btf_var_secinfos(sec);
@@ -144,7 +159,9 @@ static void put_variables(struct view *v, const struct btf_type *sec)
 		const struct btf_type *t = btf__type_by_id(v->btf, var->type);
 		const char *name = t ? btf__name_by_offset(v->btf, t->name_off) : NULL;
 
-		if (!t || !name || !strncmp(name, RECORDS, sizeof(RECORDS) - 1) || var->offset > v->value_size || var->size > v->value_size - var->offset)
+		if (!t || !name || !strncmp(name, RECORDS, sizeof(RECORDS) - 1) || !is_placed(sec, var))
+			continue;
+		if (var->offset > v->value_size || var->size > v->value_size - var->offset)
 			continue;
 		if (v->json) {
 			text_puts(v->out, v->shown ? "," : "");

@@ -166,8 +166,8 @@ static const char *const pieces[] = {
 };
 
 static const char *const seeds[] = {
-	"struct a; typedef struct a a_t; enum e { X, Y = 5, Z }; typedef int (*cb)(a_t *, enum e);"
-	("struct a { struct a *next; cb f[Y]; struct { int x : 3, y; }; union { char c; long l; } "
+	("struct a; typedef struct a a_t; enum e { X, Y = 5, Z }; typedef int (*cb)(a_t *, enum e);"
+	 "struct a { struct a *next; cb f[Y]; struct { int x : 3, y; }; union { char c; long l; } "
 	 "u; };"),
 	"u64 hash(const void *mem, u32 mem__sz, const char *s__str, int k__k)",
 	("struct s { unsigned long long a : 40, : 0, b : 7; char c[1 + 2 * 3]; long double d; "
