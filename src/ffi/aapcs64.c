@@ -2,6 +2,8 @@
 /* Which registers and stack slots a signature uses: Procedure Call Standard for AArch64 (IHI0055), 6.8.2. */
 #include "ffi/call_int.h"
 
+#define IN_REGISTERS 64 /* bytes of x0 to x7 */
+
 /* Next general register, next vector register, next stacked argument: NGRN, NSRN, NSAA of the standard. */
 struct next {
 	u32 gp, sse, stack;
@@ -131,23 +133,17 @@ static void place_vectors(struct shape *s, struct next *next, u16 arg, const ffi
 	}
 }
 
-/* B.5: a copy is made, and its address is the argument. False: beyond what a shape can say. */
-static bool place_reference(struct shape *s, struct next *next, u16 arg, const ffi_type *t)
+/* B.5: a copy is made, whose address is the argument: in `reg`, or with -1 on the stack at `at`. */
+static bool place_reference(struct shape *s, u16 arg, const ffi_type *t, s32 reg, u32 at)
 {
-	bool in_register = next->gp < 8;
-	struct move *m = new_move(s, arg, in_register ? MOVE_REF_GP : MOVE_REF_STACK);
-	u32 slot;
+	struct move *m = new_move(s, arg, reg >= 0 ? MOVE_REF_GP : MOVE_REF_STACK);
 
 	m->bytes = (u32)t->size;
 	m->dst = s->copies;
 	s->copies += ALIGN_UP((u32)t->size, 16u);
-	if (in_register) {
-		m->reg = (u8)next->gp++;
-		return true;
-	}
-	slot = take_stack(next, 8, 8) / 8;
-	m->size = (u16)slot;
-	return slot <= UINT16_MAX;
+	m->reg = (u8)reg;
+	m->size = (u16)(at / 8);
+	return at / 8 <= UINT16_MAX; /* false: beyond what a shape can say */
 }
 
 /* C.7 to C.17 */
@@ -179,10 +175,44 @@ static bool place(struct shape *s, struct next *next, u16 arg, const ffi_type *t
 
 	if (in_vectors(t, &h))
 		place_vectors(s, next, arg, t, &h);
+	else if (t->size > 16 && next->gp < 8)
+		return place_reference(s, arg, t, (s32)next->gp++, 0);
 	else if (t->size > 16)
-		return place_reference(s, next, arg, t);
+		return place_reference(s, arg, t, -1, take_stack(next, 8, 8));
 	else
 		place_general(s, next, arg, t);
+	return true;
+}
+
+/*
+ * Microsoft's variadic functions: everything goes to an imaginary stack, whose first 64 bytes are loaded into
+ * the general registers. An argument may be partly in both.
+ */
+static bool place_in_order(struct shape *s, struct next *next, u16 arg, const ffi_type *t)
+{
+	bool by_reference = t->size > 16;
+	u32 size = by_reference ? 8 : (u32)t->size, off;
+	u32 at = take_stack(next, size, by_reference ? 8 : t->alignment);
+	struct move *m;
+
+	if (by_reference)
+		return at < IN_REGISTERS ? place_reference(s, arg, t, (s32)at / 8, 0) :
+					   place_reference(s, arg, t, -1, at - IN_REGISTERS);
+	for (off = 0; off < size && at < IN_REGISTERS; off += 8, at += 8) {
+		m = new_move(s, arg, MOVE_GP);
+		m->src = off;
+		m->size = (u16)(size - off < 8 ? size - off : 8);
+		m->is_signed = is_signed(t);
+		m->reg = (u8)(at / 8);
+	}
+	if (off < size) {
+		m = new_move(s, arg, call_is_small_int(t) ? MOVE_STACK_EXT : MOVE_STACK);
+		m->src = off;
+		m->dst = at - IN_REGISTERS;
+		m->bytes = size - off;
+		m->size = (u16)m->bytes;
+		m->is_signed = is_signed(t);
+	}
 	return true;
 }
 
@@ -221,23 +251,25 @@ static void place_result(struct shape *s, const ffi_type *t)
 	}
 }
 
-struct shape *call_classify_aapcs64(unsigned nargs, ffi_type *rtype, ffi_type **atypes)
+struct shape *call_classify_aapcs64(const ffi_cif *cif, bool in_order)
 {
-	struct shape *s = call_new_shape(nargs, MAX_HFA);
+	struct shape *s = call_new_shape(cif->nargs, MAX_HFA);
 	struct next next = { 0 };
 	unsigned i;
 
 	if (!s)
 		return NULL;
-	s->conv = FFI_SYSV;
-	place_result(s, rtype);
-	for (i = 0; i < nargs; i++) {
-		if (!place(s, &next, (u16)i, atypes[i])) {
+	s->conv = (u8)cif->abi;
+	place_result(s, cif->rtype);
+	for (i = 0; i < cif->nargs; i++) {
+		if (!(in_order ? place_in_order : place)(s, &next, (u16)i, cif->arg_types[i])) {
 			base_free(s);
 			return NULL;
 		}
 	}
-	s->ngp = (u8)next.gp;
+	if (in_order)
+		next.stack = next.stack < IN_REGISTERS ? 0 : next.stack - IN_REGISTERS;
+	s->ngp = in_order ? 8 : (u8)next.gp;
 	s->nsse = (u8)next.sse;
 	s->stack = ALIGN_UP(next.stack, 16u);
 	return s;

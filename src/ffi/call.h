@@ -29,7 +29,7 @@ struct move {
 	u8 pad;
 	u16 arg;    /* whose bytes */
 	u16 size;   /* bytes; copies to the stack and by reference may be larger: see `bytes` */
-	u32 src;    /* first byte in the argument */
+	u32 src;    /* first byte in the argument; 0 for copies by reference */
 	u32 dst;    /* in the argument area, or in the area of copies */
 	u32 bytes;  /* MOVE_STACK, MOVE_REF_*: bytes copied */
 };

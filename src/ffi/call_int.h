@@ -18,7 +18,8 @@ bool call_is_small_int(const ffi_type *t);
 struct shape *call_classify_sysv(unsigned nargs, ffi_type *rtype, ffi_type **atypes);
 struct shape *call_classify_win64(ffi_abi abi, unsigned nargs, ffi_type *rtype, ffi_type **atypes,
 				  unsigned nfixed);
-struct shape *call_classify_aapcs64(unsigned nargs, ffi_type *rtype, ffi_type **atypes);
+/* `in_order`: no vector registers and no gaps, as Microsoft's variadic functions want it. */
+struct shape *call_classify_aapcs64(const ffi_cif *cif, bool in_order);
 
 /* Makes machine code of a shape: NULL where it cannot be made. */
 void call_compile(const struct shape *s, call_thunk *thunk, call_entry *entry);

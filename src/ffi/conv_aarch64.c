@@ -14,12 +14,19 @@ static struct shape *classify_aapcs64(const ffi_cif *cif, unsigned nfixed)
 {
 	/* IHI0055 6.8.2: on Linux what is not named is passed as if it were. */
 	(void)nfixed;
-	return call_classify_aapcs64(cif->nargs, cif->rtype, cif->arg_types);
+	return call_classify_aapcs64(cif, false);
+}
+
+/* As many named arguments as cif->flags can tell are taken for all of them. */
+static struct shape *classify_win64(const ffi_cif *cif, unsigned nfixed)
+{
+	return call_classify_aapcs64(cif, nfixed < cif->nargs && nfixed < 127);
 }
 
 /* Vectors larger than a register are passed by reference, as compilers do: any size will do. */
 static const struct call_conv convs[FFI_LAST_ABI] = {
 	[FFI_SYSV] = { classify_aapcs64, call_regs_aapcs64, call_closure_entry_slow, call_go_entry, ~0u },
+	[FFI_WIN64] = { classify_win64, call_regs_aapcs64, call_closure_entry_slow, call_go_entry, ~0u },
 };
 
 const struct call_conv *call_conv(ffi_abi abi)

@@ -28,7 +28,7 @@ static void do_move(const struct move *m, struct call_regs *r, u8 *area, const s
 		memcpy(r->sse[m->reg], arg, m->size);
 		r->gp[m->reg] = load_int(arg, m->size, false);
 		break;
-	case MOVE_STACK: memcpy(area + m->dst, arg, m->bytes); break;
+	case MOVE_STACK: memcpy(area + m->dst, arg + m->src, m->bytes); break;
 	case MOVE_STACK_EXT:
 		v = load_int(arg, m->size, m->is_signed);
 		memcpy(area + m->dst, &v, 8);
@@ -138,6 +138,8 @@ static u32 gather(const struct shape *s, u32 first, const struct call_regs *r, u
 		m = &s->moves[i];
 		if (m->kind == MOVE_GP)
 			memcpy(values + m->src, &r->gp[m->reg], 8);
+		else if (m->kind == MOVE_STACK)
+			memcpy(values + m->src, stack + m->dst, 8);
 		else
 			memcpy(values + m->src, r->sse[m->reg], 16);
 		end = m->src + 16;

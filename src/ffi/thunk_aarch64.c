@@ -54,38 +54,38 @@ static void store(struct gen *g, u8 src, u8 base, s64 off, u32 size)
 }
 
 /* One move of `part` bytes, 8 or 16. */
-static void copy_part(struct gen *g, u32 at, s64 dst, int part)
+static void copy_part(struct gen *g, u32 src, s64 dst, int part)
 {
 	if (part == 16) {
-		a64_vload(&g->b, 16, 16, ARG, at);
-		a64_vstore(&g->b, 16, 16, A64_SP, dst + at);
+		a64_vload(&g->b, 16, 16, ARG, src);
+		a64_vstore(&g->b, 16, 16, A64_SP, dst);
 	} else {
-		a64_load(&g->b, 8, T0, ARG, at);
-		a64_store(&g->b, 8, T0, A64_SP, dst + at);
+		a64_load(&g->b, 8, T0, ARG, src);
+		a64_store(&g->b, 8, T0, A64_SP, dst);
 	}
 }
 
-/* The whole argument to [sp + dst], where there is room for a multiple of eight bytes. */
-static void copy(struct gen *g, s64 dst, u32 size)
+/* The argument from `src` on to [sp + dst], where there is room for a multiple of eight bytes. */
+static void copy(struct gen *g, u32 src, s64 dst, u32 size)
 {
 	u32 part = size >= 16 ? 16 : 8, at = 0;
 
 	if (size < 8) {
-		load(g, T0, ARG, 0, size, false);
+		load(g, T0, ARG, src, size, false);
 		a64_store(&g->b, 8, T0, A64_SP, dst);
 		return;
 	}
 	if (size > MAX_UNROLL) {
 		a64_add_ri(&g->b, T0, A64_SP, dst);
-		a64_add_ri(&g->b, T1, ARG, 0);
+		a64_add_ri(&g->b, T1, ARG, src);
 		a64_copy_loop(&g->b, T0, T1, T2, size / 16);
 		at = size / 16 * 16;
 	}
 	for (; at + part <= size; at += part)
-		copy_part(g, at, dst, (int)part);
+		copy_part(g, src + at, dst + at, (int)part);
 	/* The rest with bytes before it, once more. */
 	if (at < size)
-		copy_part(g, size - part, dst, (int)part);
+		copy_part(g, src + size - part, dst + size - part, (int)part);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ static void move_to_memory(struct gen *g, const struct move *m)
 	switch (m->kind) {
 	case MOVE_STACK:
 		arg_address(g, m->arg);
-		copy(g, m->dst, m->bytes);
+		copy(g, m->src, m->dst, m->bytes);
 		break;
 	case MOVE_STACK_EXT:
 		arg_address(g, m->arg);
@@ -118,7 +118,7 @@ static void move_to_memory(struct gen *g, const struct move *m)
 	case MOVE_REF_GP:
 	case MOVE_REF_STACK:
 		arg_address(g, m->arg);
-		copy(g, copied, m->bytes);
+		copy(g, 0, copied, m->bytes);
 		if (m->kind == MOVE_REF_STACK) {
 			a64_add_ri(&g->b, T0, A64_SP, copied);
 			a64_store(&g->b, 8, T0, A64_SP, 8 * (s64)m->size);
@@ -232,12 +232,15 @@ static void gather(struct gen *g, s64 addresses, s64 at)
 			a64_add_ri(&g->b, T0, A64_SP, start);
 			for (; i < s->nmoves && s->moves[i].arg == arg; i++) {
 				m = &s->moves[i];
-				if (m->kind == MOVE_GP)
-					a64_store(&g->b, 8, m->reg, A64_SP, start + m->src);
+				if (m->kind == MOVE_STACK)
+					a64_load(&g->b, 8, T1, A64_X29, 16 + (s64)m->dst);
+				if (m->kind != MOVE_SSE)
+					a64_store(&g->b, 8, m->kind == MOVE_GP ? m->reg : T1, A64_SP,
+						  start + m->src);
 				else
 					a64_vstore(&g->b, m->size, m->reg, A64_SP, start + m->src);
 			}
-			at = ALIGN_UP(start + m->src + (m->kind == MOVE_GP ? 8 : m->size), 16);
+			at = ALIGN_UP(start + m->src + (m->kind == MOVE_SSE ? m->size : 8), 16);
 			i--;
 			break;
 		}

@@ -265,7 +265,7 @@ def main():
                 with open(os.path.join(d, name), "w", encoding="utf-8") as f:
                     f.write(text)
             exe = os.path.join(d, "sig")
-            flags = ["-w", "-Wno-psabi", "-I" + a.include, "-I" + d]
+            flags = ["-w", "-Wno-psabi", "-fno-inline", "-I" + a.include, "-I" + d]
             jobs = []
             for c, src, opt in ((one, "callee", "-O1"), (two, "caller", "-O0")):
                 obj = os.path.join(d, src + ".o")
