@@ -84,27 +84,34 @@ static bool have_module(const struct module *mod)
 	return false;
 }
 
+static int add_module(struct module *mod)
+{
+	void *grown;
+	int err;
+
+	if (have_module(mod))
+		return 0;
+	grown = base_grow(modules, &cap_modules, nmodules + 1, sizeof(struct sys_btf *));
+	if (!grown)
+		return -ENOMEM;
+	modules = grown;
+	err = add_kernel(mod->btf, mod, &modules[nmodules]);
+	nmodules += !err;
+	return err;
+}
+
 static int add_modules(void)
 {
 	struct module *mod;
 	u32 n;
-	int err;
+	int err = 0;
 
-	for (n = 0; (mod = module_nth(n)); n++) {
-		void *grown;
-
-		if (have_module(mod))
-			continue;
-		grown = base_grow(modules, &cap_modules, nmodules + 1, sizeof(struct sys_btf *));
-		if (!grown)
-			return -ENOMEM;
-		modules = grown;
-		err = add_kernel(mod->btf, mod, &modules[nmodules]);
-		if (err)
-			return err;
-		nmodules++;
+	/* With a reference: another thread may unregister it meanwhile. */
+	for (n = 0; !err && (mod = module_nth_get(n)); n++) {
+		err = add_module(mod);
+		module_put(mod);
 	}
-	return 0;
+	return err;
 }
 
 int sys_btf_sync(void)
