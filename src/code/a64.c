@@ -39,7 +39,8 @@ void a64_mov_ri(struct a64_buf *b, u8 dst, u64 imm)
 	a64_insn(b, 0xd2800000 | (u32)(imm & 0xffff) << 5 | dst); /* movz */
 	for (hw = 1; hw < 4; hw++)
 		if (imm >> (16 * hw) & 0xffff)
-			a64_insn(b, 0xf2800000 | hw << 21 | (u32)(imm >> (16 * hw) & 0xffff) << 5 | dst);
+			a64_insn(b, 0xf2800000 | hw << 21 | (u32)(imm >> (16 * hw) & 0xffff) << 5 |
+					    dst);
 }
 
 void a64_add_ri(struct a64_buf *b, u8 dst, u8 src, s64 imm)
@@ -73,11 +74,11 @@ void a64_extend(struct a64_buf *b, u8 dst, u8 src, int from, bool is_signed)
 	a64_insn(b, op | (u32)(8 * from - 1) << 10 | (u32)src << 5 | dst);
 }
 
-/* ---- loads and stores ---------------------------------------------------------------------------- */
+/* ---- loads and stores ------------------------------------------------------------------------ */
 
 /*
- * `op` is the form with an unsigned offset in units of the size; bit 24 clear makes it the one with a
- * signed offset of nine bits. Other offsets are added first.
+ * `op` is the form with an unsigned offset in units of the size; bit 24 clear makes it the one with
+ * a signed offset of nine bits. Other offsets are added first.
  */
 static void access(struct a64_buf *b, u32 op, int size, u8 reg, u8 base, s64 off)
 {
@@ -130,7 +131,7 @@ void a64_vstore(struct a64_buf *b, int size, u8 v, u8 base, s64 off)
 	access(b, 0x3d000000 | vector_bits(size), size, v, base, off);
 }
 
-/* ---- control ------------------------------------------------------------------------------------- */
+/* ---- control --------------------------------------------------------------------------------- */
 
 void a64_push_frame(struct a64_buf *b)
 {
@@ -176,8 +177,8 @@ void a64_land(struct a64_buf *b, size_t at)
 void a64_copy_loop(struct a64_buf *b, u8 dst, u8 src, u8 count, u64 n)
 {
 	a64_mov_ri(b, count, n);
-	a64_insn(b, 0x3cc10400 | (u32)src << 5 | 16); /* ldr q16, [src], #16 */
-	a64_insn(b, 0x3c810400 | (u32)dst << 5 | 16); /* str q16, [dst], #16 */
+	a64_insn(b, 0x3cc10400 | (u32)src << 5 | 16);      /* ldr q16, [src], #16 */
+	a64_insn(b, 0x3c810400 | (u32)dst << 5 | 16);      /* str q16, [dst], #16 */
 	a64_insn(b, 0xf1000400 | (u32)count << 5 | count); /* subs count, count, #1 */
-	a64_insn(b, 0x54ffffa1); /* b.ne three back */
+	a64_insn(b, 0x54ffffa1);                           /* b.ne three back */
 }

@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* Which registers and stack slots a signature uses: Procedure Call Standard for AArch64 (IHI0055), 6.8.2. */
+/*
+ * Which registers and stack slots a signature uses: Procedure Call Standard for AArch64 (IHI0055),
+ * 6.8.2.
+ */
 #include "ffi/call_int.h"
 
 #define IN_REGISTERS 64 /* bytes of x0 to x7 */
 
-/* Next general register, next vector register, next stacked argument: NGRN, NSRN, NSAA of the standard. */
+/*
+ * Next general register, next vector register, next stacked argument: NGRN, NSRN, NSAA of the
+ * standard.
+ */
 struct next {
 	u32 gp, sse, stack;
 };
 
-/* ---- homogeneous aggregates: 5.9.5 --------------------------------------------------------------- */
+/* ---- homogeneous aggregates: 5.9.5 ----------------------------------------------------------- */
 
-#define MAX_HFA 4
+#define MAX_HFA    4
 #define MAX_VISITS 256 /* types looked at: a type that goes round in a circle ends here */
 
 enum member { NO_MEMBER, FLOATING, SHORT_VECTOR };
 
 struct hfa {
 	enum member kind;
-	u32 size;  /* bytes of a member */
+	u32 size; /* bytes of a member */
 	u32 count;
 	u32 visits;
 };
@@ -35,7 +41,8 @@ static bool hfa_add(struct hfa *h, enum member kind, size_t size, u32 count)
 
 static bool is_floating(const ffi_type *t)
 {
-	return t->type == FFI_TYPE_FLOAT || t->type == FFI_TYPE_DOUBLE || t->type == FFI_TYPE_LONGDOUBLE;
+	return t->type == FFI_TYPE_FLOAT || t->type == FFI_TYPE_DOUBLE ||
+	       t->type == FFI_TYPE_LONGDOUBLE;
 }
 
 /* Short vectors: 5.9.3. Compilers treat smaller ones as integers, larger ones as composites. */
@@ -72,7 +79,7 @@ static bool in_vectors(const ffi_type *t, struct hfa *h)
 	return hfa_walk(h, t) && h->count && (size_t)h->size * h->count == t->size;
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static bool is_signed(const ffi_type *t)
 {
@@ -82,7 +89,8 @@ static bool is_signed(const ffi_type *t)
 
 static bool is_composite(const ffi_type *t)
 {
-	return t->type == FFI_TYPE_STRUCT || t->type == FFI_TYPE_COMPLEX || t->type == FFI_TYPE_VECTOR;
+	return t->type == FFI_TYPE_STRUCT || t->type == FFI_TYPE_COMPLEX ||
+	       t->type == FFI_TYPE_VECTOR;
 }
 
 static struct move *new_move(struct shape *s, u16 arg, enum move_kind kind)
@@ -185,8 +193,8 @@ static bool place(struct shape *s, struct next *next, u16 arg, const ffi_type *t
 }
 
 /*
- * Microsoft's variadic functions: everything goes to an imaginary stack, whose first 64 bytes are loaded into
- * the general registers. An argument may be partly in both.
+ * Microsoft's variadic functions: everything goes to an imaginary stack, whose first 64 bytes are
+ * loaded into the general registers. An argument may be partly in both.
  */
 static bool place_in_order(struct shape *s, struct next *next, u16 arg, const ffi_type *t)
 {
@@ -196,8 +204,8 @@ static bool place_in_order(struct shape *s, struct next *next, u16 arg, const ff
 	struct move *m;
 
 	if (by_reference)
-		return at < IN_REGISTERS ? place_reference(s, arg, t, (s32)at / 8, 0) :
-					   place_reference(s, arg, t, -1, at - IN_REGISTERS);
+		return at < IN_REGISTERS ? place_reference(s, arg, t, (s32)at / 8, 0)
+					 : place_reference(s, arg, t, -1, at - IN_REGISTERS);
 	for (off = 0; off < size && at < IN_REGISTERS; off += 8, at += 8) {
 		m = new_move(s, arg, MOVE_GP);
 		m->src = off;
@@ -216,7 +224,7 @@ static bool place_in_order(struct shape *s, struct next *next, u16 arg, const ff
 	return true;
 }
 
-/* ---- results: 6.9 -------------------------------------------------------------------------------- */
+/* ---- results: 6.9 ---------------------------------------------------------------------------- */
 
 static void add_part(struct shape *s, bool sse, u32 size, u32 off)
 {

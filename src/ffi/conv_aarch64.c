@@ -4,10 +4,12 @@
 
 #include "ffi/call_int.h"
 
-_Static_assert(offsetof(struct call_regs, gp) == REGS_GP && offsetof(struct call_regs, sse) == REGS_SSE &&
-	       offsetof(struct call_regs, ret) == REGS_RET &&
-	       offsetof(struct call_regs, chain) == REGS_CHAIN &&
-	       offsetof(struct call_regs, nsse) == REGS_NSSE && sizeof(struct call_regs) == REGS_SIZE,
+_Static_assert(offsetof(struct call_regs, gp) == REGS_GP &&
+		       offsetof(struct call_regs, sse) == REGS_SSE &&
+		       offsetof(struct call_regs, ret) == REGS_RET &&
+		       offsetof(struct call_regs, chain) == REGS_CHAIN &&
+		       offsetof(struct call_regs, nsse) == REGS_NSSE &&
+		       sizeof(struct call_regs) == REGS_SIZE,
 	       "slow_aarch64.S has these numbers");
 
 static struct shape *classify_aapcs64(const ffi_cif *cif, unsigned nfixed)
@@ -25,8 +27,10 @@ static struct shape *classify_win64(const ffi_cif *cif, unsigned nfixed)
 
 /* Vectors larger than a register are passed by reference, as compilers do: any size will do. */
 static const struct call_conv convs[FFI_LAST_ABI] = {
-	[FFI_SYSV] = { classify_aapcs64, call_regs_aapcs64, call_closure_entry_slow, call_go_entry, ~0u },
-	[FFI_WIN64] = { classify_win64, call_regs_aapcs64, call_closure_entry_slow, call_go_entry, ~0u },
+	[FFI_SYSV] = { classify_aapcs64, call_regs_aapcs64, call_closure_entry_slow, call_go_entry,
+		       ~0u },
+	[FFI_WIN64] = { classify_win64, call_regs_aapcs64, call_closure_entry_slow, call_go_entry,
+			~0u },
 };
 
 const struct call_conv *call_conv(ffi_abi abi)

@@ -5,7 +5,7 @@
 #include "ffi/call_int.h"
 
 _Static_assert(offsetof(struct call_regs, ret) == 176 && offsetof(struct call_regs, st) == 192 &&
-	       offsetof(struct call_regs, nst) == 232 && sizeof(struct call_regs) <= 256,
+		       offsetof(struct call_regs, nst) == 232 && sizeof(struct call_regs) <= 256,
 	       "slow_x86_64.S has these numbers");
 
 static struct shape *classify_sysv(const ffi_cif *cif, unsigned nfixed)
@@ -20,10 +20,14 @@ static struct shape *classify_win64(const ffi_cif *cif, unsigned nfixed)
 }
 
 /* Wider vectors would need AVX registers. */
-#define WIN64 { classify_win64, call_regs_win64, call_closure_entry_win64, call_go_entry_win64, 16 }
+#define WIN64                                                                                      \
+	{                                                                                          \
+		classify_win64, call_regs_win64, call_closure_entry_win64, call_go_entry_win64, 16 \
+	}
 
 static const struct call_conv convs[FFI_LAST_ABI] = {
-	[FFI_UNIX64] = { classify_sysv, call_regs_sysv, call_closure_entry_slow, call_go_entry, 16 },
+	[FFI_UNIX64] = { classify_sysv, call_regs_sysv, call_closure_entry_slow, call_go_entry,
+			 16 },
 	[FFI_WIN64] = WIN64,
 	[FFI_GNUW64] = WIN64,
 };

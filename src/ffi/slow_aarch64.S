@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The assembly path: calls and closures of any shape through blocks of registers that C fills and reads.
- * The block's layout is struct call_regs of call_int.h.
+ * The assembly path: calls and closures of any shape through blocks of registers that C fills and
+ * reads. The block's layout is struct call_regs of call_int.h.
  */
 #include "ffi/regs_aarch64.h"
 
@@ -79,8 +79,9 @@ func call_regs_aapcs64
 endfunc call_regs_aapcs64
 
 /*
- * A closure's function: jumped to with the closure in x17. Fills a block with the argument registers, lets
- * call_closure_slow(closure, block, stack arguments) do the work, and returns what it left there.
+ * A closure's function: jumped to with the closure in x17. Fills a block with the argument
+ * registers, lets call_closure_slow(closure, block, stack arguments) do the work, and returns what
+ * it left there.
  */
 #define FRAME (16 + REGS_SIZE)
 func call_closure_entry_slow
@@ -113,7 +114,10 @@ func call_closure_entry_slow
 	ret
 endfunc call_closure_entry_slow
 
-/* Go closures: the closure itself is in x18; its fields lie elsewhere: the tag in the low bit says so. */
+/*
+ * Go closures: the closure itself is in x18; its fields lie elsewhere: the tag in the low bit says
+ * so.
+ */
 func call_go_entry
 	BTI_JC
 	orr x17, x18, #1
@@ -121,8 +125,9 @@ func call_go_entry
 endfunc call_go_entry
 
 /*
- * The page of trampolines: copied, or mapped again from the library's file, with a page of data as far behind it as
- * the block is long. Entry i finds the closure and its target at its own address plus the block's length.
+ * The page of trampolines: copied, or mapped again from the library's file, with a page of data as
+ * far behind it as the block is long. Entry i finds the closure and its target at its own address
+ * plus the block's length.
  */
 	.section .text.trampolines, "ax", %progbits
 	.balign CALL_BLOCK
@@ -143,7 +148,10 @@ call_trampolines:
 
 	.section .note.GNU-stack, "", %progbits
 
-/* Every entry above has its landing pad: the linker may mark the library so, if the rest has them too. */
+/*
+ * Every entry above has its landing pad: the linker may mark the library so, if the rest has them
+ * too.
+ */
 	.section .note.gnu.property, "a"
 	.p2align 3
 	.word 4, 16, 5

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Machine code of a shape on AArch64: a thunk that does its calls and the entry of its closures. Both keep a
- * frame record (AAPCS64, 6.4.6), which is all that unwinding needs (code/pool.h).
+ * Machine code of a shape on AArch64: a thunk that does its calls and the entry of its closures.
+ * Both keep a frame record (AAPCS64, 6.4.6), which is all that unwinding needs (code/pool.h).
  */
 #include "code/a64.h"
 #include "code/pool.h"
@@ -10,12 +10,12 @@
 #define MAX_UNROLL 256 /* bytes copied by moves; more by a loop */
 
 /* While arguments are loaded, from the call's own registers: */
-#define FN A64_X12
+#define FN     A64_X12
 #define AVALUE A64_X13
-#define ARG A64_X14 /* the argument at hand */
-#define T0 A64_X9
-#define T1 A64_X10
-#define T2 A64_X11
+#define ARG    A64_X14 /* the argument at hand */
+#define T0     A64_X9
+#define T1     A64_X10
+#define T2     A64_X11
 
 struct gen {
 	struct a64_buf b;
@@ -23,7 +23,7 @@ struct gen {
 	s32 arg; /* number of the argument whose address ARG holds; -1 */
 };
 
-/* ---- loads and stores of any number of bytes, touching no others --------------------------------- */
+/* ---- loads and stores of any number of bytes, touching no others ----------------------------- */
 
 static void load(struct gen *g, u8 dst, u8 base, s64 off, u32 size, bool sx)
 {
@@ -90,8 +90,9 @@ static void copy(struct gen *g, u32 src, s64 dst, u32 size)
 
 /* ---- calls --------------------------------------------------------------------------------------
  *
- * Entered as call_thunk: x0 cif, x1 fn, x2 rvalue, x3 avalue. [x29 - 16] is rvalue. Below it a place for
- * a result in memory that nobody wants, copies of arguments passed by reference, the argument area at sp.
+ * Entered as call_thunk: x0 cif, x1 fn, x2 rvalue, x3 avalue. [x29 - 16] is rvalue. Below it a
+ * place for a result in memory that nobody wants, copies of arguments passed by reference, the
+ * argument area at sp.
  */
 
 static void arg_address(struct gen *g, u16 arg)
@@ -139,9 +140,7 @@ static void move_to_register(struct gen *g, const struct move *m)
 		arg_address(g, m->arg);
 		a64_vload(&g->b, m->size, m->reg, ARG, m->src);
 		break;
-	case MOVE_REF_GP:
-		a64_add_ri(&g->b, m->reg, A64_SP, (s64)g->s->stack + m->dst);
-		break;
+	case MOVE_REF_GP: a64_add_ri(&g->b, m->reg, A64_SP, (s64)g->s->stack + m->dst); break;
 	default: break;
 	}
 }
@@ -205,8 +204,8 @@ static void gen_call(struct gen *g)
 
 /* ---- closures -----------------------------------------------------------------------------------
  *
- * Entered by a trampoline as the function itself, the closure in x17. The frame from sp up: room for the
- * result, the arguments' addresses, the register arguments put together again.
+ * Entered by a trampoline as the function itself, the closure in x17. The frame from sp up: room
+ * for the result, the arguments' addresses, the register arguments put together again.
  */
 
 #define RESULT_ROOM 64 /* four vectors */
@@ -235,8 +234,8 @@ static void gather(struct gen *g, s64 addresses, s64 at)
 				if (m->kind == MOVE_STACK)
 					a64_load(&g->b, 8, T1, A64_X29, 16 + (s64)m->dst);
 				if (m->kind != MOVE_SSE)
-					a64_store(&g->b, 8, m->kind == MOVE_GP ? m->reg : T1, A64_SP,
-						  start + m->src);
+					a64_store(&g->b, 8, m->kind == MOVE_GP ? m->reg : T1,
+						  A64_SP, start + m->src);
 				else
 					a64_vstore(&g->b, m->size, m->reg, A64_SP, start + m->src);
 			}
@@ -307,7 +306,9 @@ void call_compile(const struct shape *s, call_thunk *thunk, call_entry *entry)
 
 	*thunk = NULL;
 	*entry = NULL;
-	/* Frames of more than a page would have to probe the stack; they are rare: the slow path. */
+	/*
+	 * Frames of more than a page would have to probe the stack; they are rare: the slow path.
+	 */
 	if (s->stack + s->copies + s->ret_size > 3072 || s->nargs > 256)
 		return;
 	gen_call(&g);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* libffi.so.8 on AArch64, beside random signatures: layouts, bad input, closures, unwinding. Prints TAP. */
+/*
+ * libffi.so.8 on AArch64, beside random signatures: layouts, bad input, closures, unwinding. Prints
+ * TAP.
+ */
 #include <execinfo.h>
 #include <ffi.h>
 #include <pthread.h>
@@ -20,20 +23,22 @@ static void ok(bool good, const char *name)
 	printf("%s %d - %s\n", good ? "ok" : "not ok", ++number, name);
 }
 
-/* ---- layouts of the header, as Debian's libffi 3.4.4 for arm64 has them --------------------------- */
+/* ---- layouts of the header, as Debian's libffi 3.4.4 for arm64 has them ---------------------- */
 
 static void layouts(void)
 {
 	ok(sizeof(ffi_cif) == 32 && sizeof(ffi_type) == 24, "cif_and_type_have_the_sizes_of_3_4_4");
-	ok(sizeof(ffi_closure) == 48 && sizeof(ffi_raw_closure) == 64 && sizeof(ffi_go_closure) == 24,
+	ok(sizeof(ffi_closure) == 48 && sizeof(ffi_raw_closure) == 64 &&
+		   sizeof(ffi_go_closure) == 24,
 	   "closures_have_the_sizes_of_3_4_4");
 	ok(FFI_SYSV == 1 && FFI_WIN64 == 2 && FFI_DEFAULT_ABI == FFI_SYSV &&
-	   ffi_get_default_abi() == FFI_SYSV, "default_abi_is_sysv_number_1");
+		   ffi_get_default_abi() == FFI_SYSV,
+	   "default_abi_is_sysv_number_1");
 	ok(ffi_type_longdouble.size == 16 && ffi_type_longdouble.alignment == 16,
 	   "long_double_is_quad");
 }
 
-/* ---- bad input ------------------------------------------------------------------------------------ */
+/* ---- bad input ------------------------------------------------------------------------------- */
 
 static bool refused(ffi_status want, int abi, unsigned nargs, ffi_type *ret, ffi_type **args)
 {
@@ -56,32 +61,37 @@ static void bad_input(void)
 	size_t off[1];
 
 	ok(refused(FFI_BAD_ABI, 0, 0, &ffi_type_void, NULL) &&
-	   refused(FFI_BAD_ABI, FFI_LAST_ABI, 0, &ffi_type_void, NULL) &&
-	   refused(FFI_BAD_ABI, -1, 0, &ffi_type_void, NULL), "unknown_abi_is_refused");
+		   refused(FFI_BAD_ABI, FFI_LAST_ABI, 0, &ffi_type_void, NULL) &&
+		   refused(FFI_BAD_ABI, -1, 0, &ffi_type_void, NULL),
+	   "unknown_abi_is_refused");
 	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, NULL, NULL) &&
-	   refused(FFI_BAD_TYPEDEF, FFI_SYSV, 1, &ffi_type_void, null_arg) &&
-	   refused(FFI_BAD_TYPEDEF, FFI_SYSV, 1, &ffi_type_void, NULL), "null_types_are_refused");
-	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 1, &ffi_type_void, void_arg), "void_argument_is_refused");
+		   refused(FFI_BAD_TYPEDEF, FFI_SYSV, 1, &ffi_type_void, null_arg) &&
+		   refused(FFI_BAD_TYPEDEF, FFI_SYSV, 1, &ffi_type_void, NULL),
+	   "null_types_are_refused");
+	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 1, &ffi_type_void, void_arg),
+	   "void_argument_is_refused");
 	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &empty, NULL) &&
-	   refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &no_list, NULL), "struct_without_elements_is_refused");
+		   refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &no_list, NULL),
+	   "struct_without_elements_is_refused");
 	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &unknown, NULL), "unknown_type_is_refused");
 	self[0] = &circle;
 	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &circle, NULL), "recursive_struct_is_refused");
 	self[0] = &sized;
-	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &sized, NULL), "recursive_struct_with_a_size_is_refused");
+	ok(refused(FFI_BAD_TYPEDEF, FFI_SYSV, 0, &sized, NULL),
+	   "recursive_struct_with_a_size_is_refused");
 	ok(ffi_prep_cif_var(&cif, FFI_SYSV, 1, 2, &ffi_type_sint, two) == FFI_BAD_ARGTYPE,
 	   "variadic_float_is_refused");
 	ok(ffi_prep_cif_var(&cif, FFI_SYSV, 3, 2, &ffi_type_sint, two) == FFI_BAD_TYPEDEF,
 	   "more_named_arguments_than_arguments_are_refused");
 	ok(ffi_get_struct_offsets((ffi_abi)77, &empty, off) == FFI_BAD_ABI &&
-	   ffi_get_struct_offsets(FFI_SYSV, &ffi_type_sint, off) == FFI_BAD_TYPEDEF,
+		   ffi_get_struct_offsets(FFI_SYSV, &ffi_type_sint, off) == FFI_BAD_TYPEDEF,
 	   "offsets_of_no_struct_are_refused");
 	ffi_closure_free(NULL);
 	ffi_closure_free((char[64]){ 0 });
 	ok(true, "freeing_a_foreign_closure_touches_nothing");
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 struct big {
 	uint64_t v[1000];
@@ -115,7 +125,8 @@ static void large_argument_is_a_copy(void)
 	}
 	want += b.v[0];
 	ok(ffi_prep_cif(&cif, FFI_DEFAULT_ABI, 4, &ffi_type_uint64, types) == FFI_OK &&
-	   type.size == sizeof(b), "large_struct_prepares");
+		   type.size == sizeof(b),
+	   "large_struct_prepares");
 	ffi_call(&cif, FFI_FN(sum_big), &got, values);
 	ok(got == want && b.v[0] == 1, "large_argument_is_passed_as_a_copy");
 }
@@ -171,7 +182,7 @@ static void small_integers_widen(void)
 	ok((ffi_sarg)got == -127, "small_result_is_widened_to_ffi_arg");
 }
 
-/* ---- closures ------------------------------------------------------------------------------------- */
+/* ---- closures -------------------------------------------------------------------------------- */
 
 static void add(ffi_cif *cif, void *ret, void **args, void *data)
 {
@@ -182,8 +193,9 @@ static void add(ffi_cif *cif, void *ret, void **args, void *data)
 static void add_go(ffi_cif *cif, void *ret, void **args, void *data)
 {
 	(void)cif;
-	*(ffi_arg *)ret = (ffi_arg)(*(int *)args[0] + *(int *)args[1] + (int)sizeof(ffi_go_closure) +
-				    (((ffi_go_closure *)data)->fun == add_go));
+	*(ffi_arg *)ret =
+		(ffi_arg)(*(int *)args[0] + *(int *)args[1] + (int)sizeof(ffi_go_closure) +
+			  (((ffi_go_closure *)data)->fun == add_go));
 }
 
 static ffi_cif *int_int(void)
@@ -215,7 +227,8 @@ static void many_closures(void)
 	for (int i = 0; i < N; i++) {
 		data[i] = i;
 		c[i] = ffi_closure_alloc(sizeof(*c[i]), &code[i]);
-		good = good && c[i] && ffi_prep_closure_loc(c[i], int_int(), add, &data[i], code[i]) == FFI_OK;
+		good = good && c[i] &&
+		       ffi_prep_closure_loc(c[i], int_int(), add, &data[i], code[i]) == FFI_OK;
 	}
 	for (int i = 0; i < N && good; i++)
 		good = call_code(code[i], 1, 2) == 3 + i;
@@ -230,7 +243,8 @@ static void many_closures(void)
 
 static void closure_in_own_memory(void)
 {
-	ffi_closure *c = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ffi_closure *c = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int data = 40;
 
 	ok(ffi_prep_closure_loc(c, int_int(), add, &data, c) == FFI_OK && call_code(c, 1, 1) == 42,
@@ -262,11 +276,12 @@ static void raw_closure(void)
 	int data = 100;
 
 	ok(ffi_prep_raw_closure_loc(c, int_int(), raw_add, &data, code) == FFI_OK &&
-	   call_code(code, -1, 2) == 101, "raw_closure");
+		   call_code(code, -1, 2) == 101,
+	   "raw_closure");
 	ffi_closure_free(c);
 }
 
-/* ---- unwinding ------------------------------------------------------------------------------------ */
+/* ---- unwinding ------------------------------------------------------------------------------- */
 
 static volatile int cleaned, depth;
 static int exit_value;
@@ -316,7 +331,8 @@ static void unwinding(void)
 
 	call_through(NULL);
 	for (int i = 0; i < depth; i++)
-		found |= (char *)trace[i] > (char *)call_through && (char *)trace[i] < (char *)call_through + 400;
+		found |= (char *)trace[i] > (char *)call_through &&
+			 (char *)trace[i] < (char *)call_through + 400;
 	ok(found, "backtrace_passes_closure_and_call");
 	pthread_create(&t, NULL, thread, &exit_value);
 	pthread_join(t, &result);

@@ -31,17 +31,22 @@ static void copies(void)
 	for (size_t n = 0; n <= 64; n++) {
 		memset(p + page - n, (int)n + 1, n);
 		memset(out, 0, sizeof(out));
-		good = good && !code_copy_safe(out, p + page - n, n) && !memcmp(out, p + page - n, n) && !out[n];
+		good = good && !code_copy_safe(out, p + page - n, n) &&
+		       !memcmp(out, p + page - n, n) && !out[n];
 	}
 	ok(good, "copies_of_any_length_up_to_a_bad_page");
-	ok(code_copy_safe(out, p + page - 5, 6) == -EFAULT && code_copy_safe(out, p + page, 40) == -EFAULT &&
-	   code_copy_safe(p + page, out, 1) == -EFAULT && code_copy_safe(out, NULL, 1) == -EFAULT,
+	ok(code_copy_safe(out, p + page - 5, 6) == -EFAULT &&
+		   code_copy_safe(out, p + page, 40) == -EFAULT &&
+		   code_copy_safe(p + page, out, 1) == -EFAULT &&
+		   code_copy_safe(out, NULL, 1) == -EFAULT,
 	   "copies_from_and_to_bad_addresses_are_efault");
 	memcpy(p + page - 4, "abc", 4);
-	ok(code_copy_string_safe(out, p + page - 4, 50) == 4 && !strcmp(out, "abc"), "string_with_its_nul");
+	ok(code_copy_string_safe(out, p + page - 4, 50) == 4 && !strcmp(out, "abc"),
+	   "string_with_its_nul");
 	ok(code_copy_string_safe(out, p + page - 4, 2) == 2, "string_cut_at_its_limit");
 	p[page - 1] = 'd';
-	ok(code_copy_string_safe(out, p + page - 4, 50) == -EFAULT, "string_that_runs_into_a_bad_page");
+	ok(code_copy_string_safe(out, p + page - 4, 50) == -EFAULT,
+	   "string_that_runs_into_a_bad_page");
 }
 
 /* mov w0, #n; ret */
@@ -69,7 +74,8 @@ static void regions(void)
 	ok(!err && code_write(r), "region_is_made");
 	if (!err) {
 		returning((u32 *)(void *)code_write(r), 42);
-		ok(!code_seal(r) && run(code_addr(r)) == 42 && !code_write(r), "sealed_region_runs");
+		ok(!code_seal(r) && run(code_addr(r)) == 42 && !code_write(r),
+		   "sealed_region_runs");
 		code_free(r);
 	}
 	returning(code, 7);
@@ -80,7 +86,7 @@ static void regions(void)
 	ok(piece && run(piece) == 8, "next_piece_of_the_pool_runs");
 }
 
-/* ---- the emitter against the assembler ------------------------------------------------------------ */
+/* ---- the emitter against the assembler ------------------------------------------------------- */
 
 extern const u8 want_start[], want_end[];
 __asm__("	.pushsection .rodata\n"
@@ -223,7 +229,8 @@ static void host_handler(void)
 	struct sigaction act = { .sa_handler = on_host_signal };
 	volatile int *bad = NULL;
 
-	ok(code_fault_owns(SIGSEGV) && !code_fault_host_action(SIGSEGV, &act, NULL), "signals_are_owned");
+	ok(code_fault_owns(SIGSEGV) && !code_fault_host_action(SIGSEGV, &act, NULL),
+	   "signals_are_owned");
 	if (!sigsetjmp(back, 1)) {
 		*bad = 1;
 		ok(false, "fault_elsewhere_goes_to_the_host");

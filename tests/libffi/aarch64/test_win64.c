@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FFI_WIN64 on AArch64: calls of, and closures called by, functions that clang compiles for Microsoft's convention.
- * Variadic functions differ from AAPCS64: all in general registers and in order, also in part. Prints TAP.
+ * FFI_WIN64 on AArch64: calls of, and closures called by, functions that clang compiles for
+ * Microsoft's convention. Variadic functions differ from AAPCS64: all in general registers and in
+ * order, also in part. Prints TAP.
  */
 #include <ffi.h>
 #include <stdbool.h>
@@ -11,17 +12,27 @@
 
 #define MS __attribute__((ms_abi))
 
-struct pair { double a, b; };
-struct two { int64_t a, b; };
-struct odd { char c[11]; };
-struct large { int64_t v[5]; };
-struct floats { float v[3]; };
+struct pair {
+	double a, b;
+};
+struct two {
+	int64_t a, b;
+};
+struct odd {
+	char c[11];
+};
+struct large {
+	int64_t v[5];
+};
+struct floats {
+	float v[3];
+};
 
 static ffi_type *pair_e[] = { &ffi_type_double, &ffi_type_double, NULL };
 static ffi_type *two_e[] = { &ffi_type_sint64, &ffi_type_sint64, NULL };
 static ffi_type *odd_e[12];
-static ffi_type *large_e[] = { &ffi_type_sint64, &ffi_type_sint64, &ffi_type_sint64, &ffi_type_sint64,
-			       &ffi_type_sint64, NULL };
+static ffi_type *large_e[] = { &ffi_type_sint64, &ffi_type_sint64, &ffi_type_sint64,
+			       &ffi_type_sint64, &ffi_type_sint64, NULL };
 static ffi_type *floats_e[] = { &ffi_type_float, &ffi_type_float, &ffi_type_float, NULL };
 static ffi_type pair = { 0, 0, FFI_TYPE_STRUCT, pair_e }, two = { 0, 0, FFI_TYPE_STRUCT, two_e },
 		odd = { 0, 0, FFI_TYPE_STRUCT, odd_e }, large = { 0, 0, FFI_TYPE_STRUCT, large_e },
@@ -47,10 +58,11 @@ static int8_t c1 = -3;
 
 #define EQ(a, b) (!memcmp(&(a), &(b), sizeof(a)))
 
-MS static struct pair named(int i, double d, struct pair p, struct floats f, struct large l, struct two t,
-			    struct odd o, int8_t c)
+MS static struct pair named(int i, double d, struct pair p, struct floats f, struct large l,
+			    struct two t, struct odd o, int8_t c)
 {
-	bool good = i == i1 && d == d1 && EQ(p, p1) && EQ(f, f1) && EQ(l, l1) && EQ(t, t1) && EQ(o, o1) && c == c1;
+	bool good = i == i1 && d == d1 && EQ(p, p1) && EQ(f, f1) && EQ(l, l1) && EQ(t, t1) &&
+		    EQ(o, o1) && c == c1;
 
 	return (struct pair){ good, 42 };
 }
@@ -72,16 +84,18 @@ MS static int64_t variadic(int i, double d, struct large l, ...)
 	struct odd o = __builtin_va_arg(ap, struct odd);
 	struct two u = __builtin_va_arg(ap, struct two);
 	__builtin_ms_va_end(ap);
-	good = good && EQ(f, f1) && EQ(p, p1) && EQ(t, t1) && e == d2 && EQ(m, l2) && EQ(q, p2) && j == i2 &&
-	       EQ(o, o1) && EQ(u, t2);
+	good = good && EQ(f, f1) && EQ(p, p1) && EQ(t, t1) && e == d2 && EQ(m, l2) && EQ(q, p2) &&
+	       j == i2 && EQ(o, o1) && EQ(u, t2);
 	return good ? 1234567890123 : 0;
 }
 
-static ffi_type *named_types[] = { &ffi_type_sint, &ffi_type_double, &pair, &floats, &large, &two, &odd,
-				   &ffi_type_sint8 };
+static ffi_type *named_types[] = { &ffi_type_sint, &ffi_type_double, &pair, &floats, &large, &two,
+				   &odd,           &ffi_type_sint8 };
 static void *named_values[] = { &i1, &d1, &p1, &f1, &l1, &t1, &o1, &c1 };
-static ffi_type *variadic_types[] = { &ffi_type_sint, &ffi_type_double, &large, &floats, &pair, &two,
-				      &ffi_type_double, &large, &pair, &ffi_type_sint, &odd, &two };
+static ffi_type *variadic_types[] = {
+	&ffi_type_sint,   &ffi_type_double, &large, &floats,        &pair, &two,
+	&ffi_type_double, &large,           &pair,  &ffi_type_sint, &odd,  &two
+};
 static void *variadic_values[] = { &i1, &d1, &l1, &f1, &p1, &t1, &d2, &l2, &p2, &i2, &o1, &t2 };
 
 static void handler(ffi_cif *cif, void *ret, void **args, void *data)
@@ -115,14 +129,18 @@ int main(void)
 	for (int i = 0; i < 11; i++)
 		odd_e[i] = &ffi_type_sint8;
 	ok(ffi_prep_cif(&cif, FFI_WIN64, 8, &pair, named_types) == FFI_OK &&
-	   ffi_prep_cif_var(&short_var, FFI_WIN64, 3, 5, &ffi_type_sint64, variadic_types) == FFI_OK &&
-	   ffi_prep_cif_var(&var, FFI_WIN64, 3, 12, &ffi_type_sint64, variadic_types) == FFI_OK, "prepares");
+		   ffi_prep_cif_var(&short_var, FFI_WIN64, 3, 5, &ffi_type_sint64,
+				    variadic_types) == FFI_OK &&
+		   ffi_prep_cif_var(&var, FFI_WIN64, 3, 12, &ffi_type_sint64, variadic_types) ==
+			   FFI_OK,
+	   "prepares");
 	ffi_call(&cif, FFI_FN(named), &r, named_values);
 	ok(r.a == 1 && r.b == 42, "named_arguments_as_aapcs64");
 	ffi_call(&var, FFI_FN(variadic), &n, variadic_values);
 	ok(n == 1234567890123, "variadic_arguments_in_order_in_general_registers");
 
-	struct pair(MS * fn)(int, double, struct pair, struct floats, struct large, struct two, struct odd, int8_t);
+	struct pair(MS * fn)(int, double, struct pair, struct floats, struct large, struct two,
+			     struct odd, int8_t);
 	code = closure(&cif, named_values);
 	memcpy(&fn, &code, sizeof(fn));
 	r = fn(i1, d1, p1, f1, l1, t1, o1, c1);
@@ -133,7 +151,10 @@ int main(void)
 	memcpy(&vfn, &code, sizeof(vfn));
 	n = vfn(i1, d1, l1, f1, p1);
 	ok(n == 1, "closure_of_variadic_arguments");
-	/* clang 14 takes an argument apart as a callee, but as a caller passes it whole: so our own call, seen right. */
+	/*
+	 * clang 14 takes an argument apart as a callee, but as a caller passes it whole: so our own
+	 * call, seen right.
+	 */
 	code = closure(&var, variadic_values);
 	memcpy(&vfn, &code, sizeof(vfn));
 	n = 0;
