@@ -377,7 +377,8 @@ static void gen_entry(struct gen *g)
 	u32 i;
 
 	f.result = 0;
-	f.addresses = s->ret == RET_MEM || s->ret == RET_VOID ? 0 : 32;
+	/* Room for a result also where there is none: handlers of void functions that write one exist. */
+	f.addresses = s->ret == RET_MEM ? 0 : 32;
 	f.values = f.addresses + ALIGN_UP(8 * (s32)s->nargs, 16);
 	f.size = f.values + 16;
 	for (i = 0; i < s->nmoves; i++)
