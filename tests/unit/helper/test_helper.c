@@ -38,12 +38,10 @@ static void every_helper_has_a_prototype_that_makes_sense(void **state)
 		assert_true(h->groups);
 		assert_true(h->fn || h->flags & HELPER_TAIL_CALL);
 		for (n = 0; n < 5; n++) {
-			u8 arg = h->args[n];
+			u8 arg = h->args[n], next = n < 4 ? h->args[n + 1] : (u8)ARG_NONE;
 
 			if (arg == ARG_MEM || arg == ARG_MEM_OR_NULL || arg == ARG_MEM_UNINIT) {
-				assert_true(n < 4 && n + 1 < ARRAY_SIZE(h->args));
-				assert_true(h->args[n + 1] == ARG_SIZE ||
-					    h->args[n + 1] == ARG_SIZE_OR_ZERO);
+				assert_true(next == ARG_SIZE || next == ARG_SIZE_OR_ZERO);
 			}
 			if (arg == ARG_MAP_KEY)
 				assert_true(n && h->args[n - 1] == ARG_MAP);
