@@ -48,14 +48,18 @@ static int reachable(const char *file)
 	return 1;
 }
 
-static void become_ordinary(const char *command)
+static void become_ordinary(char **argv)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct none[2] = { { 0 } };
 
+	int all = reachable("/proc/self/exe");
+
 	if (getuid())
 		return;
-	if (reachable(command)) {
+	for (; *argv; argv++)
+		all = all && reachable(*argv);
+	if (all) {
 		if (setgroups(0, NULL) || setgid(65534) || setuid(65534))
 			die("cannot become an ordinary user");
 		return;
@@ -87,7 +91,7 @@ int main(int argc, char **argv)
 		return 99;
 	}
 	if (!env || strcmp(env, "0")) {
-		become_ordinary(argv[1]);
+		become_ordinary(argv + 1);
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 			die("cannot block bpf(2)");
