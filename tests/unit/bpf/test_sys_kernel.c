@@ -350,7 +350,7 @@ static void every_field_at_its_extremes_as_the_kernel(void **state)
 			}
 		}
 	}
-	print_message("%u cases, %u differ\n", cases, differ);
+	print_message("# %u cases, %u differ\n", cases, differ);
 	world_end(&worlds[0]);
 	world_end(&worlds[1]);
 	assert_int_equal(differ, 0);
