@@ -148,7 +148,7 @@ static void each_allocation_may_fail(void **state)
 		if (allocations < fail_at)
 			break;
 	}
-	print_message("%ld allocations, %u of them needed\n", fail_at - 1, failures);
+	print_message("# %ld allocations, %u of them needed\n", fail_at - 1, failures);
 	assert_true(failures > 10);
 	assert_int_equal(scenario(), 0);
 }
