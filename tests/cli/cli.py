@@ -128,7 +128,7 @@ def running():
     r = ferry("disasm", "--json", "--jit", obj)
     j = json.loads(r.out)[0]
     machine = sum(len(i.get("machine", [])) for i in j["insns"])
-    check("disasm_json", j["program"] == "filter" and j["insns"][0]["text"] == "w6 = 2" and (machine > 20 or r.returncode == 1), r.out[:500])
+    check("disasm_json", j["program"] == "filter" and j["insns"][0]["text"].endswith(" = 2") and (machine > 20 or r.returncode == 1), r.out[:500])
     r = subprocess.run([FERRY, "run", obj], capture_output=True, env={**os.environ, "FERRY_NO_JIT": "1"}, text=True)
     check("interpreted_result_is_the_same", "filter returned 2" in r.stdout, r.stdout + r.stderr)
     r = subprocess.run([FERRY, "disasm", "--jit", obj], capture_output=True, env={**os.environ, "FERRY_NO_JIT": "1"}, text=True)

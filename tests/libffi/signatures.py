@@ -124,7 +124,8 @@ static inline uint64_t rnd(void) { state ^= state << 13; state ^= state >> 7; st
 	static inline bool same_##t(const c *a, const c *b) { return s; }
 SCALAR(int8_t, int8_t) SCALAR(uint8_t, uint8_t) SCALAR(int16_t, int16_t) SCALAR(uint16_t, uint16_t)
 SCALAR(int32_t, int32_t) SCALAR(uint32_t, uint32_t) SCALAR(int64_t, int64_t) SCALAR(uint64_t, uint64_t)
-SCALAR(void_ptr, void *)
+typedef void *any_ptr;
+SCALAR(void_ptr, any_ptr)
 FLOATING(float, float) FLOATING(double, double) FLOATING(long_double, long double)
 COMPLEX(_Complex_float, _Complex float, float) COMPLEX(_Complex_double, _Complex double, double)
 COMPLEX(_Complex_long_double, _Complex long double, long double)
