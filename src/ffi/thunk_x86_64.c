@@ -3,6 +3,8 @@
  * Machine code of a shape: a thunk that does its calls and the entry of its closures. Both keep a
  * frame pointer, which is all that unwinding needs (code/pool.h).
  */
+#include <string.h>
+
 #include "code/pool.h"
 #include "code/x86.h"
 #include "ffi/call_int.h"
@@ -246,27 +248,62 @@ static void store_result(struct gen *g)
 	}
 }
 
+/* Arguments in registers, then al, then the function: by `call`, or by a jump as the last thing. */
+static void move_and_go(struct gen *g, void (*go)(struct x86_buf *b, u8 reg))
+{
+	g->arg_in_rax = -1;
+	x86_mov_rr(&g->b, 8, X86_R11, X86_RSI);
+	if (g->s->nargs)
+		x86_mov_rr(&g->b, 8, X86_R10, X86_RCX);
+	each_move(g, move_to_memory);
+	each_move(g, move_to_sse);
+	each_move(g, move_to_gp);
+	if (g->s->ret == RET_MEM && go == x86_call_r)
+		result_address(g);
+	/* System V 3.2.3: al is at least the vector registers used, for a variadic callee. */
+	if (g->s->conv == FFI_UNIX64)
+		x86_mov_ri(&g->b, X86_RAX, g->s->nsse, true);
+	go(&g->b, X86_R11);
+}
+
+/*
+ * A function that leaves nothing to do after it, with all its arguments in registers, is jumped to. A result in
+ * memory that is not wanted needs a place: that goes on behind. True: nothing has to follow.
+ */
+static bool gen_jump(struct gen *g)
+{
+	const struct shape *s = g->s;
+	size_t framed = 0;
+	s32 rel;
+
+	if (s->conv != FFI_UNIX64 || s->stack || s->copies || (s->ret != RET_VOID && s->ret != RET_MEM))
+		return false;
+	x86_bytes(&g->b, endbr64, sizeof(endbr64));
+	if (s->ret == RET_MEM) {
+		x86_test_rr(&g->b, 8, X86_RDX, X86_RDX);
+		framed = x86_jcc32(&g->b, X86_E);
+		x86_mov_rr(&g->b, 8, X86_RDI, X86_RDX);
+	}
+	move_and_go(g, x86_jmp_r);
+	if (framed && !g->b.oom) {
+		rel = (s32)(g->b.len - framed - 4);
+		memcpy(g->b.data + framed, &rel, 4);
+	}
+	return s->ret == RET_VOID;
+}
+
 static void gen_call(struct gen *g)
 {
 	const struct shape *s = g->s;
 	u32 room = s->stack + s->copies + (s->ret == RET_MEM ? ALIGN_UP(s->ret_size, 16u) : 0);
 	size_t unwanted;
 
+	if (gen_jump(g))
+		return;
 	prologue(g);
 	x86_push(&g->b, X86_RDX);
 	x86_alu_ri(&g->b, X86_SUB, 8, X86_RSP, (s32)(room + 8));
-	x86_mov_rr(&g->b, 8, X86_R11, X86_RSI);
-	if (s->nargs)
-		x86_mov_rr(&g->b, 8, X86_R10, X86_RCX);
-	each_move(g, move_to_memory);
-	each_move(g, move_to_sse);
-	each_move(g, move_to_gp);
-	if (s->ret == RET_MEM)
-		result_address(g);
-	/* System V 3.2.3: al is at least the vector registers used, for a variadic callee. */
-	if (s->conv == FFI_UNIX64)
-		x86_mov_ri(&g->b, X86_RAX, s->nsse, true);
-	x86_call_r(&g->b, X86_R11);
+	move_and_go(g, x86_call_r);
 	if (s->ret != RET_VOID && s->ret != RET_MEM) {
 		x86_load(&g->b, 8, X86_RCX, x86_at(X86_RBP, -8));
 		x86_test_rr(&g->b, 8, X86_RCX, X86_RCX);
