@@ -12,7 +12,9 @@
 #include <string.h>
 #include <time.h>
 
-#define ROUNDS 7
+#include "callees.h"
+
+#define ROUNDS 21
 
 /* One library's interface. */
 struct lib {
@@ -28,28 +30,13 @@ struct lib {
 	ffi_type *i32, *i64, *f64, *f32, *i8, *i16, *u32;
 };
 
-struct s16 {
-	long a;
-	double b;
-};
-struct s32 {
-	long a, b, c, d;
-};
-
-static int f_ii(int a, int b) { return a + b; }
-static int f_i6(int a, int b, int c, int d, int e, int f) { return a + b + c + d + e + f; }
-static double f_d8(double a, double b, double c, double d, double e, double f, double g, double h)
+/* In the program, near the loops that call it; the others are in a library, as are most that FFI calls. */
+static int f_near(int a, int b)
 {
-	return a + b + c + d + e + f + g + h;
+	return a + b;
 }
-static double f_mix(int a, double b, long c, float d, signed char e, short f, unsigned g, double h, long i, long j)
-{
-	return a + b + (double)c + d + e + f + g + h + (double)i + (double)j;
-}
-static long f_s16(struct s16 s) { return s.a; }
-static long f_s32(struct s32 s) { return s.d; }
-static struct s32 f_rs(long a) { return (struct s32){ a, a, a, a }; }
 
+static int (*volatile p_near)(int, int) = f_near;
 static int (*volatile p_ii)(int, int) = f_ii;
 static int (*volatile p_i6)(int, int, int, int, int, int) = f_i6;
 static double (*volatile p_d8)(double, double, double, double, double, double, double, double) = f_d8;
@@ -60,8 +47,8 @@ static struct s32 (*volatile p_rs)(long) = f_rs;
 
 /* ---- cases --------------------------------------------------------------------------------------- */
 
-enum sig { II, I6, D8, MIX, S16, S32, RS, NSIGS };
-static const char *const sig_names[] = { "(int, int)", "six ints", "eight doubles", "ten mixed",
+enum sig { II, NEAR, I6, D8, MIX, S16, S32, RS, NSIGS };
+static const char *const sig_names[] = { "(int, int)", "(int, int) in the program", "six ints", "eight doubles", "ten mixed",
 					 "16-byte struct in registers", "32-byte struct in memory",
 					 "struct return" };
 
@@ -96,13 +83,13 @@ static void describe(const struct lib *l, enum sig sig, struct prepared *p)
 {
 	ffi_type *mix[] = { l->i32, l->f64, l->i64, l->f32, l->i8, l->i16, l->u32, l->f64, l->i64, l->i64 };
 	void *values[] = { &m_a, &m_b, &m_c, &m_d, &m_e, &m_f, &m_g, &m_h, &m_i, &m_j };
-	static void (*const fns[])(void) = { FFI_FN(f_ii), FFI_FN(f_i6), FFI_FN(f_d8), FFI_FN(f_mix),
+	static void (*const fns[])(void) = { FFI_FN(f_ii), FFI_FN(f_near), FFI_FN(f_i6), FFI_FN(f_d8), FFI_FN(f_mix),
 					     FFI_FN(f_s16), FFI_FN(f_s32), FFI_FN(f_rs) };
 	unsigned i;
 
 	memset(p, 0, sizeof(*p));
 	p->fn = fns[sig];
-	p->rtype = sig == D8 || sig == MIX ? l->f64 : sig == II || sig == I6 ? l->i32 : l->i64;
+	p->rtype = sig == D8 || sig == MIX ? l->f64 : sig == II || sig == NEAR || sig == I6 ? l->i32 : l->i64;
 	p->e16[0] = l->i64;
 	p->e16[1] = l->f64;
 	for (i = 0; i < 4; i++)
@@ -110,7 +97,7 @@ static void describe(const struct lib *l, enum sig sig, struct prepared *p)
 	p->t16 = (ffi_type){ 0, 0, FFI_TYPE_STRUCT, p->e16 };
 	p->t32 = (ffi_type){ 0, 0, FFI_TYPE_STRUCT, p->e32 };
 	for (i = 0; i < 10; i++) {
-		if ((sig == II && i < 2) || (sig == I6 && i < 6))
+		if (((sig == II || sig == NEAR) && i < 2) || (sig == I6 && i < 6))
 			set(p, i, l->i32, &ints[i]);
 		else if (sig == D8 && i < 8)
 			set(p, i, l->f64, &doubles[i]);
@@ -129,13 +116,21 @@ static void describe(const struct lib *l, enum sig sig, struct prepared *p)
 		exit(1);
 }
 
+/* Of this thread: what other processes of the machine do is left out as far as can be. */
 static double now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
+
+/* A loop for each signature, with nothing but the call in it. */
+#define LOOP(result, call)              \
+	do {                            \
+		for (i = 0; i < n; i++) \
+			result = call;  \
+	} while (0)
 
 static double time_direct(enum sig sig, int n)
 {
@@ -144,17 +139,18 @@ static double time_direct(enum sig sig, int n)
 	double start = now();
 	int i;
 
-	for (i = 0; i < n; i++) {
-		switch (sig) {
-		case II: r = p_ii(ints[0], ints[1]); break;
-		case I6: r = p_i6(ints[0], ints[1], ints[2], ints[3], ints[4], ints[5]); break;
-		case D8: d = p_d8(doubles[0], doubles[1], doubles[2], doubles[3], doubles[4], doubles[5],
-				  doubles[6], doubles[7]); break;
-		case MIX: d = p_mix(m_a, m_b, m_c, m_d, m_e, m_f, m_g, m_h, m_i, m_j); break;
-		case S16: r = p_s16(v16); break;
-		case S32: r = p_s32(v32); break;
-		default: r = p_rs(m_c).a; break;
-		}
+	switch (sig) {
+	case II: LOOP(r, p_ii(ints[0], ints[1])); break;
+	case NEAR: LOOP(r, p_near(ints[0], ints[1])); break;
+	case I6: LOOP(r, p_i6(ints[0], ints[1], ints[2], ints[3], ints[4], ints[5])); break;
+	case D8:
+		LOOP(d, p_d8(doubles[0], doubles[1], doubles[2], doubles[3], doubles[4], doubles[5], doubles[6],
+			     doubles[7]));
+		break;
+	case MIX: LOOP(d, p_mix(m_a, m_b, m_c, m_d, m_e, m_f, m_g, m_h, m_i, m_j)); break;
+	case S16: LOOP(r, p_s16(v16)); break;
+	case S32: LOOP(r, p_s32(v32)); break;
+	default: LOOP(r, p_rs(m_c).a); break;
 	}
 	(void)d;
 	(void)r;
@@ -186,20 +182,6 @@ static double time_plan(const struct lib *l, struct prepared *p, int n)
 	return (now() - start) / n;
 }
 
-static void on_ii(ffi_cif *cif, void *ret, void **args, void *data)
-{
-	(void)cif;
-	(void)data;
-	*(ffi_sarg *)ret = *(int *)args[0] + *(int *)args[1];
-}
-
-static void on_mix(ffi_cif *cif, void *ret, void **args, void *data)
-{
-	(void)cif;
-	(void)data;
-	*(double *)ret = *(int *)args[0] + *(double *)args[1] + (double)*(long *)args[9];
-}
-
 static double time_closure(const struct lib *l, enum sig sig, struct prepared *p, int n)
 {
 	double (*volatile mix)(int, double, long, float, signed char, short, unsigned, double, long, long);
@@ -216,12 +198,10 @@ static double time_closure(const struct lib *l, enum sig sig, struct prepared *p
 	ii = (int (*)(int, int))code;
 	mix = (double (*)(int, double, long, float, signed char, short, unsigned, double, long, long))code;
 	start = now();
-	for (i = 0; i < n; i++) {
-		if (sig == II)
-			r = ii(ints[0], ints[1]);
-		else
-			d = mix(m_a, m_b, m_c, m_d, m_e, m_f, m_g, m_h, m_i, m_j);
-	}
+	if (sig == II)
+		LOOP(r, ii(ints[0], ints[1]));
+	else
+		LOOP(d, mix(m_a, m_b, m_c, m_d, m_e, m_f, m_g, m_h, m_i, m_j));
 	(void)r;
 	(void)d;
 	start = (now() - start) / n;
@@ -342,20 +322,20 @@ int main(int argc, char **argv)
 	}
 	for (round = 0; round < ROUNDS; round++) {
 		for (s = 0; s < NSIGS; s++) {
-			calls[s].direct[round] = time_direct((enum sig)s, 3000000);
-			calls[s].ours[round] = time_call(&ours, &po[s], 2000000);
-			calls[s].plan[round] = time_plan(&ours, &po[s], 2000000);
-			calls[s].theirs[round] = time_call(&theirs, &pt[s], 400000);
+			calls[s].direct[round] = time_direct((enum sig)s, 1000000);
+			calls[s].ours[round] = time_call(&ours, &po[s], 500000);
+			calls[s].plan[round] = time_plan(&ours, &po[s], 500000);
+			calls[s].theirs[round] = time_call(&theirs, &pt[s], 100000);
 		}
 		for (s = 0; s < 2; s++) {
 			enum sig sig = s ? MIX : II;
 
-			closures[s].direct[round] = time_direct(sig, 3000000);
-			closures[s].ours[round] = time_closure(&ours, sig, &po[sig], 1000000);
-			closures[s].theirs[round] = time_closure(&theirs, sig, &pt[sig], 400000);
+			closures[s].direct[round] = time_direct(sig, 1000000);
+			closures[s].ours[round] = time_closure(&ours, sig, &po[sig], 500000);
+			closures[s].theirs[round] = time_closure(&theirs, sig, &pt[sig], 100000);
 		}
-		prep.ours[round] = time_prep(&ours, &po[MIX], 200000);
-		prep.theirs[round] = time_prep(&theirs, &pt[MIX], 200000);
+		prep.ours[round] = time_prep(&ours, &po[MIX], 100000);
+		prep.theirs[round] = time_prep(&theirs, &pt[MIX], 100000);
 		alloc.ours[round] = time_alloc(&ours, 20000);
 		alloc.theirs[round] = time_alloc(&theirs, 20000);
 	}
