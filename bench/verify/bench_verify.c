@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../tests/kernel_bpf.h"
 #include "isa/isa.h"
 #include "verify/verify.h"
 
@@ -92,21 +93,6 @@ static double now(void)
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-/* bpf(2) of the kernel, below anything that answers for it. */
-static long kernel_bpf(int cmd, union bpf_attr *attr)
-{
-#if defined(__x86_64__)
-	register long ret __asm__("rax") = SYS_bpf;
-	register long a2 __asm__("rdx") = sizeof(*attr);
-
-	__asm__ volatile("syscall" : "+r"(ret) : "D"((long)cmd), "S"(attr), "r"(a2) : "rcx", "r11", "memory");
-	return ret;
-#else
-	(void)cmd, (void)attr;
-	return -ENOSYS;
-#endif
-}
-
 static double kernel_time(const struct code *c)
 {
 	union bpf_attr a;
@@ -118,7 +104,7 @@ static double kernel_time(const struct code *c)
 	a.insns = (u64)(uintptr_t)c->insns;
 	a.insn_cnt = c->cnt;
 	a.license = (u64)(uintptr_t)"GPL";
-	fd = kernel_bpf(BPF_PROG_LOAD, &a);
+	fd = raw_bpf(BPF_PROG_LOAD, &a, sizeof(a));
 	if (fd < 0)
 		return 0;
 	start = now() - start;

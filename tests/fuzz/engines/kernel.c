@@ -4,39 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "../../kernel_bpf.h"
 #include "kernel.h"
-
-static long call3(long nr, long a, long b, long c)
-{
-#if defined(__x86_64__)
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "0"(nr), "D"(a), "S"(b), "d"(c)
-			 : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = nr;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-	return x0;
-#else
-	return -ENOSYS;
-#endif
-}
 
 long kernel_bpf(int cmd, union bpf_attr *attr)
 {
 	long ret;
 
 	do
-		ret = call3(SYS_bpf, cmd, (long)attr, sizeof(*attr));
+		ret = raw_bpf(cmd, attr, sizeof(*attr));
 	while (ret == -EAGAIN && cmd == BPF_PROG_LOAD);
 	return ret;
 }
@@ -44,7 +22,7 @@ long kernel_bpf(int cmd, union bpf_attr *attr)
 void kernel_close(long fd)
 {
 	if (fd >= 0)
-		call3(SYS_close, fd, 0, 0);
+		close((int)fd);
 }
 
 static char log_buf[1 << 20];

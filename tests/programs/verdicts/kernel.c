@@ -3,35 +3,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel_bpf.h"
 #include "verdicts.h"
 
 #define LOG_SIZE (1 << 20)
-
-static long raw_bpf(long cmd, union bpf_attr *attr, long size)
-{
-#if defined(__x86_64__)
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"((long)SYS_bpf), "D"(cmd), "S"(attr), "d"(size)
-			 : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = SYS_bpf;
-	register long x0 __asm__("x0") = cmd;
-	register union bpf_attr *x1 __asm__("x1") = attr;
-	register long x2 __asm__("x2") = size;
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-	return x0;
-#else
-	(void)cmd;
-	(void)attr;
-	(void)size;
-	return -ENOSYS;
-#endif
-}
 
 static int kernel_map(const struct verdict_map *m)
 {

@@ -10,28 +10,7 @@
 #include <unistd.h>
 
 #include "btf/fbtf.h"
-
-/* The kernel's bpf(2) itself: by the instruction, which nothing interposes. -errno on failure. */
-static inline long kernel_bpf(long cmd, union bpf_attr *attr, long size)
-{
-#if defined(__x86_64__)
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"((long)SYS_bpf), "D"(cmd), "S"(attr), "d"(size)
-			 : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = SYS_bpf;
-	register long x0 __asm__("x0") = cmd;
-	register void *x1 __asm__("x1") = attr;
-	register long x2 __asm__("x2") = size;
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-	return x0;
-#endif
-}
+#include "kernel_bpf.h"
 
 static inline int kernel_btf_load(const void *data, u32 size, char *log, u32 log_size)
 {
@@ -47,7 +26,7 @@ static inline int kernel_btf_load(const void *data, u32 size, char *log, u32 log
 		attr.btf_log_size = log_size;
 		attr.btf_log_level = 1;
 	}
-	fd = kernel_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
+	fd = raw_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
 	if (fd >= 0)
 		close((int)fd);
 	return fd < 0 ? (int)fd : 0;

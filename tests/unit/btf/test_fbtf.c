@@ -4,6 +4,7 @@
 #include <linux/version.h>
 
 #include "btf_cases.h"
+#include "failing.h"
 
 #include <asm/ptrace.h>
 #include <bpf/libbpf.h>
@@ -461,22 +462,6 @@ static void hostile_types_do_not_multiply_the_text(void **state)
 
 /* ---- memory running out
  * --------------------------------------------------------------------------- */
-
-static u32 allocs, fail_at;
-static size_t live;
-
-static void *failing(void *old, size_t size)
-{
-	if (!size) {
-		live -= old != NULL;
-		free(old);
-		return NULL;
-	}
-	if (++allocs == fail_at)
-		return NULL;
-	live += old == NULL;
-	return realloc(old, size);
-}
 
 static int everything(const void *data, u32 size)
 {

@@ -8,7 +8,7 @@ static int kernel_there(void)
 
 	memset(&attr, 0, sizeof(attr));
 	/* An attr of no map type: EINVAL where bpf(2) works, EPERM or ENOSYS where it does not. */
-	return kernel_bpf(BPF_MAP_CREATE, &attr, sizeof(attr)) == -EINVAL && !geteuid();
+	return raw_bpf(BPF_MAP_CREATE, &attr, sizeof(attr)) == -EINVAL && !geteuid();
 }
 
 static int ours(const void *data, u32 size, struct text *why)

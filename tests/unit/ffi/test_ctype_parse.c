@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "failing.h"
 #include "ffi/ctype.h"
 
 static struct ctypes *fresh(void)
@@ -366,22 +367,6 @@ static void chains_of_declarations_stay_bounded(void **state)
 
 /* ---- memory running out
  * --------------------------------------------------------------------------- */
-
-static u32 allocs, fail_at;
-static size_t live;
-
-static void *failing(void *old, size_t size)
-{
-	if (!size) {
-		live -= old != NULL;
-		free(old);
-		return NULL;
-	}
-	if (++allocs == fail_at)
-		return NULL;
-	live += old == NULL;
-	return realloc(old, size);
-}
 
 static int everything(void)
 {

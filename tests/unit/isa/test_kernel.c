@@ -2,38 +2,12 @@
 /* The form check and the disassembler against the kernel of this machine. */
 #include "test.h"
 
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "golden.h"
+#include "kernel_bpf.h"
 
 static char log_buf[1 << 20];
-
-/* By hand: this process's bpf(2) may be ours. The library answers it. */
-static long kernel_bpf(long cmd, const union bpf_attr *attr)
-{
-#if defined(__x86_64__)
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "0"((long)SYS_bpf), "D"(cmd), "S"(attr), "d"(sizeof(*attr))
-			 : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = SYS_bpf;
-	register long x0 __asm__("x0") = cmd;
-	register long x1 __asm__("x1") = (long)attr;
-	register long x2 __asm__("x2") = sizeof(*attr);
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-	return x0;
-#else
-	(void)cmd;
-	(void)attr;
-	return -ENOSYS;
-#endif
-}
 
 /* The kernel's verdict: 0 or -errno; its log is in log_buf. */
 static int kernel_load(const struct bpf_insn *insns, u32 cnt)
@@ -50,7 +24,7 @@ static int kernel_load(const struct bpf_insn *insns, u32 cnt)
 	attr.log_buf = (u64)(uintptr_t)log_buf;
 	attr.log_size = sizeof(log_buf);
 	log_buf[0] = '\0';
-	fd = kernel_bpf(BPF_PROG_LOAD, &attr);
+	fd = raw_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 	if (fd < 0)
 		return (int)fd;
 	close((int)fd);

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel_bpf.h"
 #include "map_test.h"
 
 static u32 next_random(u32 *s)
@@ -14,30 +15,9 @@ static u32 next_random(u32 *s)
 	return *s ^= *s << 5;
 }
 
-/* By the instruction itself: libc's syscall() may be answered by Ferry. */
-static long raw_bpf(int cmd, union bpf_attr *a)
-{
-	long r;
-#if defined(__x86_64__)
-	__asm__ volatile("syscall"
-			 : "=a"(r)
-			 : "a"(SYS_bpf), "D"(cmd), "S"(a), "d"(sizeof(*a))
-			 : "rcx", "r11", "memory");
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = SYS_bpf;
-	register long x0 __asm__("x0") = cmd;
-	register long x1 __asm__("x1") = (long)a;
-	register long x2 __asm__("x2") = sizeof(*a);
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-	r = x0;
-#endif
-	return r;
-}
-
 static int sys(int cmd, union bpf_attr *a)
 {
-	return (int)raw_bpf(cmd, a);
+	return (int)raw_bpf(cmd, a, sizeof(*a));
 }
 
 static int kernel_create(const struct map_attr *attr)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "failing.h"
 #include "module/module.h"
 
 static int native(void)
@@ -527,22 +528,6 @@ static void the_public_header_compiles_strictly_as_c_and_cplusplus(void **state)
 
 /* ---- memory running out
  * ------------------------------------------------------------------------------- */
-
-static u32 allocs, fail_at;
-static size_t live;
-
-static void *failing(void *old, size_t size)
-{
-	if (!size) {
-		live -= old != NULL;
-		free(old);
-		return NULL;
-	}
-	if (++allocs == fail_at)
-		return NULL;
-	live += old == NULL;
-	return realloc(old, size);
-}
 
 static void running_out_of_memory_leaves_nothing_registered(void **state)
 {
