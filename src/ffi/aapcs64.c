@@ -81,12 +81,6 @@ static bool in_vectors(const ffi_type *t, struct hfa *h)
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
-static bool is_signed(const ffi_type *t)
-{
-	return t->type == FFI_TYPE_SINT8 || t->type == FFI_TYPE_SINT16 ||
-	       t->type == FFI_TYPE_SINT32 || t->type == FFI_TYPE_INT;
-}
-
 static bool is_composite(const ffi_type *t)
 {
 	return t->type == FFI_TYPE_STRUCT || t->type == FFI_TYPE_COMPLEX ||
@@ -118,7 +112,7 @@ static void to_stack(struct shape *s, struct next *next, u16 arg, const ffi_type
 	m->dst = take_stack(next, (u32)t->size, t->alignment);
 	m->size = small ? (u16)t->size : 0;
 	m->bytes = (u32)t->size;
-	m->is_signed = is_signed(t);
+	m->is_signed = call_is_signed(t);
 }
 
 /* C.1 to C.6 */
@@ -173,7 +167,7 @@ static void place_general(struct shape *s, struct next *next, u16 arg, const ffi
 		m->reg = (u8)next->gp++;
 		m->src = i * 8;
 		m->size = (u16)(left < 8 ? left : 8);
-		m->is_signed = is_signed(t);
+		m->is_signed = call_is_signed(t);
 	}
 }
 
@@ -210,7 +204,7 @@ static bool place_in_order(struct shape *s, struct next *next, u16 arg, const ff
 		m = new_move(s, arg, MOVE_GP);
 		m->src = off;
 		m->size = (u16)(size - off < 8 ? size - off : 8);
-		m->is_signed = is_signed(t);
+		m->is_signed = call_is_signed(t);
 		m->reg = (u8)(at / 8);
 	}
 	if (off < size) {
@@ -219,7 +213,7 @@ static bool place_in_order(struct shape *s, struct next *next, u16 arg, const ff
 		m->dst = at - IN_REGISTERS;
 		m->bytes = size - off;
 		m->size = (u16)m->bytes;
-		m->is_signed = is_signed(t);
+		m->is_signed = call_is_signed(t);
 	}
 	return true;
 }
@@ -255,7 +249,7 @@ static void place_result(struct shape *s, const ffi_type *t)
 			add_part(s, false, s->ret_size - i < 8 ? s->ret_size - i : 8, i);
 	} else {
 		s->ret = RET_INT;
-		s->ret_signed = is_signed(t);
+		s->ret_signed = call_is_signed(t);
 	}
 }
 

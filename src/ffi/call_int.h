@@ -14,6 +14,7 @@
 struct shape *call_new_shape(unsigned nargs, unsigned per_arg);
 /* Integers narrower than a register, which calls and results widen. */
 bool call_is_small_int(const ffi_type *t);
+bool call_is_signed(const ffi_type *t); /* an integer that is extended by its sign */
 
 struct shape *call_classify_sysv(unsigned nargs, ffi_type *rtype, ffi_type **atypes);
 struct shape *call_classify_win64(ffi_abi abi, unsigned nargs, ffi_type *rtype, ffi_type **atypes,

@@ -99,6 +99,18 @@ bool call_is_small_int(const ffi_type *t)
 	}
 }
 
+bool call_is_signed(const ffi_type *t)
+{
+	switch (t->type) {
+	case FFI_TYPE_INT:
+	case FFI_TYPE_SINT8:
+	case FFI_TYPE_SINT16:
+	case FFI_TYPE_SINT32:
+	case FFI_TYPE_SINT64: return true;
+	default: return false;
+	}
+}
+
 struct shape *call_new_shape(unsigned nargs, unsigned per_arg)
 {
 	struct shape *s = base_alloc(sizeof(*s) + (nargs * (size_t)per_arg + 1) * sizeof(s->moves[0]));

@@ -93,12 +93,6 @@ static u32 classify(const ffi_type *t, u8 *words)
 	return n;
 }
 
-static bool is_signed(const ffi_type *t)
-{
-	return t->type == FFI_TYPE_SINT8 || t->type == FFI_TYPE_SINT16 ||
-	       t->type == FFI_TYPE_SINT32 || t->type == FFI_TYPE_SINT64 || t->type == FFI_TYPE_INT;
-}
-
 static void to_stack(struct shape *s, u16 arg, const ffi_type *t)
 {
 	struct move *m = &s->moves[s->nmoves++];
@@ -110,7 +104,7 @@ static void to_stack(struct shape *s, u16 arg, const ffi_type *t)
 	if (call_is_small_int(t)) {
 		m->kind = MOVE_STACK_EXT;
 		m->size = (u16)t->size;
-		m->is_signed = is_signed(t);
+		m->is_signed = call_is_signed(t);
 	} else {
 		m->kind = MOVE_STACK;
 		m->bytes = (u32)t->size;
@@ -132,7 +126,7 @@ static void to_registers(struct shape *s, u16 arg, const ffi_type *t, const u8 *
 		if (words[i] == INTEGER) {
 			m->kind = MOVE_GP;
 			m->reg = s->ngp++;
-			m->is_signed = is_signed(t);
+			m->is_signed = call_is_signed(t);
 		} else {
 			m->kind = MOVE_SSE;
 			m->reg = s->nsse++;
@@ -185,7 +179,7 @@ static void place_result(struct shape *s, const ffi_type *t)
 	if (call_is_small_int(t) || t->type == FFI_TYPE_UINT64 || t->type == FFI_TYPE_SINT64 ||
 	    t->type == FFI_TYPE_POINTER) {
 		s->ret = RET_INT;
-		s->ret_signed = is_signed(t);
+		s->ret_signed = call_is_signed(t);
 		return;
 	}
 	s->ret = RET_PARTS;

@@ -13,12 +13,6 @@ static bool is_float(const ffi_type *t)
 	return t->type == FFI_TYPE_FLOAT || t->type == FFI_TYPE_DOUBLE;
 }
 
-static bool is_signed(const ffi_type *t)
-{
-	return t->type == FFI_TYPE_SINT8 || t->type == FFI_TYPE_SINT16 ||
-	       t->type == FFI_TYPE_SINT32 || t->type == FFI_TYPE_INT;
-}
-
 /* Every argument has one slot of eight bytes, the first four in registers of that position. */
 static void place(struct shape *s, u16 arg, const ffi_type *t, u32 slot, bool variadic)
 {
@@ -37,11 +31,11 @@ static void place(struct shape *s, u16 arg, const ffi_type *t, u32 slot, bool va
 		m->dst = 8 * slot;
 		m->size = (u16)t->size;
 		m->bytes = (u32)t->size;
-		m->is_signed = is_signed(t);
+		m->is_signed = call_is_signed(t);
 	} else {
 		m->reg = (u8)slot;
 		m->size = (u16)t->size;
-		m->is_signed = is_signed(t);
+		m->is_signed = call_is_signed(t);
 		m->kind = !is_float(t) ? MOVE_GP : variadic ? MOVE_SSE_GP : MOVE_SSE;
 	}
 }
@@ -66,7 +60,7 @@ static void place_result(struct shape *s, const ffi_type *t)
 		s->parts[0] = (struct ret_part){ .size = (u8)t->size };
 	} else {
 		s->ret = RET_INT;
-		s->ret_signed = is_signed(t);
+		s->ret_signed = call_is_signed(t);
 	}
 }
 
