@@ -57,8 +57,14 @@ struct bpf_program *cli_pick(const struct cli_object *o, const char *name);
 const char *cli_messages(void);
 void cli_messages_reset(void);
 const char *cli_tail(const char *log, int lines); /* its last lines, where the reason is */
-/* Registers the modules named on the command line. */
-int cli_modules(char **paths, int n);
+/* The modules named on the command line, registered before the object is opened. */
+#define CLI_MAX_MODULES 32
+struct cli_modules {
+	char *paths[CLI_MAX_MODULES];
+	int n;
+};
+bool cli_module_add(struct cli_modules *m, char *path); /* false when there are too many */
+int cli_modules_load(const struct cli_modules *m);      /* 0, or a CLI_ code with the reason printed */
 
 /* Maps, as text for people or JSON; entries in the map's own order. */
 void cli_maps_text(const struct cli_object *o, struct text *out);

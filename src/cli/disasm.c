@@ -12,12 +12,10 @@
 #include "isa/isa.h"
 #include "jit/jit.h"
 
-#define MAX_MODULES 32
 
 struct disasm {
 	const char *file, *only;
-	char *modules[MAX_MODULES];
-	int nmodules;
+	struct cli_modules modules;
 	bool jit, json, loaded;
 	struct cli_object o;
 	struct text out;
@@ -58,9 +56,8 @@ static int parse(struct disasm *d, int argc, char **argv)
 		case 'j': d->json = true; break;
 		case 'J': d->jit = true; break;
 		case 'm':
-			if (d->nmodules == MAX_MODULES)
-				return cli_usage(&cli_disasm, "more than %d modules", MAX_MODULES);
-			d->modules[d->nmodules++] = optarg;
+			if (!cli_module_add(&d->modules, optarg))
+				return cli_usage(&cli_disasm, "more than %d modules", CLI_MAX_MODULES);
 			break;
 		default: return cli_usage(&cli_disasm, "unknown or incomplete option");
 		}
@@ -260,7 +257,7 @@ static int disasm_main(int argc, char **argv)
 	int code = parse(&d, argc, argv);
 
 	if (!code)
-		code = cli_modules(d.modules, d.nmodules);
+		code = cli_modules_load(&d.modules);
 	if (!code)
 		code = disasm_all(&d);
 	if (d.o.obj)

@@ -209,16 +209,24 @@ struct bpf_program *cli_pick(const struct cli_object *o, const char *name)
 	return found;
 }
 
-int cli_modules(char **paths, int n)
+bool cli_module_add(struct cli_modules *m, char *path)
+{
+	if (m->n == CLI_MAX_MODULES)
+		return false;
+	m->paths[m->n++] = path;
+	return true;
+}
+
+int cli_modules_load(const struct cli_modules *m)
 {
 	int i, err;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < m->n; i++) {
 		cli_messages_reset();
 		ferry_log_to(keep_ferry, NULL);
-		err = ferry_module_load(paths[i]);
+		err = ferry_module_load(m->paths[i]);
 		if (err < 0)
-			return cli_fail(CLI_INPUT, "module %s: %s\n%s", paths[i], strerror(-err),
+			return cli_fail(CLI_INPUT, "module %s: %s\n%s", m->paths[i], strerror(-err),
 					cli_messages());
 	}
 	return CLI_OK;

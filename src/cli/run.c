@@ -10,12 +10,10 @@
 #include "ferry/ferry.h"
 
 #define MAX_DATA (16u << 20)
-#define MAX_MODULES 32
 
 struct run {
 	const char *file, *prog, *data_path;
-	char *modules[MAX_MODULES];
-	int nmodules;
+	struct cli_modules modules;
 	u64 repeat;
 	bool json;
 	/* results */
@@ -78,9 +76,8 @@ static int parse(struct run *r, int argc, char **argv)
 				return cli_usage(&cli_run, "--repeat '%s': expected 1 to 1000000000", optarg);
 			break;
 		case 'm':
-			if (r->nmodules == MAX_MODULES)
-				return cli_usage(&cli_run, "more than %d modules", MAX_MODULES);
-			r->modules[r->nmodules++] = optarg;
+			if (!cli_module_add(&r->modules, optarg))
+				return cli_usage(&cli_run, "more than %d modules", CLI_MAX_MODULES);
 			break;
 		default: return cli_usage(&cli_run, "unknown or incomplete option");
 		}
@@ -226,7 +223,7 @@ static int run_main(int argc, char **argv)
 		if (err < 0)
 			return cli_fail(CLI_INPUT, "%s: %s", r.data_path, strerror(-err));
 	}
-	code = cli_modules(r.modules, r.nmodules);
+	code = cli_modules_load(&r.modules);
 	if (!code)
 		code = cli_open(&o, r.file);
 	if (!code)

@@ -8,12 +8,10 @@
 
 #define LOG_ROOM (16u << 20)
 #define TAIL 16 /* lines shown of a refusal: the last instructions and the reason */
-#define MAX_MODULES 32
 
 struct verdict {
 	const char *file, *only;
-	char *modules[MAX_MODULES];
-	int nmodules;
+	struct cli_modules modules;
 	u64 level;
 	bool json;
 	char *log;
@@ -51,9 +49,8 @@ static int parse(struct verdict *v, int argc, char **argv)
 				return cli_usage(&cli_verify, "--log '%s': expected 0, 1 or 2", optarg);
 			break;
 		case 'm':
-			if (v->nmodules == MAX_MODULES)
-				return cli_usage(&cli_verify, "more than %d modules", MAX_MODULES);
-			v->modules[v->nmodules++] = optarg;
+			if (!cli_module_add(&v->modules, optarg))
+				return cli_usage(&cli_verify, "more than %d modules", CLI_MAX_MODULES);
 			break;
 		default: return cli_usage(&cli_verify, "unknown or incomplete option");
 		}
@@ -166,7 +163,7 @@ static int verify_main(int argc, char **argv)
 	v.log = base_alloc(LOG_ROOM);
 	if (!v.log)
 		return cli_fail(CLI_REFUSED, "out of memory");
-	code = cli_modules(v.modules, v.nmodules);
+	code = cli_modules_load(&v.modules);
 	for (i = 0; !code && !end; i++)
 		code = verify_nth(&v, i, &end);
 	if (!code && v.json)
