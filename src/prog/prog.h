@@ -90,6 +90,15 @@ const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_ty
 /* Values a program may return, where the kernel bounds them (depends on the attach type). */
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max);
 
+/*
+ * What a reference to a subprogram is when the program runs, in both engines: an ordinary C function,
+ * r1 to r5 its arguments and r0 its result. Helpers and native code call it directly, from any
+ * thread; it is good as long as the program's code is installed. The engine gives it a stack and a
+ * count of tail calls of its own. Only what the verifier proved of it is true: whoever passes other
+ * arguments than its prototype says breaks that proof.
+ */
+typedef u64 (*prog_callback)(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5);
+
 /* ---- programs -------------------------------------------------------------------------------- */
 
 /* A subprogram: instructions [start, end). The first is the main program. */
@@ -122,7 +131,8 @@ struct insn_fact {
  * The internal form of references, made by src/bpf from file descriptors before the verifier runs:
  *   LD_IMM64 src=BPF_PSEUDO_MAP_FD     imm = index into maps
  *   LD_IMM64 src=BPF_PSEUDO_MAP_VALUE  imm = index into maps, second imm = offset in the value
- *   LD_IMM64 src=BPF_PSEUDO_FUNC       imm = distance to the subprogram, as for a call
+ *   LD_IMM64 src=BPF_PSEUDO_FUNC       imm = distance to the subprogram, as for a call;
+ *                                      its value is a prog_callback
  *   CALL src=0  imm = helper id;  src=1  imm = distance;  src=2  imm = index into natives
  * Engines run this form directly: the value of a map reference is the `struct map *`.
  */

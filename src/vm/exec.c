@@ -197,13 +197,14 @@ struct frame {
 	} while (0)
 
 /* `f` is the frame that a call would fill: the depth of calls. */
-u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *const **labels)
+u64 vm_exec(const struct vm_code *code, u32 start, const u64 *args, u32 *tail_calls,
+	    const void *const **labels)
 {
 	static const void *const table[] = {
 #define OP(name) &&L_##name,
 #include "vm/vm.def"
 	};
-	u64 r[12] = { [1] = (u64)(uintptr_t)ctx }; /* r[11] stays 0 */
+	u64 r[12] = { 0 }; /* r[11] stays 0 */
 	struct frame frames[ISA_MAX_FRAMES - 1], *f = frames;
 	u8 stack[ISA_MAX_FRAMES][ISA_STACK_SIZE] __attribute__((aligned(16)));
 	const struct vm_insn *i;
@@ -214,8 +215,9 @@ u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *
 		*labels = table;
 		return 0;
 	}
+	__builtin_memcpy(&r[1], args, 5 * sizeof(*args));
 	r[10] = (u64)(uintptr_t)stack[1];
-	i = code->insns;
+	i = code->insns + start;
 	goto *i->go;
 
 #define DO(name)                                                                                   \
@@ -285,7 +287,7 @@ L_TAIL_CALL:
 		goto *i->go;
 	}
 	/* In a subprogram it replaces that one only; the frames of the target's own calls are new. */
-	R0 = vm_exec(next, (void *)(uintptr_t)r[1], tail_calls, NULL);
+	R0 = vm_exec(next, 0, &r[1], tail_calls, NULL);
 	goto L_EXIT;
 L_CALL_FUNC:
 	if (f == frames + ARRAY_SIZE(frames))

@@ -103,8 +103,9 @@ static enum vm_op end_op(const struct bpf_insn *in, struct vm_insn *out)
 /* ---- references ------------------------------------------------------------------------------ */
 
 /* What LD_IMM64 puts into the register; false when it refers to nothing. */
-static bool imm64(const struct prog *p, const struct bpf_insn *in, u64 *value)
+static bool imm64(const struct prog *p, const struct vm_code *c, u32 at, u64 *value)
 {
+	const struct bpf_insn *in = &p->insns[at];
 	struct map *m;
 
 	switch (in->src_reg) {
@@ -123,8 +124,8 @@ static bool imm64(const struct prog *p, const struct bpf_insn *in, u64 *value)
 		}
 		return *value != 0;
 	case BPF_PSEUDO_FUNC:
-		*value = (u64)(s64)in->imm; /* only helpers with callbacks look at it */
-		return true;
+		*value = vm_callback_entry(c, (s64)at + 1 + in->imm);
+		return *value != 0;
 	default:
 		return false;
 	}
@@ -196,7 +197,7 @@ static enum vm_op translate(const struct prog *p, struct vm_code *c, u32 at)
 			out->src = 11;
 		return op;
 	case ISA_LDIMM64:
-		if (at + 1 >= p->insn_cnt || !imm64(p, in, &value))
+		if (at + 1 >= p->insn_cnt || !imm64(p, c, at, &value))
 			return VM_STOP;
 		out[1].go = (const void *)(uintptr_t)value;
 		return VM_LDIMM64;
@@ -218,7 +219,7 @@ static void link_code(const struct prog *p, struct vm_code *c, u16 *op, const u8
 	const void *const *labels;
 	u32 at;
 
-	vm_exec(NULL, NULL, NULL, &labels);
+	vm_exec(NULL, 0, NULL, NULL, &labels);
 	for (at = 0; at < p->insn_cnt; at++) {
 		struct vm_insn *in = &c->insns[at];
 		s64 to = -1;
@@ -246,9 +247,10 @@ static void link_code(const struct prog *p, struct vm_code *c, u16 *op, const u8
 
 static u64 vm_run(const struct prog *p, void *ctx)
 {
+	const u64 args[5] = { (u64)(uintptr_t)ctx };
 	u32 tail_calls = 0;
 
-	return vm_exec(p->vm, ctx, &tail_calls, NULL);
+	return vm_exec(p->vm, 0, args, &tail_calls, NULL);
 }
 
 static void free_code(struct vm_code *c)
@@ -257,6 +259,7 @@ static void free_code(struct vm_code *c)
 		return;
 	base_free(c->insns);
 	base_free(c->calls);
+	vm_callbacks_free(c->callbacks);
 	base_free(c);
 }
 
@@ -277,11 +280,15 @@ int vm_install(struct prog *p)
 	if (!c->insns || !c->calls)
 		goto out;
 	c->cnt = p->insn_cnt;
-	for (at = 0; at < p->insn_cnt; at++) {
-		op[at] = (u16)translate(p, c, at);
-		if (op[at] == VM_LDIMM64)
+	for (at = 0; at + 1 < p->insn_cnt; at++)
+		if (isa_is_ldimm64(&p->insns[at]))
 			second[++at] = 1;
-	}
+	err = vm_callbacks_make(p, second, c);
+	if (err)
+		goto out;
+	for (at = 0; at < p->insn_cnt; at++)
+		if (!second[at])
+			op[at] = (u16)translate(p, c, at);
 	link_code(p, c, op, second);
 	vm_remove(p);
 	p->vm = c;

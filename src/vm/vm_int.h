@@ -32,11 +32,25 @@ struct vm_call {
 struct vm_code {
 	struct vm_insn *insns; /* one more than the program has: a stop */
 	struct vm_call *calls;
+	struct vm_callbacks *callbacks; /* NULL without */
 	u32 cnt, ncalls;
 };
 
-/* Runs to the end. With code NULL, only gives the address of each vm_op's code in *labels. */
-u64 vm_exec(const struct vm_code *code, void *ctx, u32 *tail_calls, const void *const **labels);
+/*
+ * Runs from instruction `start` to the end, args (five) in r1 to r5. With code NULL, only gives the
+ * address of each vm_op's code in *labels.
+ */
+u64 vm_exec(const struct vm_code *code, u32 start, const u64 *args, u32 *tail_calls,
+	    const void *const **labels);
+
+/*
+ * callback.c: a C function for each subprogram that LD_IMM64 refers to: 0, -ENOMEM, -EINVAL. What
+ * was made is freed with c->callbacks. None starts where `second` is set, in the middle of an
+ * instruction. vm_callback_entry: its address, 0 when there is none.
+ */
+int vm_callbacks_make(const struct prog *p, const u8 *second, struct vm_code *c);
+void vm_callbacks_free(struct vm_callbacks *cbs);
+u64 vm_callback_entry(const struct vm_code *c, s64 start);
 
 /* Pairs: the operation that does `a` and then `b`, which follows it; VM_STOP when there is none. */
 enum vm_op vm_pair(enum vm_op a, enum vm_op b);

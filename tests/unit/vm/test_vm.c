@@ -82,6 +82,58 @@ static void eight_frames_run_and_more_stop_the_program(void **state)
 	assert_int_equal(run(source, NULL), 0);
 }
 
+static void function_references_are_c_function_pointers(void **state)
+{
+	struct prog *p = from_text("r0 = func f ll\nif r1 == 0 goto +2\nr0 = func g ll\nexit\n"
+				   "f:\nr6 = r1\nr1 = r2\ncall g\nr0 -= r6\nr0 += r3\nr0 += r4\nr0 += r5\n"
+				   "*(u64 *)(r10 -8) = r0\nr0 = *(u64 *)(r10 -8)\nexit\n"
+				   "g:\nr0 = r1\nr0 <<= 32\nexit\n");
+	prog_callback f = (prog_callback)(uintptr_t)prog_run(p, NULL);
+	prog_callback g = (prog_callback)(uintptr_t)prog_run(p, &p);
+
+	(void)state;
+	assert_ptr_not_equal(f, g);
+	assert_int_equal(f(1, 2, 3, 4, 5), (2ull << 32) - 1 + 3 + 4 + 5);
+	assert_int_equal(g(7, 0, 0, 0, 0), 7ull << 32);
+	/* The same reference again is the same function, as in C. */
+	assert_int_equal(prog_run(p, NULL), (u64)(uintptr_t)f);
+	drop(p);
+}
+
+static u64 call_twice(prog_callback f, u64 a)
+{
+	return f(a, 1, 0, 0, 0) + f(a, 2, 0, 0, 0);
+}
+
+static void a_callback_may_call_back_again(void **state)
+{
+	static struct module_func twice = { .addr = (void *)(uintptr_t)call_twice, .nargs = 2,
+					    .ret_kind = MODULE_RET_SCALAR, .ret_width = 8,
+					    .args = { { .width = 8 }, { .width = 8 } } };
+	struct bpf_insn *insns = NULL;
+	struct text why = { 0 };
+	struct prog *p;
+	u32 cnt = 0;
+
+	(void)state;
+	if (isa_assemble("r2 = 10\nr1 = func f ll\ncall kfunc 0\nexit\n"
+			 "f:\n*(u64 *)(r10 -8) = r2\nr2 += r1\nr1 = func g ll\ncall kfunc 0\n"
+			 "r1 = *(u64 *)(r10 -8)\nr0 += r1\nexit\n"
+			 "g:\nr0 = r1\nr0 *= r2\n*(u64 *)(r10 -8) = 0\nexit\n",
+			 &insns, &cnt, &why))
+		fail_msg("%s", text_str(&why));
+	p = prog_new(insns, cnt);
+	p->natives = base_array(1, sizeof(*p->natives));
+	p->natives[0] = &twice;
+	p->nnatives = 1;
+	assert_int_equal(vm_install(p), 0);
+	/* f(10, k) = g(10 + k, 1) + g(10 + k, 2) + k, for k of 1 and 2. */
+	assert_int_equal(prog_run(p, NULL), 11 * 3 + 1 + 12 * 3 + 2);
+	p->nnatives = 0;
+	drop(p);
+	base_free(insns);
+}
+
 /* ---- tail calls ------------------------------------------------------------------------------ */
 
 /* A program with a tail call through the array at its first LD_IMM64. */
@@ -472,6 +524,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_function_has_its_own_stack_and_keeps_its_callers_registers),
 		cmocka_unit_test(eight_frames_run_and_more_stop_the_program),
+		cmocka_unit_test(function_references_are_c_function_pointers),
+		cmocka_unit_test(a_callback_may_call_back_again),
 		cmocka_unit_test(the_34th_tail_call_falls_through),
 		cmocka_unit_test(a_tail_call_to_nothing_falls_through),
 		cmocka_unit_test(a_tail_call_of_a_function_returns_to_its_caller),
