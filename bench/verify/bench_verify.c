@@ -85,6 +85,34 @@ static void branches(struct code *c)
 	finish(c);
 }
 
+/* Branches in the last of eight functions, each of which fills its stack: states are as large as can be. */
+static void deep(struct code *c)
+{
+	u32 f, i;
+
+	for (f = 0; f < 8; f++) {
+		u32 slots = f == 7 ? 8 : 7; /* 512 bytes of stack over all */
+
+		for (i = 1; i <= slots; i++)
+			add(c, (struct bpf_insn){ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 10, .src_reg = 1, .off = (s16)(-8 * (s32)i) });
+		add(c, (struct bpf_insn)ALU64(BPF_MOV, BPF_X, 6, 1, 0));
+		if (f == 0)
+			add(c, (struct bpf_insn){ .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 1, .src_reg = 1 });
+		if (f < 7) {
+			add(c, (struct bpf_insn){ .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 2 });
+			finish(c);
+		}
+	}
+	for (i = 0; i < 2000; i++) {
+		add(c, (struct bpf_insn)ALU64(BPF_MOV, BPF_X, 2, 6, 0));
+		add(c, (struct bpf_insn)ALU64(BPF_RSH, BPF_K, 2, 0, (s32)(i % 31)));
+		add(c, (struct bpf_insn){ .code = BPF_JMP | BPF_JSET | BPF_K, .dst_reg = 2, .off = 1, .imm = 1 });
+		add(c, (struct bpf_insn)ALU64(BPF_XOR, BPF_K, 6, 0, (s32)i));
+		add(c, (struct bpf_insn)ALU64(BPF_ADD, BPF_K, 6, 0, 1));
+	}
+	finish(c);
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -157,5 +185,6 @@ int main(void)
 	printf("%-28s %8s %9s %9s %9s %8s\n", "ns an instruction processed", "insns", "ferry", "peak MB", "kernel",
 	       "ratio");
 	return measure("straight code", straight) || measure("loop of 50,000 rounds", loop) ||
-	       measure("2,000 branches", branches);
+	       measure("2,000 branches", branches) ||
+	       measure("2,000 branches, 8 frames", deep);
 }

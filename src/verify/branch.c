@@ -14,15 +14,17 @@ static void refine(struct verifier *v, struct state *s, u32 r, const struct num 
 {
 	struct reg_iter it = { s, 0, 0 };
 	struct reg *reg = &state_frame(s)->regs[r], *copy;
+	const struct reg *seen;
 	struct num moved, by;
 
 	reg->n = *n;
 	reg->node = node;
 	if (!reg->id)
 		return;
-	while ((copy = reg_iter_next(&it))) {
-		if (copy == reg || copy->type != REG_SCALAR || copy->id != reg->id)
+	while ((seen = reg_iter_next(&it))) {
+		if (seen == reg || seen->type != REG_SCALAR || seen->id != reg->id)
 			continue;
+		copy = reg_iter_edit(v, &it);
 		if (copy->off == reg->off) {
 			copy->n = *n;
 		} else {
@@ -76,15 +78,17 @@ static int branch_numbers(struct verifier *v, const struct bpf_insn *insn, u32 t
 
 /* ---- NULL ------------------------------------------------------------------------------------- */
 
-static void settle_null(struct state *s, u32 id, bool is_null)
+static void settle_null(struct verifier *v, struct state *s, u32 id, bool is_null)
 {
 	struct reg_iter it = { s, 0, 0 };
+	const struct reg *seen;
 	struct reg *r;
 	u32 ref = 0;
 
-	while ((r = reg_iter_next(&it))) {
-		if (!(r->flags & REG_NULLABLE) || r->id != id)
+	while ((seen = reg_iter_next(&it))) {
+		if (!(seen->flags & REG_NULLABLE) || seen->id != id)
 			continue;
+		r = reg_iter_edit(v, &it);
 		if (is_null) {
 			ref = r->ref;
 			reg_const(r, 0);
@@ -109,10 +113,10 @@ static bool never_null(const struct reg *r)
 /* ---- packets ---------------------------------------------------------------------------------- */
 
 /* In s, `open ? ptr < end : ptr <= end` holds: bytes up to the pointer are in the packet. */
-static void packet_proven(struct state *s, const struct reg *ptr, bool open)
+static void packet_proven(struct verifier *v, struct state *s, const struct reg *ptr, bool open)
 {
 	struct reg_iter it = { s, 0, 0 };
-	struct reg known = *ptr, *r;
+	const struct reg known = *ptr, *r;
 	s64 size = (s64)known.off + open;
 
 	if (known.off < 0 || size == 0)
@@ -122,7 +126,7 @@ static void packet_proven(struct state *s, const struct reg *ptr, bool open)
 		return;
 	while ((r = reg_iter_next(&it)))
 		if (r->type == known.type && r->id == known.id && r->size < size)
-			r->size = (u32)size;
+			reg_iter_edit(v, &it)->size = (u32)size;
 }
 
 static bool is_packet_bound(const struct reg *ptr, const struct reg *end)
@@ -133,8 +137,8 @@ static bool is_packet_bound(const struct reg *ptr, const struct reg *end)
 }
 
 /* What a comparison of a packet pointer with its end tells on each side. */
-static void branch_packet(const struct bpf_insn *insn, struct state *yes, struct state *no,
-			  const struct reg *dst, const struct reg *src)
+static void branch_packet(struct verifier *v, const struct bpf_insn *insn, struct state *yes,
+			  struct state *no, const struct reg *dst, const struct reg *src)
 {
 	u8 op = BPF_OP(insn->code);
 	bool swapped = !is_packet_bound(dst, src);
@@ -143,10 +147,10 @@ static void branch_packet(const struct bpf_insn *insn, struct state *yes, struct
 	if (swapped) /* end op ptr, as ptr op' end */
 		op = op == BPF_JGT ? BPF_JLT : op == BPF_JLT ? BPF_JGT : op == BPF_JGE ? BPF_JLE : BPF_JGE;
 	switch (op) {
-	case BPF_JGT: packet_proven(no, ptr, false); break;
-	case BPF_JGE: packet_proven(no, ptr, true); break;
-	case BPF_JLT: packet_proven(yes, ptr, true); break;
-	case BPF_JLE: packet_proven(yes, ptr, false); break;
+	case BPF_JGT: packet_proven(v, no, ptr, false); break;
+	case BPF_JGE: packet_proven(v, no, ptr, true); break;
+	case BPF_JLT: packet_proven(v, yes, ptr, true); break;
+	case BPF_JLE: packet_proven(v, yes, ptr, false); break;
 	}
 }
 
@@ -180,15 +184,15 @@ static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 
 		return err;
 	if (with_null && (d.flags & REG_NULLABLE)) {
 		vprecise_reg(v, src);
-		settle_null(other, d.id, op == BPF_JEQ);
-		settle_null(v->cur, d.id, op == BPF_JNE);
+		settle_null(v, other, d.id, op == BPF_JEQ);
+		settle_null(v, v->cur, d.id, op == BPF_JNE);
 	} else if (equality && d.flags & REG_NULLABLE && never_null(&s)) {
-		settle_null(op == BPF_JEQ ? other : v->cur, d.id, false);
+		settle_null(v, op == BPF_JEQ ? other : v->cur, d.id, false);
 	} else if (equality && s.flags & REG_NULLABLE && never_null(&d)) {
-		settle_null(op == BPF_JEQ ? other : v->cur, s.id, false);
+		settle_null(v, op == BPF_JEQ ? other : v->cur, s.id, false);
 	} else if (is64 && is_reg && is_order(op) &&
 		   (is_packet_bound(&d, &s) || is_packet_bound(&s, &d))) {
-		branch_packet(insn, other, v->cur, &d, &s);
+		branch_packet(v, insn, other, v->cur, &d, &s);
 	} else if (v->o->strict) {
 		return refuse(v, -EACCES, NULL, "R%u pointer comparison prohibited", insn->dst_reg);
 	}

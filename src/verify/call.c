@@ -101,22 +101,22 @@ int vcall_refs_released(struct verifier *v, const char *before)
 void vcall_release(struct verifier *v, u32 ref)
 {
 	struct reg_iter it = { v->cur, 0, 0 };
-	struct reg *r;
+	const struct reg *r;
 
 	state_drop_ref(v->cur, ref);
 	while ((r = reg_iter_next(&it)))
 		if (r->ref == ref)
-			reg_unknown(r);
+			reg_unknown(reg_iter_edit(v, &it));
 }
 
 static void forget_packet(struct verifier *v)
 {
 	struct reg_iter it = { v->cur, 0, 0 };
-	struct reg *r;
+	const struct reg *r;
 
 	while ((r = reg_iter_next(&it)))
 		if (reg_is_pkt(r) || r->type == REG_PKT_END)
-			reg_unknown(r);
+			reg_unknown(reg_iter_edit(v, &it));
 }
 
 /* Bytes of a frozen map's value from a known place on; NULL when they are not known. */
@@ -440,7 +440,8 @@ int vcall_func(struct verifier *v, const struct bpf_insn *insn)
 	if (err)
 		return err;
 	callee = state_frame(v->cur);
-	caller = v->cur->frames[v->cur->nframes - 2];
+	/* It was the top one, and so not shared. */
+	caller = (struct frame *)v->cur->frames[v->cur->nframes - 2];
 	for (r = 1; r <= 5; r++)
 		callee->regs[r] = caller->regs[r];
 	for (r = 0; r <= 5; r++)
@@ -484,7 +485,9 @@ int vcall_exit(struct verifier *v)
 		if (r0.type == REG_STACK)
 			return refuse(v, -EINVAL, "let the caller give the memory",
 				      "cannot return stack pointer to the caller");
-		state_pop_frame(v, v->cur);
+		err = state_pop_frame(v, v->cur);
+		if (err)
+			return err;
 		*cur_reg(v, 0) = r0;
 		v->next = site + 1;
 		return 0;

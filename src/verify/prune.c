@@ -197,24 +197,14 @@ static void inherit(struct verifier *v, const struct state *old, u32 insn)
 
 /* ---- checkpoints ------------------------------------------------------------------------------ */
 
-/* Every number gets a node of its own in the checkpoint, which cur goes on from. */
-static void fresh_nodes(struct verifier *v, struct state *s)
-{
-	struct reg_iter it = { s, 0, 0 };
-	struct reg *r;
-
-	while ((r = reg_iter_next(&it)))
-		if (r->type == REG_SCALAR)
-			r->node = vprecise_leaf(v, r->node);
-}
-
 static int add_checkpoint(struct verifier *v)
 {
 	struct insn_aux *aux = &v->aux[v->insn];
 	struct state *cur = v->cur, *s, *i;
 	u32 n = 1;
 
-	fresh_nodes(v, cur);
+	/* Every number gets a node of its own in the checkpoint, which cur goes on from. */
+	state_fresh_nodes(v, cur);
 	s = state_copy(v, cur);
 	if (!s)
 		return v->error;

@@ -9,7 +9,7 @@
 
 #define INIT_HINT "initialise the variable before it is read"
 
-static struct frame *frame_of(struct verifier *v, const struct reg *r)
+static const struct frame *frame_of(struct verifier *v, const struct reg *r)
 {
 	return v->cur->frames[r->what];
 }
@@ -56,10 +56,15 @@ static u64 slots_mask(s64 min, s64 max)
 	return (~0ull >> (63 - (to - from))) << from;
 }
 
-static int use_stack(struct verifier *v, struct frame *f, s64 min)
+/* The frame that the pointer r is to, with room from `min` on; for writing. */
+static int use_stack(struct verifier *v, const struct reg *r, s64 min, struct frame **out)
 {
-	struct prog_func *fn = &v->p->funcs[f->func];
+	struct frame *f = *out = state_frame_edit(v, v->cur, r->what);
+	struct prog_func *fn;
 
+	if (!f)
+		return v->error;
+	fn = &v->p->funcs[f->func];
 	if (fn->stack < -min)
 		fn->stack = (u16)-min;
 	return frame_grow(v, f, slot_at(min) + 1);
@@ -70,7 +75,7 @@ static int use_stack(struct verifier *v, struct frame *f, s64 min)
 static int check_written(struct verifier *v, u32 r, s64 min, s64 max, bool exact, u64 size)
 {
 	struct reg *reg = cur_reg(v, r);
-	struct frame *f = frame_of(v, reg);
+	const struct frame *f = frame_of(v, reg);
 	s64 i;
 
 	for (i = min; i < max; i++) {
@@ -140,7 +145,7 @@ static int fill(struct verifier *v, const struct slot *s, u32 byte, u32 size, bo
 
 int vstack_read(struct verifier *v, u32 r, s64 off, u32 size, bool sx, struct reg *out)
 {
-	struct frame *f = frame_of(v, cur_reg(v, r));
+	const struct frame *f = frame_of(v, cur_reg(v, r));
 	s64 min = 0, max = 0;
 	bool exact, done = false;
 	int err;
@@ -165,7 +170,7 @@ int vstack_read(struct verifier *v, u32 r, s64 off, u32 size, bool sx, struct re
 bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value)
 {
 	struct reg *reg = cur_reg(v, r), out;
-	struct frame *f = frame_of(v, reg);
+	const struct frame *f = frame_of(v, reg);
 	s64 off = reg->off;
 	u32 i, s;
 
@@ -208,7 +213,7 @@ static bool zero_byte(struct verifier *v, const struct slot *s, u32 byte)
 int vstack_string(struct verifier *v, u32 r)
 {
 	struct reg *reg = cur_reg(v, r);
-	struct frame *f = frame_of(v, reg);
+	const struct frame *f = frame_of(v, reg);
 	s64 min, max, i;
 	bool exact;
 	int err = check_bounds(v, r, 0, 1, " read from", &min, &max, &exact);
@@ -253,10 +258,9 @@ static void spill(struct slot *s, u32 byte, u32 size, const struct reg *value)
 	}
 }
 
-static int write_exact(struct verifier *v, const struct reg *ptr, s64 off, u32 size,
+static int write_exact(struct verifier *v, const struct reg *ptr, struct frame *f, s64 off, u32 size,
 		       const struct reg *value)
 {
-	struct frame *f = frame_of(v, ptr);
 	struct slot *s = &f->slots[slot_at(off)];
 	u32 byte = byte_at(off);
 	bool zero = value && reg_is_const(value) && value->n.bits.value == 0;
@@ -325,21 +329,22 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 	const struct reg ptr = *cur_reg(v, r);
 	bool exact, zero = value && reg_is_const(value) && value->n.bits.value == 0;
 	s64 min = 0, max = 0;
+	struct frame *f;
 	int err;
 
 	err = check_bounds(v, r, off, size, " write to", &min, &max, &exact);
 	if (!err)
-		err = use_stack(v, frame_of(v, &ptr), min);
+		err = use_stack(v, &ptr, min, &f);
 	if (err)
 		return err;
 	if (exact)
-		return write_exact(v, &ptr, min, size, value);
+		return write_exact(v, &ptr, f, min, size, value);
 	if (value && reg_is_ptr(value))
 		return refuse(v, -EACCES, "store pointers at constant offsets",
 			      "invalid variable-offset write of a pointer to stack R%u", r);
 	if (zero)
 		vprecise_reg(v, value);
-	return smear(v, frame_of(v, &ptr), min, max, zero);
+	return smear(v, f, min, max, zero);
 }
 
 /* ---- arguments -------------------------------------------------------------------------------- */
@@ -347,8 +352,8 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit)
 {
 	const struct reg ptr = *cur_reg(v, r);
-	struct frame *f = frame_of(v, &ptr);
 	s64 min, max, i;
+	struct frame *f;
 	bool exact;
 	int err;
 
@@ -356,7 +361,7 @@ int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uni
 			   &exact);
 	if (err || !size)
 		return err;
-	err = use_stack(v, f, min);
+	err = use_stack(v, &ptr, min, &f);
 	if (err)
 		return err;
 	if (!exact || !uninit)

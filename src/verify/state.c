@@ -73,10 +73,15 @@ static void give(struct verifier *v, void *p, size_t size)
 	base_free(p);
 }
 
-static void frame_free(struct verifier *v, struct frame *f)
+static void frame_put(struct verifier *v, const struct frame *held)
 {
-	if (!f)
+	struct frame *f = (struct frame *)held;
+
+	if (!f || f->shares) {
+		if (f)
+			f->shares--;
 		return;
+	}
 	give(v, f->slots, f->cap * sizeof(*f->slots));
 	give(v, f, sizeof(*f));
 }
@@ -88,12 +93,13 @@ static struct frame *frame_copy(struct verifier *v, const struct frame *f)
 	if (!copy)
 		return NULL;
 	*copy = *f;
+	copy->shares = 0;
 	copy->slots = NULL;
 	copy->cap = 0;
 	if (f->nslots) {
 		copy->slots = take(v, f->nslots * sizeof(*f->slots));
 		if (!copy->slots) {
-			frame_free(v, copy);
+			frame_put(v, copy);
 			return NULL;
 		}
 		copy->cap = f->nslots;
@@ -151,15 +157,31 @@ struct state *state_copy(struct verifier *v, const struct state *from)
 	memcpy(s->read, from->read, sizeof(s->read));
 	memcpy(s->written, from->written, sizeof(s->written));
 	memcpy(s->refs, from->refs, from->nrefs * sizeof(s->refs[0]));
-	for (i = 0; i < from->nframes; i++) {
-		s->frames[i] = frame_copy(v, from->frames[i]);
-		if (!s->frames[i]) {
-			state_free(v, s);
-			return NULL;
-		}
-		s->nframes++;
+	for (i = 0; i + 1u < from->nframes; i++) {
+		((struct frame *)from->frames[i])->shares++;
+		s->frames[s->nframes++] = from->frames[i];
 	}
+	s->frames[i] = frame_copy(v, from->frames[i]);
+	if (!s->frames[i]) {
+		state_free(v, s);
+		return NULL;
+	}
+	s->nframes++;
 	return s;
+}
+
+struct frame *state_frame_edit(struct verifier *v, struct state *s, u32 i)
+{
+	struct frame *f = (struct frame *)s->frames[i];
+
+	if (!f->shares)
+		return f;
+	f = frame_copy(v, f);
+	if (!f)
+		return NULL;
+	frame_put(v, s->frames[i]);
+	s->frames[i] = f;
+	return f;
 }
 
 void state_free(struct verifier *v, struct state *s)
@@ -169,7 +191,7 @@ void state_free(struct verifier *v, struct state *s)
 	if (!s)
 		return;
 	for (i = 0; i < s->nframes; i++)
-		frame_free(v, s->frames[i]);
+		frame_put(v, s->frames[i]);
 	if (s->all_prev)
 		s->all_prev->all_next = s->all_next;
 	else
@@ -185,12 +207,25 @@ void state_free_all(struct verifier *v)
 		state_free(v, v->all_states);
 }
 
+void state_fresh_nodes(struct verifier *v, struct state *s)
+{
+	struct reg_iter it = { s, s->nframes - 1u, 0 };
+	const struct reg *r;
+
+	while ((r = reg_iter_next(&it)))
+		if (r->type == REG_SCALAR)
+			reg_iter_edit(v, &it)->node = vprecise_leaf(v, r->node);
+}
+
 int state_push_frame(struct verifier *v, struct state *s, u32 func, u32 callsite)
 {
 	struct frame *f = take(v, sizeof(*f));
 
 	if (!f)
 		return v->error;
+	/* Checkpoints in the callee leave the caller's nodes as they are, so that the frame stays shared. */
+	if (s->nframes)
+		state_fresh_nodes(v, s);
 	f->func = (u16)func;
 	f->callsite = callsite;
 	reg_pointer(&f->regs[10], REG_STACK);
@@ -201,10 +236,11 @@ int state_push_frame(struct verifier *v, struct state *s, u32 func, u32 callsite
 	return 0;
 }
 
-void state_pop_frame(struct verifier *v, struct state *s)
+int state_pop_frame(struct verifier *v, struct state *s)
 {
-	frame_free(v, s->frames[--s->nframes]);
+	frame_put(v, s->frames[--s->nframes]);
 	s->frames[s->nframes] = NULL;
+	return state_frame_edit(v, s, s->nframes - 1u) ? 0 : v->error;
 }
 
 /* ---- references ------------------------------------------------------------------------------- */
@@ -245,10 +281,10 @@ void state_drop_ref(struct state *s, u32 id)
 
 /* ---- all registers ---------------------------------------------------------------------------- */
 
-struct reg *reg_iter_next(struct reg_iter *it)
+const struct reg *reg_iter_next(struct reg_iter *it)
 {
 	for (; it->frame < it->s->nframes; it->frame++, it->i = 0) {
-		struct frame *f = it->s->frames[it->frame];
+		const struct frame *f = it->s->frames[it->frame];
 
 		if (it->i < 11)
 			return &f->regs[it->i++];
@@ -257,6 +293,15 @@ struct reg *reg_iter_next(struct reg_iter *it)
 				return &f->slots[it->i++ - 11].spill;
 	}
 	return NULL;
+}
+
+struct reg *reg_iter_edit(struct verifier *v, const struct reg_iter *it)
+{
+	struct frame *f = state_frame_edit(v, it->s, it->frame);
+
+	if (!f)
+		return &v->scratch;
+	return it->i <= 11 ? &f->regs[it->i - 1] : &f->slots[it->i - 12].spill;
 }
 
 /* ---- stack liveness --------------------------------------------------------------------------- */

@@ -70,6 +70,7 @@ struct frame {
 	u16 nslots, cap;
 	u16 func;           /* index in prog->funcs */
 	u32 callsite;       /* the call instruction, in the frame below */
+	u32 shares;         /* further states that hold it too */
 };
 
 struct ref {
@@ -78,7 +79,11 @@ struct ref {
 #define MAX_REFS 32
 
 struct state {
-	struct frame *frames[ISA_MAX_FRAMES];
+	/*
+	 * The top frame belongs to this state alone. Those of callers are shared by the states of all
+	 * paths through the callee until one writes to them: state_frame_edit().
+	 */
+	const struct frame *frames[ISA_MAX_FRAMES];
 	u8 nframes;
 	u8 nrefs;
 	bool detached;        /* no longer compared with; freed when complete */
@@ -100,7 +105,7 @@ struct verifier;
 
 static inline struct frame *state_frame(const struct state *s)
 {
-	return s->frames[s->nframes - 1];
+	return (struct frame *)s->frames[s->nframes - 1];
 }
 
 static inline bool reg_is_ptr(const struct reg *r)
@@ -137,10 +142,14 @@ void slot_scrub(struct slot *s);                  /* the spilled register become
 /* NULL: out of memory or past the limit; v->error says which. */
 struct state *state_new(struct verifier *v);
 struct state *state_copy(struct verifier *v, const struct state *s);
+/* Gives the numbers of the top frame new nodes (precise.c); those of callers got theirs at the call. */
+void state_fresh_nodes(struct verifier *v, struct state *s);
 void state_free(struct verifier *v, struct state *s);
 void state_free_all(struct verifier *v);
 int state_push_frame(struct verifier *v, struct state *s, u32 func, u32 callsite);
-void state_pop_frame(struct verifier *v, struct state *s);
+int state_pop_frame(struct verifier *v, struct state *s);
+/* Frame i for writing: a copy of its own when it was shared. NULL: out of memory, see v->error. */
+struct frame *state_frame_edit(struct verifier *v, struct state *s, u32 i);
 /* Room for slots [0, n): 0, -ENOMEM. */
 int frame_grow(struct verifier *v, struct frame *f, u32 n);
 
@@ -148,12 +157,16 @@ int state_add_ref(struct verifier *v, struct state *s, u32 insn, u32 *id);
 bool state_has_ref(const struct state *s, u32 id);
 void state_drop_ref(struct state *s, u32 id);
 
-/* Every register and every spilled register of all frames: returns the next, NULL at the end. */
+/*
+ * Every register and every spilled register of all frames: returns the next, NULL at the end.
+ * reg_iter_edit gives the one returned last for writing (out of memory: a scratch one; see v->error).
+ */
 struct reg_iter {
 	struct state *s;
 	u32 frame, i; /* i: 0 to 10 registers, 11 and up slots */
 };
-struct reg *reg_iter_next(struct reg_iter *it);
+const struct reg *reg_iter_next(struct reg_iter *it);
+struct reg *reg_iter_edit(struct verifier *v, const struct reg_iter *it);
 
 /* The program's next reads of what slots `mask` of frame `frame` hold now. */
 void state_mark_read(struct verifier *v, struct state *s, u32 frame, u64 mask);

@@ -57,6 +57,7 @@ struct verifier {
 	size_t npending, pending_cap;
 	struct state *all_states;
 
+	struct reg scratch;   /* written to when there is no memory for the register meant */
 	u32 ids;              /* last one given */
 	struct node *nodes;   /* precise.c */
 	size_t nnodes, nodes_cap;
