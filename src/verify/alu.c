@@ -16,8 +16,11 @@ static int sane_number(struct verifier *v, const struct num *n, const struct reg
 	const char *name = reg_type_name(ptr);
 
 	if (num_is_const(n) && (n->smin >= MAX_VAR_OFF || n->smin <= -MAX_VAR_OFF))
-		return refuse(v, -EACCES, NULL, "math between %s pointer and %lld is not allowed", name,
-			      (long long)n->smin);
+		return refuse(
+			v, -EACCES,
+			"pointers move by less than 2^29 bytes: check the number that is added",
+			"math between %s pointer and %lld is not allowed", name,
+			(long long)n->smin);
 	if (n->smin == INT64_MIN)
 		return refuse(v, -EACCES, "check the number against a lower and an upper bound first",
 			      "math between %s pointer and register with unbounded min value is not allowed",
@@ -35,8 +38,10 @@ static int may_move(struct verifier *v, u32 dst, const struct reg *ptr, u8 op)
 			      "R%u pointer arithmetic on %s prohibited, null-check it first", dst,
 			      reg_type_name(ptr));
 	if (ptr->type == REG_MAP || ptr->type == REG_PKT_END)
-		return refuse(v, -EACCES, NULL, "R%u pointer arithmetic on %s prohibited", dst,
-			      reg_type_name(ptr));
+		return refuse(v, -EACCES,
+			      "this pointer stands for the object: look an element up, or copy "
+			      "`data` before adding",
+			      "R%u pointer arithmetic on %s prohibited", dst, reg_type_name(ptr));
 	switch (op) {
 	case BPF_ADD:
 		return 0;
@@ -72,8 +77,10 @@ static int move_pointer(struct verifier *v, const struct bpf_insn *insn, const s
 	if (num_is_const(&num.n)) {
 		off = op == BPF_ADD ? out.off + num.n.smin : out.off - num.n.smin;
 		if (off >= MAX_VAR_OFF || off <= -MAX_VAR_OFF)
-			return refuse(v, -EACCES, NULL, "%s pointer offset %lld is not allowed",
-				      reg_type_name(&out), (long long)off);
+			return refuse(v, -EACCES,
+				      "keep the pointer within 2^29 bytes of where it started",
+				      "%s pointer offset %lld is not allowed", reg_type_name(&out),
+				      (long long)off);
 		out.off = (s32)off;
 	} else {
 		if (v->o->strict && out.type == REG_STACK)
@@ -113,13 +120,15 @@ static int pointer_alu(struct verifier *v, const struct bpf_insn *insn, struct r
 		return refuse(v, -EACCES, "use 64-bit arithmetic on pointers",
 			      "R%u 32-bit pointer arithmetic prohibited", insn->dst_reg);
 	if (both)
-		return refuse(v, -EACCES, NULL, "R%u pointer %s pointer prohibited", insn->dst_reg,
+		return refuse(v, -EACCES,
+			      "subtract and add numbers; keep one pointer and an offset",
+			      "R%u pointer %s pointer prohibited", insn->dst_reg,
 			      isa_ops[insn->code].name);
 	if (reg_is_ptr(dst))
 		return move_pointer(v, insn, dst, src);
 	if (op == BPF_SUB)
-		return refuse(v, -EACCES, NULL, "R%u tried to subtract pointer from scalar",
-			      insn->dst_reg);
+		return refuse(v, -EACCES, "write it as pointer minus number",
+			      "R%u tried to subtract pointer from scalar", insn->dst_reg);
 	return move_pointer(v, insn, src, dst);
 }
 
@@ -186,8 +195,10 @@ static int unary(struct verifier *v, const struct bpf_insn *insn, struct reg *ds
 
 	if (reg_is_ptr(dst)) {
 		if (v->o->strict)
-			return refuse(v, -EACCES, NULL, "R%u pointer arithmetic prohibited",
-				      insn->dst_reg);
+			return refuse(v, -EACCES,
+				      "do it to a number: a pointer's bits are not the program's "
+				      "to change here",
+				      "R%u pointer arithmetic prohibited", insn->dst_reg);
 		reg_unknown(dst);
 		return 0;
 	}

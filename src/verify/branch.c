@@ -194,7 +194,9 @@ static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 
 		   (is_packet_bound(&d, &s) || is_packet_bound(&s, &d))) {
 		branch_packet(v, insn, other, v->cur, &d, &s);
 	} else if (v->o->strict) {
-		return refuse(v, -EACCES, NULL, "R%u pointer comparison prohibited", insn->dst_reg);
+		return refuse(v, -EACCES,
+			      "compare pointers with NULL, or packet pointers with data_end",
+			      "R%u pointer comparison prohibited", insn->dst_reg);
 	}
 	return 0;
 }
@@ -207,7 +209,8 @@ int vbranch(struct verifier *v, const struct bpf_insn *insn)
 	int err;
 
 	if (!isa_jump_target(insn, v->insn, &target))
-		return refuse(v, -EINVAL, NULL, "unknown jump %02x", insn->code);
+		return refuse(v, -EINVAL, "compile for a CPU that is known here (clang -mcpu=v3)",
+			      "unknown jump %02x", insn->code);
 	if (is_reg) {
 		err = vcall_read_ok(v, insn->src_reg);
 		if (err)

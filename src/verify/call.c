@@ -28,7 +28,8 @@ int vcall_read_ok(struct verifier *v, u32 r)
 
 static int expected(struct verifier *v, u32 r, const char *what)
 {
-	return refuse(v, -EACCES, NULL, "R%u type=%s expected=%s", r, reg_type_name(cur_reg(v, r)), what);
+	return refuse(v, -EACCES, "pass what the prototype says, the type that is expected",
+		      "R%u type=%s expected=%s", r, reg_type_name(cur_reg(v, r)), what);
 }
 
 static bool is_null(struct verifier *v, u32 r)
@@ -183,7 +184,10 @@ static int arg_map(struct verifier *v, struct call *c, u32 r)
 	if (m->attr.flags & BPF_F_RDONLY_PROG &&
 	    (c->h->id == BPF_FUNC_map_update_elem || c->h->id == BPF_FUNC_map_delete_elem ||
 	     c->h->id == BPF_FUNC_map_push_elem || c->h->id == BPF_FUNC_map_pop_elem))
-		return refuse(v, -EACCES, NULL, "write into map forbidden");
+		return refuse(v, -EACCES,
+			      "the map is read-only for programs (BPF_F_RDONLY_PROG): drop the "
+			      "flag, or use another map",
+			      "write into map forbidden");
 	return 0;
 }
 
@@ -227,7 +231,10 @@ static int arg_release(struct verifier *v, struct call *c, u32 r)
 		return refuse(v, -EINVAL, "pass the pointer as it was returned",
 			      "R%u must have zero offset when passed to release func", r);
 	if (!reg->ref || !state_has_ref(v->cur, reg->ref))
-		return refuse(v, -EINVAL, NULL, "R%u is not a reference that is held", r);
+		return refuse(
+			v, -EINVAL,
+			"release each reference once: it was released before, or never acquired",
+			"R%u is not a reference that is held", r);
 	c->release = reg->ref;
 	return 0;
 }
@@ -255,7 +262,8 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 	case ARG_UNCHECKED: return 0;
 	case ARG_ANYTHING:
 		if (v->o->strict && reg_is_ptr(cur_reg(v, r)))
-			return refuse(v, -EACCES, NULL, "R%u leaks addr into helper function", r);
+			return refuse(v, -EACCES, "pass a number",
+				      "R%u leaks addr into helper function", r);
 		return 0;
 	case ARG_CTX:
 		return arg_ctx(v, r);
@@ -278,7 +286,8 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 	case ARG_CONST_SIZE:
 		err = vcall_const(v, r, &c->alloc_size);
 		if (!err && c->alloc_size >= MAX_VAR_SIZE)
-			return refuse(v, -EACCES, NULL, "R%u size is too large", r);
+			return refuse(v, -EACCES, "a constant below 2^29", "R%u size is too large",
+				      r);
 		return err;
 	case ARG_ALLOC_MEM:
 		return arg_release(v, c, r);
@@ -302,7 +311,9 @@ static int find_helper(struct verifier *v, u32 id, const struct helper_proto **o
 	const char *name = helper_name(id);
 
 	if (!name)
-		return refuse(v, -EINVAL, NULL, "invalid func unknown#%u", id);
+		return refuse(v, -EINVAL,
+			      "no helper has this number: is the program built for a newer kernel?",
+			      "invalid func unknown#%u", id);
 	if (!h)
 		return refuse(v, -EINVAL, "this helper is not available here", "unknown func %s#%u", name,
 			      id);

@@ -167,7 +167,11 @@ int vcfg_check(struct verifier *v)
 	int err = prog_find_funcs(v->p);
 
 	if (err)
-		return err == -ENOMEM ? err : refuse(v, err, NULL, "functions cannot be told apart");
+		return err == -ENOMEM ? err
+				      : refuse(v, err,
+					       "calls and function references must lead to the "
+					       "start of an instruction of the program",
+					       "functions cannot be told apart");
 	err = check_funcs(v);
 	if (!err)
 		err = check_reach(v);

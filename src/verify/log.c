@@ -65,7 +65,8 @@ void vlog_note(struct verifier *v, const char *fmt, ...)
 
 int refuse_internal(struct verifier *v, const char *what)
 {
-	refuse(v, -EFAULT, NULL, "verifier bug: %s at insn %u", what, v->insn);
+	refuse(v, -EFAULT, "a bug of the verifier, not of the program: please report it",
+	       "verifier bug: %s at insn %u", what, v->insn);
 	return BROKEN(what);
 }
 

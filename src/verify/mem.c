@@ -22,20 +22,26 @@ struct acc {
 
 /* ---- regions ---------------------------------------------------------------------------------- */
 
-static int outside(struct verifier *v, u32 r, s64 off, u64 size, u64 region, const char *what)
+/* The access itself, then, in the kernel's words, which end of the register's range led there. */
+static int outside(struct verifier *v, u32 r, s64 off, u64 size, u64 region, const char *what,
+		   const char *which)
 {
 	const struct reg *reg = cur_reg(v, r);
 
+	if (reg_is_pkt(reg)) {
+		vlog_note(v, "invalid access to packet, off=%lld size=%llu, R%u(id=%u,off=%d,r=%u)",
+			  (long long)off, (unsigned long long)size, r, reg->id, (int)off,
+			  reg->size);
+		return refuse(v, -EACCES, PACKET_HINT, "R%u offset is outside of the packet", r);
+	}
 	if (reg->type == REG_MAP_VALUE)
-		return refuse(v, -EACCES, BOUND_HINT,
-			      "invalid access to map value, value_size=%llu off=%lld size=%llu",
-			      (unsigned long long)region, (long long)off, (unsigned long long)size);
-	if (reg_is_pkt(reg))
-		return refuse(v, -EACCES, PACKET_HINT,
-			      "invalid access to packet, off=%lld size=%llu, R%u(id=%u,off=%d,r=%u)",
-			      (long long)off, (unsigned long long)size, r, reg->id, (int)off, reg->size);
-	return refuse(v, -EACCES, BOUND_HINT, "invalid access to %s, mem_size=%llu off=%lld size=%llu",
-		      what, (unsigned long long)region, (long long)off, (unsigned long long)size);
+		vlog_note(v, "invalid access to map value, value_size=%llu off=%lld size=%llu",
+			  (unsigned long long)region, (long long)off, (unsigned long long)size);
+	else
+		vlog_note(v, "invalid access to %s, mem_size=%llu off=%lld size=%llu", what,
+			  (unsigned long long)region, (long long)off, (unsigned long long)size);
+	return refuse(v, -EACCES, BOUND_HINT, "R%u %s is outside of the allowed memory range", r,
+		      which);
 }
 
 int vmem_region(struct verifier *v, u32 r, s64 off, u64 size, u64 region, bool zero_ok,
@@ -46,30 +52,24 @@ int vmem_region(struct verifier *v, u32 r, s64 off, u64 size, u64 region, bool z
 
 	off += reg->off;
 	if (!size && !zero_ok)
-		return outside(v, r, off, size, region, what);
+		return outside(v, r, off, size, region, what, "min value");
 	/* smin is far from the type's limits or refused: sums do not overflow. */
 	if (reg->n.smin < -MAX_VAR_OFF || off + reg->n.smin < 0) {
 		if (num_is_const(&reg->n))
-			return outside(v, r, off + reg->n.smin, size, region, what);
+			return outside(v, r, off + reg->n.smin, size, region, what, "min value");
 		return refuse(v, -EACCES, BOUND_HINT,
 			      "R%u min value is negative, either use unsigned index or do a if (index >=0) "
 			      "check.", r);
 	}
 	lo = off + reg->n.smin;
-	if ((u64)lo + size > region) {
-		outside(v, r, lo, size, region, what);
-		return refuse(v, -EACCES, NULL,
-			      "R%u min value is outside of the allowed memory range", r);
-	}
+	if ((u64)lo + size > region)
+		return outside(v, r, lo, size, region, what, "min value");
 	if (reg->n.smax >= MAX_VAR_OFF)
 		return refuse(v, -EACCES, BOUND_HINT,
 			      "R%u unbounded memory access, make sure to bounds check any such access", r);
 	hi = off + reg->n.smax;
-	if ((u64)hi + size > region) {
-		outside(v, r, hi, size, region, what);
-		return refuse(v, -EACCES, NULL,
-			      "R%u max value is outside of the allowed memory range", r);
-	}
+	if ((u64)hi + size > region)
+		return outside(v, r, hi, size, region, what, "max value");
 	return 0;
 }
 
@@ -84,7 +84,7 @@ int vmem_packet_access(struct verifier *v, u32 r, s64 off, u64 size)
 			      "check.", r);
 	off += reg->off;
 	if (off < 0 || (u64)off + size > reg->size)
-		return outside(v, r, off, size, reg->size, "packet");
+		return outside(v, r, off, size, reg->size, "packet", NULL);
 	return 0;
 }
 
@@ -165,9 +165,13 @@ static int access_map(struct verifier *v, const struct acc *a)
 	int err;
 
 	if (a->access == ACCESS_WRITE ? flags & BPF_F_RDONLY_PROG : flags & BPF_F_WRONLY_PROG)
-		return refuse(v, -EACCES, NULL, "%s map forbidden, value_size=%u off=%lld size=%u",
+		return refuse(v, -EACCES,
+			      "the map's flags (BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG) say how "
+			      "programs may use it",
+			      "%s map forbidden, value_size=%u off=%lld size=%u",
 			      a->access == ACCESS_WRITE ? "write into" : "read from",
-			      m->attr.value_size, (long long)a->off + cur_reg(v, a->r)->off, a->size);
+			      m->attr.value_size, (long long)a->off + cur_reg(v, a->r)->off,
+			      a->size);
 	err = check_leak(v, a, "map");
 	if (!err)
 		err = vmem_region(v, a->r, a->off, a->size, m->attr.value_size, false, "map value");
@@ -213,7 +217,10 @@ static int access_ctx(struct verifier *v, const struct acc *a)
 	int err;
 
 	if (a->atomic)
-		return refuse(v, -EACCES, NULL, "BPF_ATOMIC stores into R%u ctx is not allowed", a->r);
+		return refuse(v, -EACCES,
+			      "atomics work on map values and the stack: load, change and store "
+			      "the field",
+			      "BPF_ATOMIC stores into R%u ctx is not allowed", a->r);
 	if (!num_is_const(&reg->n) || reg->n.bits.value)
 		return refuse(v, -EACCES, "access the context at constant offsets",
 			      "variable ctx access var_off off=%lld size=%u", (long long)off, a->size);
@@ -241,10 +248,16 @@ static int access_packet(struct verifier *v, const struct acc *a)
 	int err;
 
 	if (a->atomic)
-		return refuse(v, -EACCES, NULL, "BPF_ATOMIC stores into R%u %s is not allowed", a->r,
+		return refuse(v, -EACCES,
+			      "atomics work on map values and the stack: load, change and store "
+			      "the bytes",
+			      "BPF_ATOMIC stores into R%u %s is not allowed", a->r,
 			      reg_type_name(cur_reg(v, a->r)));
 	if (a->access == ACCESS_WRITE && !v->type->direct_write)
-		return refuse(v, -EACCES, NULL, "cannot write into packet");
+		return refuse(v, -EACCES,
+			      "programs of this type only read packets: use a helper such as "
+			      "bpf_skb_store_bytes",
+			      "cannot write into packet");
 	err = check_leak(v, a, "packet");
 	if (!err)
 		err = vmem_packet_access(v, a->r, a->off, a->size);
@@ -259,7 +272,8 @@ static int access_mem(struct verifier *v, const struct acc *a)
 	int err;
 
 	if (a->access == ACCESS_WRITE && reg->flags & REG_RDONLY)
-		return refuse(v, -EACCES, NULL, "R%u cannot write into %s", a->r, reg_type_name(reg));
+		return refuse(v, -EACCES, "this memory is read-only: change a copy",
+			      "R%u cannot write into %s", a->r, reg_type_name(reg));
 	err = check_leak(v, a, "mem");
 	if (!err)
 		err = vmem_region(v, a->r, a->off, a->size, reg->size, false, "memory");
@@ -307,11 +321,13 @@ static int access_memory(struct verifier *v, const struct acc *a)
 	case REG_MEM:
 		return access_mem(v, a);
 	}
-	return refuse(v, -EACCES,
-		      reg->type == REG_SCALAR ?
-			      "it is a number here: only pointers the verifier knows can be followed" :
-			      NULL,
-		      "R%u invalid mem access '%s'", a->r, reg_type_name(reg));
+	return refuse(
+		v, -EACCES,
+		reg->type == REG_SCALAR
+			? "it is a number here: only pointers the verifier knows can be followed"
+			: "look an element up and access that: this pointer stands for the whole "
+			  "object",
+		"R%u invalid mem access '%s'", a->r, reg_type_name(reg));
 }
 
 /* ---- instructions ----------------------------------------------------------------------------- */
@@ -391,7 +407,8 @@ int vmem_atomic(struct verifier *v, const struct bpf_insn *insn)
 	if (err)
 		return err;
 	if (old.type != REG_SCALAR && v->o->strict)
-		return refuse(v, -EACCES, NULL, "R%u atomic operation on a spilled pointer", a.r);
+		return refuse(v, -EACCES, "use another stack variable for the counter",
+			      "R%u atomic operation on a spilled pointer", a.r);
 	a.out = NULL;
 	a.access = ACCESS_WRITE;
 	err = access_memory(v, &a);
@@ -418,10 +435,12 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 		return refuse(v, -EINVAL, "write the loop in the program itself",
 			      "callback functions are not supported yet");
 	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
-		return refuse(v, -EINVAL, NULL, "unrecognized bpf_ld_imm64 insn");
+		return refuse(v, -EINVAL,
+			      "load the object with libbpf, which fills in what src_reg stands for",
+			      "unrecognized bpf_ld_imm64 insn");
 	if ((u32)insn->imm >= v->p->nmaps || !v->p->maps[insn->imm])
-		return refuse(v, -EINVAL, NULL, "reference to map %d that the program does not have",
-			      insn->imm);
+		return refuse(v, -EINVAL, "declare the map in the object that uses it",
+			      "reference to map %d that the program does not have", insn->imm);
 	m = v->p->maps[insn->imm];
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD) {
 		reg_pointer(dst, REG_MAP);
@@ -462,7 +481,8 @@ int vmem_packet_ld(struct verifier *v, const struct bpf_insn *insn)
 		return refuse(v, -EINVAL, "keep the context in r6",
 			      "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
 	if (ind && cur_reg(v, insn->src_reg)->type != REG_SCALAR)
-		return refuse(v, -EACCES, NULL, "R%u is not a number", insn->src_reg);
+		return refuse(v, -EACCES, "index the packet with a number", "R%u is not a number",
+			      insn->src_reg);
 	vcall_clobber(v);
 	reg_number(cur_reg(v, 0), num_load(isa_ops[insn->code].width * 8));
 	return 0;
@@ -484,19 +504,25 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 	case REG_PKT:
 	case REG_PKT_META:
 		if (access == ACCESS_WRITE && !v->type->direct_write)
-			return refuse(v, -EACCES, NULL, "cannot write into packet");
+			return refuse(v, -EACCES,
+				      "programs of this type only read packets: use a helper such "
+				      "as bpf_skb_store_bytes",
+				      "cannot write into packet");
 		return vmem_packet_access(v, r, 0, size);
 	case REG_MAP_VALUE:
 		m = v->p->maps[reg->what];
 		if (m->attr.flags & (access == ACCESS_WRITE ? BPF_F_RDONLY_PROG : BPF_F_WRONLY_PROG))
-			return refuse(v, -EACCES, NULL, "%s map forbidden, value_size=%u off=%d size=%llu",
+			return refuse(v, -EACCES,
+				      "the map's flags (BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG) say "
+				      "how programs may use it",
+				      "%s map forbidden, value_size=%u off=%d size=%llu",
 				      access == ACCESS_WRITE ? "write into" : "read from",
 				      m->attr.value_size, reg->off, (unsigned long long)size);
 		return vmem_region(v, r, 0, size, m->attr.value_size, true, "map value");
 	case REG_MEM:
 		if (access == ACCESS_WRITE && reg->flags & REG_RDONLY)
-			return refuse(v, -EACCES, NULL, "R%u cannot write into %s", r,
-				      reg_type_name(reg));
+			return refuse(v, -EACCES, "this memory is read-only: change a copy",
+				      "R%u cannot write into %s", r, reg_type_name(reg));
 		return vmem_region(v, r, 0, size, reg->size, true, "memory");
 	case REG_CTX:
 		/* Raw contexts are plain memory. */

@@ -96,7 +96,8 @@ static int arg_memory(struct verifier *v, const struct module_func *f, u32 i)
 
 	if (sized && (i + 1 >= f->nargs || (f->args[i + 1].kind != MODULE_ARG_SIZE &&
 					    f->args[i + 1].kind != MODULE_ARG_CONST_SIZE)))
-		return arg_error(v, f, i, NULL, "the size of this memory is not known");
+		return arg_error(v, f, i, "the parameter behind it must be its size, named mem__sz",
+				 "the size of this memory is not known");
 	if (sized) {
 		err = vcall_read_ok(v, i + 2);
 		if (err)
@@ -108,7 +109,8 @@ static int arg_memory(struct verifier *v, const struct module_func *f, u32 i)
 		return arg_error(v, f, i, "compare it with NULL first", "possibly NULL pointer");
 	/* The callee sees the size cut to its type; checked sizes are below 2^29. */
 	if (sized && f->args[i + 1].width < 4)
-		return arg_error(v, f, i + 1, NULL, "sizes of less than 32 bits are not supported");
+		return arg_error(v, f, i + 1, "declare the size as unsigned int or size_t",
+				 "sizes of less than 32 bits are not supported");
 	/* If it is there, it has to be good. */
 	reg->flags &= ~REG_NULLABLE;
 	err = memory(v, f, a, i, sized);
@@ -133,12 +135,14 @@ static int arg(struct verifier *v, const struct module_func *f, u32 i)
 	case MODULE_ARG_SCALAR:
 	case MODULE_ARG_SIZE:
 		if (reg->type != REG_SCALAR)
-			return arg_error(v, f, i, NULL, "is not a scalar");
+			return arg_error(v, f, i, "pass a number, not a pointer",
+					 "is not a scalar");
 		return 0;
 	case MODULE_ARG_CONST:
 	case MODULE_ARG_CONST_SIZE:
 		if (reg->type != REG_SCALAR)
-			return arg_error(v, f, i, NULL, "is not a scalar");
+			return arg_error(v, f, i, "pass a number, not a pointer",
+					 "is not a scalar");
 		return vcall_const(v, i + 1, &value);
 	case MODULE_ARG_MEM:
 		return arg_memory(v, f, i);
@@ -151,7 +155,8 @@ static int arg(struct verifier *v, const struct module_func *f, u32 i)
 			return arg_error(v, f, i, "pass the context as it was given", "is not the context");
 		return 0;
 	}
-	return arg_error(v, f, i, NULL, "this kind of argument is not supported yet");
+	return arg_error(v, f, i, "integers, strings, memory and the context can be passed",
+			 "this kind of argument is not supported yet");
 }
 
 static int check_args(struct verifier *v, const struct module_func *f)
@@ -173,7 +178,10 @@ static int check_may_call(struct verifier *v, const struct module_func *f)
 		return refuse(v, -EACCES, "load the program with BPF_F_SLEEPABLE",
 			      "program must be sleepable to call sleepable kfunc %s", f->name);
 	if (f->flags & FERRY_DESTRUCTIVE && v->o->strict)
-		return refuse(v, -EACCES, NULL, "destructive kfunc %s needs a grant", f->name);
+		return refuse(v, -EACCES,
+			      "this program was not granted functions that can harm the process: "
+			      "call another, or grant it",
+			      "destructive kfunc %s needs a grant", f->name);
 	return 0;
 }
 
@@ -217,7 +225,9 @@ static int set_result(struct verifier *v, const struct module_func *f, u32 index
 	case MODULE_RET_MEM:
 		break;
 	default:
-		return refuse(v, -EINVAL, NULL, "return type of kfunc %s is not supported yet", f->name);
+		return refuse(v, -EINVAL,
+			      "let it return an integer, bool, or a pointer to a struct",
+			      "return type of kfunc %s is not supported yet", f->name);
 	}
 	if (!returned_type(f, &size) || size <= 0 || size >= MAX_VAR_SIZE)
 		return refuse(v, -EINVAL, "declare the struct it points to",
@@ -241,7 +251,10 @@ int vcall_native(struct verifier *v, const struct bpf_insn *insn)
 	int err;
 
 	if (index >= v->p->nnatives || !v->p->natives[index])
-		return refuse(v, -EINVAL, NULL, "native function %u is not registered", index);
+		return refuse(
+			v, -EINVAL,
+			"register its module (ferry_module_register, --module) before loading",
+			"native function %u is not registered", index);
 	f = v->p->natives[index];
 	err = check_may_call(v, f);
 	if (!err && f->flags & FERRY_RELEASE)
@@ -254,6 +267,8 @@ int vcall_native(struct verifier *v, const struct bpf_insn *insn)
 		vcall_release(v, ref);
 	vcall_clobber(v);
 	if (f->flags & FERRY_ACQUIRE && f->ret_kind != MODULE_RET_MEM)
-		return refuse(v, -EINVAL, NULL, "acquiring function %s returns no pointer", f->name);
+		return refuse(v, -EINVAL,
+			      "FERRY_ACQUIRE is for functions that return a pointer to a struct",
+			      "acquiring function %s returns no pointer", f->name);
 	return set_result(v, f, index);
 }

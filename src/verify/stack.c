@@ -315,8 +315,10 @@ static int smear(struct verifier *v, struct frame *f, s64 min, s64 max, bool zer
 			continue;
 		if (slot_is_spill(s)) {
 			if (v->o->strict && reg_is_ptr(&s->spill))
-				return refuse(v, -EACCES, NULL,
-					      "attempt to corrupt spilled pointer on stack");
+				return refuse(
+					v, -EACCES,
+					"keep pointers in variables that nothing else writes into",
+					"attempt to corrupt spilled pointer on stack");
 			slot_scrub(s);
 		}
 		*b = BYTE_MISC;
@@ -374,7 +376,9 @@ int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uni
 		struct slot *s = &f->slots[slot_at(i)];
 
 		if (v->o->strict && slot_is_spill(s) && reg_is_ptr(&s->spill))
-			return refuse(v, -EACCES, NULL, "attempt to corrupt spilled pointer on stack");
+			return refuse(v, -EACCES,
+				      "keep pointers in variables that nothing else writes into",
+				      "attempt to corrupt spilled pointer on stack");
 		slot_scrub(s);
 		s->bytes[byte_at(i)] = BYTE_MISC;
 		/* Slots whose first and last byte are written are all written. */

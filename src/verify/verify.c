@@ -29,7 +29,8 @@ static int check_form(struct verifier *v)
 	int err = isa_validate(v->insns, v->cnt, ISA_ALL, &why);
 
 	if (err)
-		refuse(v, err, NULL, "%s", text_str(&why));
+		refuse(v, err, "let clang make the instructions: these are malformed", "%s",
+		       text_str(&why));
 	text_free(&why);
 	return err;
 }
@@ -39,8 +40,10 @@ static int check_type(struct verifier *v)
 	v->type = prog_type_of(v->p->type);
 	if (v->type)
 		return 0;
-	return refuse(v, -EINVAL, NULL, "programs of type %s are not run here",
-		      prog_type_name(v->p->type));
+	return refuse(
+		v, -EINVAL,
+		"one of xdp, tc, socket, cgroup skb, kprobe, tracepoint, perf_event, syscall, ...",
+		"programs of type %s are not run here", prog_type_name(v->p->type));
 }
 
 static int allocate(struct verifier *v)
@@ -96,7 +99,10 @@ int verify_prog(struct prog *p, const struct verify_opts *opts, struct verify_st
 
 	v.stats.time_ns = now_ns() - start;
 	if (err)
-		refuse(&v, err, NULL, err == -ENOMEM ? "out of memory" : "the program was refused");
+		refuse(&v, err,
+		       err == -ENOMEM ? "try again when there is memory"
+				      : "verify a part of it at a time to find what it is",
+		       err == -ENOMEM ? "out of memory" : "the program was refused");
 	vlog_stats(&v);
 	p->verified_insns = v.stats.processed;
 	if (stats)

@@ -105,7 +105,8 @@ static int step(struct verifier *v)
 	case ISA_EXIT:
 		return vcall_exit(v);
 	}
-	return refuse(v, -EINVAL, NULL, "unknown opcode %02x", insn->code);
+	return refuse(v, -EINVAL, "compile for a CPU that is known here (clang -mcpu=v3)",
+		      "unknown opcode %02x", insn->code);
 }
 
 /* One instruction of the current path. Sets v->path_end when it was the last. */
