@@ -12,6 +12,11 @@ void sys_map_free(struct sys_obj *o)
 {
 	struct sys_map *sm = container_of(o, struct sys_map, o);
 
+	if (sm->inner) { /* a program may have looked it up */
+		if (sys_run_defer(o))
+			return;
+		sys_run_wait();
+	}
 	sys_ringbuf_gone(sm);
 	sys_cursor_free(sm);
 	map_put(sm->map);
@@ -24,10 +29,20 @@ void sys_map_unreachable(struct sys_map *sm)
 {
 	u32 key;
 
-	if (!sm->map->ops->set_obj)
+	if (sm->map->attr.type != BPF_MAP_TYPE_PROG_ARRAY &&
+	    (sm->map->attr.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
+	     sm->map->attr.flags & BPF_F_PRESERVE_ELEMS))
 		return;
 	for (key = 0; key < sm->map->attr.max_entries; key++)
 		sm->map->ops->remove(sm->map, &key);
+}
+
+void sys_map_drop(const struct map *m, void *obj)
+{
+	if (map_is_outer(m->attr.type))
+		sys_put(((struct map *)obj)->owner);
+	else
+		sys_prog_put(obj);
 }
 
 struct sys_map *sys_map_of(int fd, int *err)
@@ -136,6 +151,24 @@ static int create_attr(const union bpf_attr *attr, struct map_attr *a)
 	return 0;
 }
 
+/* Maps of maps are made after the one behind inner_map_fd. */
+static int create_map(const union bpf_attr *attr, const struct map_attr *a, struct map **out,
+		      struct text *why)
+{
+	struct sys_map *like = NULL;
+	int err = 0;
+
+	if (map_is_outer(a->type)) {
+		like = sys_map_of(attr->inner_map_fd, &err);
+		if (!like && err != -EBADF)
+			return err;
+	}
+	err = map_create_outer(a, like ? like->map : NULL, out, why);
+	if (like)
+		sys_put(&like->o);
+	return err;
+}
+
 static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)
 {
 	struct map_attr a = { 0 };
@@ -145,10 +178,11 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 	if (!err)
 		err = create_btf(attr, &a, &sm->btf);
 	if (!err)
-		err = map_create(&a, &sm->map, why);
+		err = create_map(attr, &a, &sm->map, why);
 	if (err)
 		return err;
 	m = sm->map;
+	m->owner = &sm->o;
 	if (sm->btf) {
 		m->btf_fd_id = sm->btf->o.id;
 		m->btf_key_id = attr->btf_key_type_id;
@@ -283,14 +317,38 @@ static int set_prog(struct sys_map *sm, const void *key, int fd, u64 flags)
 	sp = container_of(o, struct sys_prog, o);
 	err = sys_map_owner(sm, sp->p, sp->jited) ? 0 : -EINVAL;
 	if (!err)
-		err = sm->map->ops->set_obj(sm->map, key, sp->p, o->id);
+		err = sm->map->ops->set_obj(sm->map, key, sp->p, o->id, flags);
 	if (err)
 		sys_put(o); /* otherwise the map has the reference */
 	return err;
 }
 
+static int set_map(struct sys_map *sm, const void *key, int fd, u64 flags)
+{
+	bool array = sm->map->attr.type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
+	struct sys_map *elem;
+	int err;
+
+	if (array && flags != BPF_ANY)
+		return -EINVAL;
+	if (array && *(const u32 *)key >= sm->map->attr.max_entries)
+		return -E2BIG;
+	elem = sys_map_of(fd, &err);
+	if (!elem)
+		return err;
+	elem->inner = true;
+	err = map_fits(sm->map->inner, elem->map)
+		      ? sm->map->ops->set_obj(sm->map, key, elem->map, elem->o.id, flags)
+		      : -EINVAL;
+	if (err)
+		sys_put(&elem->o);
+	return err;
+}
+
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags)
 {
+	if (map_is_outer(sm->map->attr.type))
+		return set_map(sm, key, *(const s32 *)value, flags);
 	if (sm->map->ops->set_obj)
 		return set_prog(sm, key, *(const s32 *)value, flags);
 	return map_update_user(sm->map, key, value, flags);

@@ -83,7 +83,7 @@ static void init(void)
 {
 	our_pid = getpid();
 	pthread_atfork(before_fork, after_fork, in_child);
-	map_drop_obj = (void (*)(void *))sys_prog_put;
+	map_drop_obj = sys_map_drop;
 	sys_run_init();
 	sys_trace_init();
 }

@@ -24,7 +24,7 @@ void sys_prog_free(struct sys_obj *o)
 
 	if (o->id) {
 		/* A tail call may have read its address. */
-		if (sys_run_defer(sp))
+		if (sys_run_defer(o))
 			return;
 		sys_run_wait();
 		close(o->fd);

@@ -41,13 +41,13 @@ static int use_map(struct resolve *r, struct sys_map *sm)
 			return i;
 		}
 	}
-	if (p->nmaps == SYS_MAX_MAPS) {
+	if (r->sp->nmaps == SYS_MAX_MAPS) {
 		text_printf(r->log, "The program uses more than %d maps\n", SYS_MAX_MAPS);
 		sys_put(&sm->o);
 		return -E2BIG;
 	}
 	if (!p->maps)
-		p->maps = base_array(SYS_MAX_MAPS, sizeof(*p->maps));
+		p->maps = base_array(2 * SYS_MAX_MAPS, sizeof(*p->maps));
 	if (!r->sp->maps)
 		r->sp->maps = base_array(SYS_MAX_MAPS, sizeof(*r->sp->maps));
 	if (!p->maps || !r->sp->maps) {
@@ -56,6 +56,8 @@ static int use_map(struct resolve *r, struct sys_map *sm)
 	}
 	p->maps[p->nmaps++] = map_get(sm->map);
 	r->sp->maps[r->sp->nmaps++] = sm;
+	if (sm->map->inner) /* what look-ups in it give is known by its place in p->maps, too */
+		p->maps[p->nmaps++] = map_get(sm->map->inner);
 	return i;
 }
 

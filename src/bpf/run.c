@@ -30,8 +30,8 @@ static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_end;
 static bool have_membarrier;
 static u64 last_serial;
-/* Programs whose last reference went while this or another thread was inside some program. */
-static struct sys_prog *deferred;
+/* Objects whose last reference went while this thread was inside some program. */
+static struct sys_obj *deferred;
 static _Atomic bool any_deferred;
 
 static void unlist(void *arg)
@@ -90,17 +90,20 @@ static void run_enter(void)
 
 static void free_deferred(void)
 {
-	struct sys_prog *sp, *next;
+	struct sys_obj *o, *next;
 
 	pthread_mutex_lock(&runners_lock);
-	sp = deferred;
+	o = deferred;
 	deferred = NULL;
 	any_deferred = false;
 	pthread_mutex_unlock(&runners_lock);
-	for (; sp; sp = next) {
-		next = sp->next_deferred;
+	for (; o; o = next) {
+		next = o->next_gone;
 		sys_inside++;
-		sys_prog_free(&sp->o);
+		if (o->kind == SYS_PROG)
+			sys_prog_free(o);
+		else
+			sys_map_free(o);
 		sys_inside--;
 	}
 }
@@ -117,13 +120,13 @@ static void run_leave(void)
 		free_deferred();
 }
 
-bool sys_run_defer(struct sys_prog *sp)
+bool sys_run_defer(struct sys_obj *o)
 {
 	if (!self.depth)
 		return false;
 	pthread_mutex_lock(&runners_lock);
-	sp->next_deferred = deferred;
-	deferred = sp;
+	o->next_gone = deferred;
+	deferred = o;
 	any_deferred = true;
 	pthread_mutex_unlock(&runners_lock);
 	return true;

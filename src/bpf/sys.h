@@ -31,7 +31,7 @@ struct sys_obj {
 	char name[64];
 	u64 load_time; /* ns since boot */
 	u32 uid;
-	struct sys_obj *next_gone; /* during a sweep */
+	struct sys_obj *next_gone; /* during a sweep, and while its end waits (run.c) */
 };
 
 /*

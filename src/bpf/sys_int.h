@@ -16,6 +16,7 @@ struct sys_map {
 	struct map *map;
 	struct sys_btf *btf; /* referenced; NULL */
 	_Atomic bool modes;  /* some descriptor is read-only or write-only */
+	_Atomic bool inner;  /* was an element: programs may have its address */
 	/*
 	 * A prog array holds, and is used by, programs of one kind only, fixed by the first: a tail
 	 * call hands the context on unseen. 0: nobody yet, else 1 + type + 65536 * jited.
@@ -43,7 +44,6 @@ struct sys_prog {
 	bool jited;
 	void *func_info, *line_info; /* struct bpf_func_info, struct bpf_line_info; checked */
 	u32 nfunc_info, nline_info;
-	struct sys_prog *next_deferred; /* run.c */
 };
 
 /* ---- user memory (attr.c): an address may be bad at any time -------------------------------- */
@@ -102,12 +102,12 @@ void sys_slow_unlock(void);
 
 /*
  * Waits until every thread has left the program that it is in now (run.c). Inside a program itself
- * a thread must not wait: then sys_run_defer() takes the program over and frees it when that is
+ * a thread must not wait: then sys_run_defer() takes the object over and frees it when that is
  * left.
  */
 void sys_run_init(void);
 void sys_run_wait(void);
-bool sys_run_defer(struct sys_prog *sp);
+bool sys_run_defer(struct sys_obj *o);
 extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 
@@ -115,6 +115,8 @@ void sys_run_forked(void);
 
 /* The map behind a descriptor with a reference on its object, or -EBADF, -EINVAL in *err. */
 struct sys_map *sys_map_of(int fd, int *err);
+/* Gives back the reference that an element of `m` was. */
+void sys_map_drop(const struct map *m, void *obj);
 /* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value. */
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags);
 /* May `p` be in, or use, this prog array? The first one decides. */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Arrays and per-CPU arrays: values in a row from offset 0 of the file. */
 #include <limits.h>
-#include <sys/mman.h>
 
 #include "map/map_int.h"
 
-static u32 index_of(const void *key)
+u32 map_index(const void *key)
 {
 	u32 i;
 
@@ -13,7 +12,7 @@ static u32 index_of(const void *key)
 	return i;
 }
 
-static int check_form(const struct map_attr *a, u32 extra_flags)
+int map_array_check(const struct map_attr *a, u32 extra_flags)
 {
 	if (a->max_entries == 0)
 		return map_refuse(-EINVAL, "max_entries must be above 0");
@@ -32,7 +31,7 @@ static int check_form(const struct map_attr *a, u32 extra_flags)
 
 static int array_check(const struct map_attr *a, size_t *bytes)
 {
-	int err = check_form(a, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	int err = map_array_check(a, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 
 	if (err < 0)
 		return err;
@@ -52,7 +51,7 @@ static int array_init(struct map *m)
 
 static void *array_lookup(struct map *m, const void *key)
 {
-	u32 i = index_of(key);
+	u32 i = map_index(key);
 
 	return i < m->attr.max_entries ? m->values + (size_t)i * m->stride : NULL;
 }
@@ -69,7 +68,7 @@ static int check_update(const struct map *m, u32 i, u64 flags)
 
 static int array_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	u32 i = index_of(key);
+	u32 i = map_index(key);
 	int err = check_update(m, i, flags);
 
 	if (err < 0)
@@ -78,9 +77,9 @@ static int array_update(struct map *m, const void *key, const void *value, u64 f
 	return 0;
 }
 
-static int array_next_key(struct map *m, const void *key, void *next)
+int map_array_next_key(struct map *m, const void *key, void *next)
 {
-	u32 i = key ? index_of(key) : UINT_MAX;
+	u32 i = key ? map_index(key) : UINT_MAX;
 
 	if (i >= m->attr.max_entries)
 		i = 0;
@@ -107,7 +106,7 @@ const struct map_ops map_array_ops = {
 	.lookup = array_lookup,
 	.update = array_update,
 	.remove = map_no_remove,
-	.next_key = array_next_key,
+	.next_key = map_array_next_key,
 	.direct = array_direct,
 	.inline_kind = MAP_INLINE_ARRAY,
 };
@@ -116,7 +115,7 @@ const struct map_ops map_array_ops = {
 
 static int percpu_check(const struct map_attr *a, size_t *bytes)
 {
-	int err = check_form(a, 0);
+	int err = map_array_check(a, 0);
 	size_t row;
 
 	if (err < 0)
@@ -144,14 +143,14 @@ static u8 *percpu_at(struct map *m, u32 i, u32 cpu)
 
 static void *percpu_lookup(struct map *m, const void *key)
 {
-	u32 i = index_of(key);
+	u32 i = map_index(key);
 
 	return i < m->attr.max_entries ? percpu_at(m, i, map_this_cpu()) : NULL;
 }
 
 static int percpu_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	u32 i = index_of(key);
+	u32 i = map_index(key);
 	int err = check_update(m, i, flags);
 
 	if (err < 0)
@@ -162,7 +161,7 @@ static int percpu_update(struct map *m, const void *key, const void *value, u64 
 
 static int percpu_read(struct map *m, const void *key, void *value, u64 flags)
 {
-	u32 i = index_of(key), cpu;
+	u32 i = map_index(key), cpu;
 	u8 *to = value;
 
 	(void)flags;
@@ -175,7 +174,7 @@ static int percpu_read(struct map *m, const void *key, void *value, u64 flags)
 
 static int percpu_write(struct map *m, const void *key, const void *value, u64 flags)
 {
-	u32 i = index_of(key), cpu;
+	u32 i = map_index(key), cpu;
 	const u8 *from = value;
 	int err = check_update(m, i, flags);
 
@@ -193,162 +192,8 @@ const struct map_ops map_percpu_array_ops = {
 	.lookup = percpu_lookup,
 	.update = percpu_update,
 	.remove = map_no_remove,
-	.next_key = array_next_key,
+	.next_key = map_array_next_key,
 	.read = percpu_read,
 	.write = percpu_write,
 	.inline_kind = MAP_INLINE_PERCPU_ARRAY,
-};
-
-/* ---- arrays of objects ---------------------------------------------------------------------- */
-
-/*
- * What a lookup shows is in shared memory: the object's id. The object itself is of this process.
- * The two change together under a lock of this process, so that they agree.
- */
-struct objs {
-	map_lock_word lock;
-	void *_Atomic slot[];
-};
-
-static int objs_check(const struct map_attr *a, size_t *bytes)
-{
-	int err;
-
-	if (a->value_size != 4)
-		return map_refuse(-EINVAL, "value_size must be 4");
-	if (a->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
-		return map_refuse(-EINVAL, "an array of objects is always open to programs");
-	err = check_form(a, a->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ? BPF_F_PRESERVE_ELEMS : 0);
-	if (err < 0)
-		return err;
-	return base_mul(8, a->max_entries, bytes) ? 0 : -ENOMEM;
-}
-
-static int objs_init(struct map *m)
-{
-	struct objs *o;
-	size_t size;
-
-	m->stride = 8;
-	m->values = m->mem;
-	if (!base_mul(sizeof(o->slot[0]), m->attr.max_entries, &size) ||
-	    !base_add(size, sizeof(*o), &size))
-		return -ENOMEM;
-	/* Not from the allocator: pages come when touched, as those of the shared half do. */
-	o = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		 -1, 0);
-	if (o == MAP_FAILED)
-		return -ENOMEM;
-	m->priv = o;
-	m->objs = o->slot;
-	return 0;
-}
-
-/* Puts obj (maybe NULL) at i and gives back the one before. */
-static void *objs_swap(struct map *m, u32 i, void *obj, u32 id)
-{
-	struct objs *o = m->priv;
-	void *old;
-	u32 word = id;
-	bool locked;
-
-	/*
-	 * In a child of fork(2) the holder may be a thread that is not there: the lock then says
-	 * busy after its time, and all that can go wrong is that an id is not its object's.
-	 */
-	locked = map_lock(&o->lock) >= 0;
-	old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
-	map_store(m->values + (size_t)i * 8, &word, sizeof(word));
-	if (locked)
-		map_unlock(&o->lock);
-	return old;
-}
-
-static void objs_fini(struct map *m)
-{
-	u32 i;
-
-	for (i = 0; i < m->attr.max_entries; i++) {
-		void *obj = atomic_load_explicit(&m->objs[i], memory_order_relaxed);
-
-		if (obj && map_drop_obj)
-			map_drop_obj(obj);
-	}
-	munmap(m->priv, sizeof(struct objs) + m->attr.max_entries * sizeof(void *));
-}
-
-static int objs_set(struct map *m, const void *key, void *obj, u32 id)
-{
-	u32 i = index_of(key);
-	void *old;
-
-	if (i >= m->attr.max_entries)
-		return -E2BIG;
-	old = objs_swap(m, i, obj, id);
-	if (old && map_drop_obj)
-		map_drop_obj(old);
-	return 0;
-}
-
-static int objs_remove(struct map *m, const void *key)
-{
-	u32 i = index_of(key);
-	void *old;
-
-	if (i >= m->attr.max_entries)
-		return -E2BIG;
-	old = objs_swap(m, i, NULL, 0);
-	if (!old)
-		return -ENOENT;
-	if (map_drop_obj)
-		map_drop_obj(old);
-	return 0;
-}
-
-static int objs_read(struct map *m, const void *key, void *value, u64 flags)
-{
-	u32 i = index_of(key);
-
-	(void)flags;
-	if (i >= m->attr.max_entries || !atomic_load_explicit(&m->objs[i], memory_order_acquire))
-		return -ENOENT;
-	map_load(value, m->values + (size_t)i * 8, 4);
-	return 0;
-}
-
-/* A descriptor is no value: src/bpf turns it into an object and calls set_obj. */
-static int objs_write(struct map *m, const void *key, const void *value, u64 flags)
-{
-	(void)value;
-	if (flags != BPF_ANY)
-		return -EINVAL;
-	return index_of(key) < m->attr.max_entries ? -EBADF : -E2BIG;
-}
-
-const struct map_ops map_prog_array_ops = {
-	.name = "prog_array",
-	.check = objs_check,
-	.init = objs_init,
-	.fini = objs_fini,
-	.lookup = map_no_lookup,
-	.update = map_no_update,
-	.remove = objs_remove,
-	.next_key = array_next_key,
-	.read = objs_read,
-	.write = objs_write,
-	.set_obj = objs_set,
-};
-
-const struct map_ops map_perf_array_ops = {
-	.name = "perf_event_array",
-	.check = objs_check,
-	.init = objs_init,
-	.fini = objs_fini,
-	.lookup = map_no_lookup,
-	.update = map_no_update,
-	.remove = objs_remove,
-	.next_key = array_next_key,
-	.read = map_no_read,
-	.write = objs_write,
-	.set_obj = objs_set,
 };

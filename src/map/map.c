@@ -13,7 +13,7 @@ static const struct {
 #undef MAPTYPE
 #undef MAPNAME
 
-void (*map_drop_obj)(void *obj);
+void (*map_drop_obj)(const struct map *m, void *obj);
 
 static _Thread_local const char *refusal;
 
@@ -96,7 +96,56 @@ static int check(const struct map_attr *attr, const struct map_ops **ops, size_t
 	return (*ops)->check(attr, bytes);
 }
 
+bool map_is_outer(u32 type)
+{
+	return type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS;
+}
+
+/* The kernel's types without map_meta_equal, and maps of maps, are never elements. */
+static int make_template(const struct map *like, struct map **out)
+{
+	struct map *t;
+
+	if (like->inner)
+		return map_refuse(-EINVAL, "maps of maps do not nest");
+	if (like->attr.type == BPF_MAP_TYPE_PROG_ARRAY ||
+	    like->attr.type == BPF_MAP_TYPE_STRUCT_OPS)
+		return map_refuse(-ENOTSUPP, "maps of that type cannot be elements");
+	t = base_alloc(sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->ops = like->ops;
+	t->attr = like->attr;
+	t->btf_fd_id = like->btf_fd_id;
+	t->btf_key_id = like->btf_key_id;
+	t->btf_value_id = like->btf_value_id;
+	t->fd = -1;
+	t->is_template = true;
+	atomic_init(&t->refs, 1);
+	*out = t;
+	return 0;
+}
+
+bool map_fits(const struct map *tmpl, const struct map *m)
+{
+	const struct map_attr *a = &tmpl->attr, *b = &m->attr;
+
+	if (a->type != b->type || a->key_size != b->key_size || a->value_size != b->value_size ||
+	    a->flags != b->flags)
+		return false;
+	/* Code for arrays may have their size built in, unless it was told otherwise. */
+	if (a->type == BPF_MAP_TYPE_ARRAY || a->type == BPF_MAP_TYPE_PERCPU_ARRAY)
+		return a->flags & BPF_F_INNER_MAP || a->max_entries == b->max_entries;
+	return true;
+}
+
 int map_create(const struct map_attr *attr, struct map **out, struct text *why)
+{
+	return map_create_outer(attr, NULL, out, why);
+}
+
+int map_create_outer(const struct map_attr *attr, const struct map *like, struct map **out,
+		     struct text *why)
 {
 	const struct map_ops *ops = NULL;
 	struct map *m = NULL;
@@ -115,6 +164,12 @@ int map_create(const struct map_attr *attr, struct map **out, struct text *why)
 	m->attr = *attr;
 	m->fd = -1;
 	atomic_init(&m->refs, 1);
+	if (map_is_outer(attr->type)) {
+		err = like ? make_template(like, &m->inner)
+			   : map_refuse(-EBADF, "inner_map_fd must be a map like the elements");
+		if (err < 0)
+			goto out;
+	}
 	err = map_mem_create(m, bytes);
 	if (err < 0)
 		goto out;
@@ -130,6 +185,7 @@ int map_create(const struct map_attr *attr, struct map **out, struct text *why)
 	return 0;
 out:
 	if (m) {
+		map_put(m->inner);
 		map_mem_free(m);
 		base_free(m);
 	}
@@ -154,8 +210,9 @@ void map_put(struct map *m)
 {
 	if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (m->ops->fini)
+	if (m->ops->fini && !m->is_template)
 		m->ops->fini(m);
+	map_put(m->inner);
 	map_mem_free(m);
 	base_free(m);
 }

@@ -57,10 +57,10 @@ struct map_ops {
 	/* Address of the byte `off` of the values for BPF_PSEUDO_MAP_VALUE: only arrays; else NULL op. */
 	void *(*direct)(struct map *m, u32 off);
 	/*
-	 * Elements that are objects (prog array): `obj` is the referenced object with a reference that
-	 * the map now owns and gives back through map_drop_obj; `id` is what a lookup shows.
+	 * Elements that are objects (programs, maps, perf events): `obj` comes with a reference, which
+	 * the map owns after success and gives back through map_drop_obj; `id` is what a lookup shows.
 	 */
-	int (*set_obj)(struct map *m, const void *key, void *obj, u32 id);
+	int (*set_obj)(struct map *m, const void *key, void *obj, u32 id, u64 flags);
 
 	u8 inline_kind; /* enum map_inline */
 };
@@ -79,7 +79,10 @@ struct map {
 	size_t cpu_stride;
 	u32 btf_fd_id, btf_key_id, btf_value_id; /* as loaded; 0 without */
 	void *priv;      /* the type's process-local state */
-	void *_Atomic *objs; /* prog array: the objects, read by tail calls; else NULL */
+	void *_Atomic *objs; /* arrays of objects: those, read by tail calls; else NULL */
+	struct map *inner;   /* maps of maps: the template of elements, referenced; else NULL */
+	bool is_template;    /* a type, flags and sizes without memory: see map_create_outer */
+	void *owner;         /* the bpf(2) object it belongs to; NULL */
 	/* ---- changes */
 	_Atomic u32 refs;
 	_Atomic u32 frozen;
@@ -90,6 +93,15 @@ struct map {
  * would be right. 0, -EINVAL, -E2BIG, -ENOMEM, -EPERM, -EOPNOTSUPP (type known, not here).
  */
 int map_create(const struct map_attr *attr, struct map **out, struct text *why);
+/*
+ * The same for maps of maps: `like` shows what the elements will be; a template is made of it, which
+ * is all that the verifier knows of an element. -ENOTSUPP: the type cannot be an element.
+ */
+int map_create_outer(const struct map_attr *attr, const struct map *like, struct map **out,
+		     struct text *why);
+bool map_is_outer(u32 type);
+/* May `m` be an element where `tmpl` is the template? (the kernel's map_meta_equal) */
+bool map_fits(const struct map *tmpl, const struct map *m);
 struct map *map_get(struct map *m);
 void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
 
@@ -111,8 +123,8 @@ u32 map_cpus(void);    /* possible CPUs, the number that libbpf_num_possible_cpu
 u32 map_this_cpu(void); /* below map_cpus(); a hint: the thread may move at once */
 bool map_is_percpu(u32 type);
 
-/* Called with the object when an element of objects goes. Set once by src/bpf. */
-extern void (*map_drop_obj)(void *obj);
+/* Called with the object when an element of objects goes from `m`. Set once by src/bpf. */
+extern void (*map_drop_obj)(const struct map *m, void *obj);
 
 /* ---- ring buffer, as helpers use it ------------------------------------------------------------ */
 

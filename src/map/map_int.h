@@ -57,6 +57,11 @@ int map_no_write(struct map *m, const void *key, const void *value, u64 flags);
 int map_refuse(int err, const char *why);
 int map_check_access_flags(const struct map_attr *a, u32 allowed);
 
+/* array.c, for other arrays */
+u32 map_index(const void *key);
+int map_array_check(const struct map_attr *a, u32 extra_flags);
+int map_array_next_key(struct map *m, const void *key, void *next);
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 /* Makes the file, maps it and fills the header: 0 or -errno. */

@@ -166,7 +166,7 @@ static int arg_map(struct verifier *v, struct call *c, u32 r)
 	const struct map *m;
 	bool ok;
 
-	if (reg->type != REG_MAP)
+	if (reg->type != REG_MAP || reg->flags & REG_NULLABLE)
 		return expected(v, r, "map_ptr");
 	c->map_index = reg->what;
 	c->map = m = v->p->maps[reg->what];
@@ -332,7 +332,9 @@ static void note_map(struct verifier *v, const struct call *c)
 {
 	struct insn_aux *aux = &v->aux[v->insn];
 
-	if (!c->map || c->h->args[0] != ARG_MAP || (aux->map_known && aux->map != c->map_index)) {
+	/* A template stands for many maps. */
+	if (!c->map || c->h->args[0] != ARG_MAP || c->map->is_template ||
+	    (aux->map_known && aux->map != c->map_index)) {
 		aux->map_varies = true;
 		return;
 	}
@@ -357,6 +359,23 @@ static bool is_array(const struct map *m)
 	return m->attr.type == BPF_MAP_TYPE_ARRAY || m->attr.type == BPF_MAP_TYPE_PERCPU_ARRAY;
 }
 
+/* A look-up in a map of maps gives a map, of which its template says all that is known. */
+static int inner_map(struct verifier *v, const struct call *c, struct reg *r0)
+{
+	u32 i;
+
+	for (i = 0; i < v->p->nmaps && v->p->maps[i] != c->map->inner; i++)
+		;
+	if (i == v->p->nmaps)
+		return refuse_internal(v, "the template of inner maps is not in prog->maps");
+	reg_pointer(r0, REG_MAP);
+	r0->what = (u16)i;
+	r0->flags = REG_NULLABLE;
+	r0->id = ++v->ids;
+	note_key(v, false, 0);
+	return 0;
+}
+
 static int set_result(struct verifier *v, struct call *c)
 {
 	struct reg *r0 = cur_reg(v, 0);
@@ -368,10 +387,12 @@ static int set_result(struct verifier *v, struct call *c)
 	case RET_MAP_VALUE_OR_NULL:
 		if (!c->map)
 			return refuse_internal(v, "helper returns a map value without a map");
+		if (c->map->inner)
+			return inner_map(v, c, r0);
 		reg_pointer(r0, REG_MAP_VALUE);
 		r0->what = (u16)c->map_index;
 		/* An element of an array is always there. */
-		in_array = is_array(c->map) && c->key_known && c->key < c->map->attr.max_entries &&
+		in_array = is_array(c->map) && !c->map->is_template && c->key_known && c->key < c->map->attr.max_entries &&
 			   c->h->id == BPF_FUNC_map_lookup_elem;
 		if (!in_array) {
 			r0->flags = REG_NULLABLE;

@@ -80,7 +80,7 @@ const char *reg_type_name(const struct reg *r)
 	case REG_NONE: return "?";
 	case REG_SCALAR: return "scalar";
 	case REG_CTX: return "ctx";
-	case REG_MAP: return "map_ptr";
+	case REG_MAP: return null ? "map_ptr_or_null" : "map_ptr";
 	case REG_MAP_VALUE: return null ? "map_value_or_null" : "map_value";
 	case REG_STACK: return "fp";
 	case REG_PKT: return "pkt";

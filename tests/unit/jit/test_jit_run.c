@@ -413,9 +413,9 @@ static void map_values_are_reached_directly(void **state)
 	map_put(m);
 }
 
-static void keep(void *obj)
+static void keep(const struct map *m, void *obj)
 {
-	(void)obj;
+	(void)m, (void)obj;
 }
 
 /* ctx[0]++; if `sub`, the tail call is made in a function; then r0 = value, or 1000 + r0 after it. */

@@ -280,8 +280,9 @@ static void frozen_and_read_only_maps_refuse_writes(void **state)
 
 static int dropped;
 
-static void drop(void *obj)
+static void drop(const struct map *m, void *obj)
 {
+	(void)m;
 	dropped += *(int *)obj;
 }
 
@@ -295,18 +296,18 @@ static void prog_array_gives_objects_back(void **state)
 	map_drop_obj = drop;
 	dropped = 0;
 	assert_int_equal(map_lookup_user(m, &k, &v, 0), -ENOENT);
-	assert_int_equal(m->ops->set_obj(m, &k, &a, 17), 0);
+	assert_int_equal(m->ops->set_obj(m, &k, &a, 17, 0), 0);
 	assert_ptr_equal(m->objs[1], &a);
 	assert_int_equal(map_lookup_user(m, &k, &v, 0), 0);
 	assert_int_equal(v, 17);
-	assert_int_equal(m->ops->set_obj(m, &k, &b, 18), 0);
+	assert_int_equal(m->ops->set_obj(m, &k, &b, 18, 0), 0);
 	assert_int_equal(dropped, 1);
 	assert_int_equal(map_delete_user(m, &k), 0);
 	assert_int_equal(dropped, 11);
 	assert_int_equal(map_delete_user(m, &k), -ENOENT);
-	assert_int_equal(m->ops->set_obj(m, &k, &b, 18), 0);
+	assert_int_equal(m->ops->set_obj(m, &k, &b, 18, 0), 0);
 	k = 3;
-	assert_int_equal(m->ops->set_obj(m, &k, &b, 18), -E2BIG);
+	assert_int_equal(m->ops->set_obj(m, &k, &b, 18, 0), -E2BIG);
 	map_put(m);
 	assert_int_equal(dropped, 21);
 }

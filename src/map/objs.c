@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Arrays of objects: programs, perf events, maps. */
+#include <sys/mman.h>
+
+#include "map/map_int.h"
+
+/*
+ * What a lookup shows is in shared memory: the object's id. The object itself is of this process.
+ * The two change together under a lock of this process, so that they agree.
+ */
+struct objs {
+	map_lock_word lock;
+	void *_Atomic slot[];
+};
+
+static int objs_check(const struct map_attr *a, size_t *bytes)
+{
+	int err;
+
+	if (a->value_size != 4)
+		return map_refuse(-EINVAL, "value_size must be 4");
+	if (a->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
+		return map_refuse(-EINVAL, "an array of objects is always open to programs");
+	err = map_array_check(a,
+			      a->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ? BPF_F_PRESERVE_ELEMS : 0);
+	if (err < 0)
+		return err;
+	return base_mul(8, a->max_entries, bytes) ? 0 : -ENOMEM;
+}
+
+static int objs_init(struct map *m)
+{
+	struct objs *o;
+	size_t size;
+
+	m->stride = 8;
+	m->values = m->mem;
+	if (!base_mul(sizeof(o->slot[0]), m->attr.max_entries, &size) ||
+	    !base_add(size, sizeof(*o), &size))
+		return -ENOMEM;
+	/* Not from the allocator: pages come when touched, as those of the shared half do. */
+	o = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		 -1, 0);
+	if (o == MAP_FAILED)
+		return -ENOMEM;
+	m->priv = o;
+	m->objs = o->slot;
+	return 0;
+}
+
+/* Puts obj (maybe NULL) at i and gives back the one before. */
+static void *objs_swap(struct map *m, u32 i, void *obj, u32 id)
+{
+	struct objs *o = m->priv;
+	void *old;
+	u32 word = id;
+	bool locked;
+
+	/*
+	 * In a child of fork(2) the holder may be a thread that is not there: the lock then says
+	 * busy after its time, and all that can go wrong is that an id is not its object's.
+	 */
+	locked = map_lock(&o->lock) >= 0;
+	old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
+	map_store(m->values + (size_t)i * 8, &word, sizeof(word));
+	if (locked)
+		map_unlock(&o->lock);
+	return old;
+}
+
+static void objs_fini(struct map *m)
+{
+	u32 i;
+
+	for (i = 0; i < m->attr.max_entries; i++) {
+		void *obj = atomic_load_explicit(&m->objs[i], memory_order_relaxed);
+
+		if (obj && map_drop_obj)
+			map_drop_obj(m, obj);
+	}
+	munmap(m->priv, sizeof(struct objs) + m->attr.max_entries * sizeof(void *));
+}
+
+static int objs_set(struct map *m, const void *key, void *obj, u32 id, u64 flags)
+{
+	u32 i = map_index(key);
+	void *old;
+
+	if (flags != BPF_ANY)
+		return -EINVAL;
+	if (i >= m->attr.max_entries)
+		return -E2BIG;
+	old = objs_swap(m, i, obj, id);
+	if (old && map_drop_obj)
+		map_drop_obj(m, old);
+	return 0;
+}
+
+static int objs_remove(struct map *m, const void *key)
+{
+	u32 i = map_index(key);
+	void *old;
+
+	if (i >= m->attr.max_entries)
+		return -E2BIG;
+	old = objs_swap(m, i, NULL, 0);
+	if (!old)
+		return -ENOENT;
+	if (map_drop_obj)
+		map_drop_obj(m, old);
+	return 0;
+}
+
+static int objs_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	u32 i = map_index(key);
+
+	(void)flags;
+	if (i >= m->attr.max_entries || !atomic_load_explicit(&m->objs[i], memory_order_acquire))
+		return -ENOENT;
+	map_load(value, m->values + (size_t)i * 8, 4);
+	return 0;
+}
+
+/* A descriptor is no value: src/bpf turns it into an object and calls set_obj. */
+static int objs_write(struct map *m, const void *key, const void *value, u64 flags)
+{
+	(void)value;
+	if (flags != BPF_ANY)
+		return -EINVAL;
+	return map_index(key) < m->attr.max_entries ? -EBADF : -E2BIG;
+}
+
+const struct map_ops map_prog_array_ops = {
+	.name = "prog_array",
+	.check = objs_check,
+	.init = objs_init,
+	.fini = objs_fini,
+	.lookup = map_no_lookup,
+	.update = map_no_update,
+	.remove = objs_remove,
+	.next_key = map_array_next_key,
+	.read = objs_read,
+	.write = objs_write,
+	.set_obj = objs_set,
+};
+
+const struct map_ops map_perf_array_ops = {
+	.name = "perf_event_array",
+	.check = objs_check,
+	.init = objs_init,
+	.fini = objs_fini,
+	.lookup = map_no_lookup,
+	.update = map_no_update,
+	.remove = objs_remove,
+	.next_key = map_array_next_key,
+	.read = map_no_read,
+	.write = objs_write,
+	.set_obj = objs_set,
+};
+
+/* A program gets the element itself: a map that it may use as one that it refers to. */
+static void *objs_lookup(struct map *m, const void *key)
+{
+	u32 i = map_index(key);
+
+	if (i >= m->attr.max_entries)
+		return NULL;
+	return atomic_load_explicit(&m->objs[i], memory_order_acquire);
+}
+
+const struct map_ops map_array_of_maps_ops = {
+	.name = "array_of_maps",
+	.check = objs_check,
+	.init = objs_init,
+	.fini = objs_fini,
+	.lookup = objs_lookup,
+	.update = map_no_update,
+	.remove = objs_remove,
+	.next_key = map_array_next_key,
+	.read = objs_read,
+	.write = objs_write,
+	.set_obj = objs_set,
+};
