@@ -52,6 +52,25 @@ const struct btf_type *fbtf_strip(const struct btf *btf, u32 id, u32 *out_id);
 const char *fbtf_name(const struct btf *btf, u32 name_off); /* "" when there is none */
 s64 fbtf_size(const struct btf *btf, u32 id);               /* bytes, or -EINVAL */
 
+bool fbtf_is_const(const struct btf *btf, u32 id); /* some modifier of the type says const */
+
+/* What the bytes [off, off + size) of a struct or union are, by the kernel's rules of loads. */
+#define FBTF_MAX_NESTING 32 /* of structs in structs */
+struct fbtf_access {
+	bool is_ptr;      /* to a struct or union, `type`; otherwise it is read as data */
+	bool points;      /* a pointer of any kind */
+	bool in_union;    /* of several members: who says that it is this one? */
+	bool flexible;    /* of an array that the struct's size does not count */
+	u32 type;
+	const char *name; /* of the member; NULL for bit-fields and flexible arrays */
+	const char *tag;  /* of the pointer's target (__attribute__((btf_type_tag))); NULL */
+};
+/* 0, -EACCES or -EINVAL: no member is there, or the load takes a part of it; `why` may be NULL. */
+int fbtf_access(const struct btf *btf, u32 id, u32 off, u32 size, struct fbtf_access *out,
+		struct text *why);
+/* Is there, `off` bytes into the struct, a struct of type `want`: itself, a member, an element? */
+bool fbtf_contains(const struct btf *btf, u32 id, u32 off, u32 want);
+
 /* A value as text, by its type: structs as { .a = 1, }, char arrays as strings; json: as JSON. */
 int fbtf_dump_value(const struct btf *btf, u32 type_id, const void *data, size_t size, bool json,
 		    struct text *out);

@@ -32,6 +32,7 @@ enum helper_ret {
 	RET_INTEGER,
 	RET_VOID,
 	RET_MAP_VALUE_OR_NULL,
+	RET_TASK,              /* a valid pointer to a task_struct, by BTF */
 	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */
 };
 

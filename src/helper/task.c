@@ -36,12 +36,6 @@ u64 task_comm(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return 0;
 }
 
-/* There is no task_struct here: an address that probe_read() answers with -EFAULT. */
-u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
-{
-	return 0;
-}
-
 u64 task_ns_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	struct bpf_pidns_info info = { .pid = (u32)gettid(), .tgid = (u32)getpid() };

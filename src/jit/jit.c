@@ -26,6 +26,7 @@ static void free_code(struct jit_code *code)
 	base_free(code->insn_off);
 	base_free(code->func_off);
 	base_free(code->faults);
+	base_free(code->probes);
 	memset(code, 0, sizeof(*code));
 }
 

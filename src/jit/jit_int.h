@@ -51,12 +51,19 @@ struct jit_unit {
 	bool far;   /* nothing outside the code is within reach of a 32-bit displacement */
 };
 
+/* A load that may fault: its machine register, and the program's counter (NULL: not counted). */
+struct jit_probe {
+	_Atomic u64 *count;
+	u8 reg;
+};
+
 /* What a compiler hands back. */
 struct jit_code {
 	struct code_region *region;
 	u32 size, run_off, tail_off;
 	u32 *insn_off, *func_off;
 	struct code_fault *faults;
+	struct jit_probe *probes; /* what each fault's `arg` points to */
 	u32 nfaults;
 };
 
@@ -67,7 +74,7 @@ struct jit_target {
 	u32 (*spare)(const struct jit_func *f, u8 regs[JIT_SLOTS]);
 	/* 0; -EAGAIN: set u->far and come again; other -errno. */
 	int (*compile)(struct jit_unit *u, struct jit_code *out);
-	/* After a fault of a load: its register becomes 0. */
+	/* After a fault of a load (f->arg is its struct jit_probe): its register becomes 0. */
 	void (*on_fault)(const struct code_fault *f, void *ucontext, const void *addr);
 };
 extern const struct jit_target jit_x86_64;

@@ -40,6 +40,7 @@ struct x86_pos {
 
 struct x86_fault {
 	struct x86_pos start, end;
+	u32 insn;
 	u8 reg;
 };
 

@@ -175,10 +175,13 @@ static void on_fault(const struct code_fault *f, void *ucontext, const void *add
 		REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 		REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 	};
+	const struct jit_probe *probe = f->arg;
 	ucontext_t *uc = ucontext;
 
 	(void)addr;
-	uc->uc_mcontext.gregs[greg[(uintptr_t)f->arg & 15]] = 0;
+	uc->uc_mcontext.gregs[greg[probe->reg & 15]] = 0;
+	if (probe->count)
+		__atomic_fetch_add((u64 *)probe->count, 1, __ATOMIC_RELAXED);
 }
 
 const struct jit_target jit_x86_64 = {

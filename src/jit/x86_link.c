@@ -255,7 +255,8 @@ static int tables(const struct jx *c, const s32 *moved, struct jit_code *out)
 	out->insn_off = base_array((size_t)c->u->cnt + 1, sizeof(u32));
 	out->func_off = base_array(c->u->nfuncs, sizeof(u32));
 	out->faults = base_array(c->nfaults, sizeof(*out->faults));
-	if (!out->insn_off || !out->func_off || !out->faults)
+	out->probes = base_array(c->nfaults, sizeof(*out->probes));
+	if (!out->insn_off || !out->func_off || !out->faults || !out->probes)
 		return -ENOMEM;
 	for (u32 i = 0; i <= c->u->cnt; i++)
 		out->insn_off[i] = (u32)label_at(c, moved, i);
@@ -275,7 +276,9 @@ static void fault_table(const struct jx *c, const s32 *moved, const u8 *addr, st
 		e->start = addr + f->start.at + moved[f->start.fix];
 		e->end = addr + f->end.at + moved[f->end.fix];
 		e->resume = e->end;
-		e->arg = (void *)(uintptr_t)f->reg;
+		e->arg = &out->probes[n];
+		out->probes[n].reg = f->reg;
+		out->probes[n].count = c->u->prog->faults ? &c->u->prog->faults[f->insn] : NULL;
 	}
 	out->nfaults = (u32)c->nfaults;
 }

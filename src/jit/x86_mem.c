@@ -15,7 +15,7 @@ static void add_fault(struct jx *c, struct x86_pos start, u8 reg)
 		return;
 	}
 	c->faults = f;
-	f[c->nfaults++] = (struct x86_fault){ start, x86_here(c), reg };
+	f[c->nfaults++] = (struct x86_fault){ start, x86_here(c), c->at, reg };
 }
 
 static bool is_probe(const struct jx *c)

@@ -41,6 +41,7 @@ void prog_free(struct prog *p)
 	base_free(p->funcs);
 	base_free(p->lines);
 	base_free(p->facts);
+	base_free(p->faults);
 	base_free(p->insns);
 	base_free(p);
 }

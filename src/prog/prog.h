@@ -128,6 +128,20 @@ struct insn_fact {
 };
 
 /*
+ * Raw contexts that are the arguments of a function, a u64 each, typed by BTF: functions traced,
+ * closures. Pointers to structs are typed pointers of the verifier.
+ */
+struct prog_args {
+	struct btf *btf;      /* lives as long as the program; NULL: the context is not typed */
+	u32 proto;            /* FUNC_PROTO */
+	const char *name;     /* of the function, for messages; may be NULL */
+	bool with_ret;        /* its result is behind the arguments */
+	bool trusted;         /* pointers to structs are valid, or NULL with `nullable` */
+	bool nullable;
+	bool writable;        /* numbers in what they point to may be written, unless const */
+};
+
+/*
  * The internal form of references, made by src/bpf from file descriptors before the verifier runs:
  *   LD_IMM64 src=BPF_PSEUDO_MAP_FD     imm = index into maps
  *   LD_IMM64 src=BPF_PSEUDO_MAP_VALUE  imm = index into maps, second imm = offset in the value
@@ -149,9 +163,11 @@ struct prog {
 	struct prog_func *funcs;   /* NULL, 0 before the verifier found them */
 	u32 nfuncs;
 	struct btf *btf;           /* borrowed from the BTF object that src/bpf holds; NULL */
+	struct prog_args args;     /* of a raw context */
 	struct prog_line *lines;
 	u32 nlines;
 	struct insn_fact *facts;   /* one an instruction; NULL when not verified */
+	_Atomic u64 *faults;       /* loads that faulted, an instruction; NULL: none can (insn_fact.probe) */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
 	u32 verified_insns;        /* processed by the verifier */
 

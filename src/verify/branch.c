@@ -106,6 +106,8 @@ static bool never_null(const struct reg *r)
 {
 	if (r->flags & REG_NULLABLE)
 		return false;
+	if (r->type == REG_BTF)
+		return r->flags & REG_TRUSTED;
 	return r->type == REG_MAP_VALUE || r->type == REG_MAP || r->type == REG_MEM ||
 	       r->type == REG_STACK;
 }

@@ -401,6 +401,8 @@ static int set_result(struct verifier *v, struct call *c)
 		if (c->h->id == BPF_FUNC_map_lookup_elem)
 			note_key(v, in_array, c->key);
 		return 0;
+	case RET_TASK:
+		return vtyped_kernel(v, r0, "task_struct", REG_TRUSTED | REG_RDONLY);
 	case RET_ALLOC_MEM_OR_NULL:
 		reg_pointer(r0, REG_MEM);
 		r0->flags = REG_NULLABLE | REG_RINGBUF;

@@ -36,10 +36,29 @@ static void fix_constant(struct bpf_insn *insn, s64 value)
 					   .imm = (s32)(u32)value };
 }
 
+/* Counters, for programs that have loads that may fault. */
+static int count_faults(struct verifier *v)
+{
+	u32 i;
+
+	base_free(v->p->faults);
+	v->p->faults = NULL;
+	for (i = 0; i < v->cnt; i++)
+		if (v->aux[i].probe)
+			break;
+	if (i == v->cnt)
+		return 0;
+	v->p->faults = base_array(v->cnt, sizeof(*v->p->faults));
+	return v->p->faults ? 0 : -ENOMEM;
+}
+
 int vfixup(struct verifier *v)
 {
 	u32 i;
-	int err;
+	int err = count_faults(v);
+
+	if (err)
+		return err;
 
 	for (i = 0; i < v->cnt; i++) {
 		const struct insn_aux *aux = &v->aux[i];
@@ -52,6 +71,7 @@ int vfixup(struct verifier *v)
 		fact->map = fact->const_map ? aux->map : 0;
 		if (aux->key_known && !aux->key_varies)
 			fact->const_key = aux->key;
+		fact->probe = aux->probe;
 		if (aux->const_known && !aux->const_varies)
 			fix_constant(&v->insns[i], aux->key);
 		if (!aux->field)

@@ -86,6 +86,12 @@ const char *reg_type_name(const struct reg *r)
 	case REG_PKT: return "pkt";
 	case REG_PKT_META: return "pkt_meta";
 	case REG_PKT_END: return "pkt_end";
+	case REG_BTF:
+		if (r->flags & REG_PERCPU)
+			return "percpu_ptr_";
+		if (r->flags & REG_TRUSTED)
+			return null ? "trusted_ptr_or_null_" : "trusted_ptr_";
+		return null ? "ptr_or_null_" : "ptr_";
 	}
 	if (r->flags & REG_RINGBUF)
 		return null ? "ringbuf_mem_or_null" : "ringbuf_mem";
@@ -122,6 +128,8 @@ void vlog_reg(struct verifier *v, const struct reg *r, struct text *out)
 		return;
 	}
 	text_puts(out, reg_type_name(r));
+	if (r->type == REG_BTF)
+		text_puts(out, vtyped_name(v, r));
 	if (r->type == REG_STACK && r->what + 1u != v->cur->nframes)
 		text_printf(out, "[%u]", r->what);
 	if (r->type == REG_STACK && num_is_const(&r->n)) {

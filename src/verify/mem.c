@@ -210,6 +210,45 @@ static int access_field(struct verifier *v, const struct acc *a, s64 off)
 	return 0;
 }
 
+/* A context that is a function's arguments, as the kernel's btf_ctx_access() has them. */
+static int access_arg(struct verifier *v, const struct acc *a, s64 off)
+{
+	const struct prog_args *args = &v->p->args;
+	const struct btf_type *proto = btf__type_by_id(args->btf, args->proto), *t;
+	const char *name = args->name ? args->name : "";
+	u32 n = (u32)off / 8, id, flags = 0;
+
+	if (!proto || !btf_is_func_proto(proto))
+		return refuse_internal(v, "arguments without a prototype");
+	if (off % 8)
+		return refuse(v, -EACCES, "each argument is read at its start, 8 bytes apart",
+			      "func '%s' offset %lld is not multiple of 8", name, (long long)off);
+	if (n >= (u32)btf_vlen(proto) + args->with_ret)
+		return refuse(v, -EACCES, "the function has fewer arguments",
+			      "func '%s' doesn't have %u-th argument", name, n + 1);
+	id = n == btf_vlen(proto) ? proto->type : btf_params(proto)[n].type;
+	t = fbtf_strip(args->btf, id, &id);
+	if (!t || !btf_is_ptr(t) || !a->out)
+		goto number;
+	id = t->type;
+	if (!fbtf_is_const(args->btf, id) && args->writable)
+		flags = args->trusted ? REG_TRUSTED : 0;
+	else
+		flags = REG_RDONLY | (args->trusted ? REG_TRUSTED : 0);
+	if (args->nullable)
+		flags |= REG_NULLABLE;
+	t = fbtf_strip(args->btf, id, NULL);
+	if (!t || !btf_is_composite(t))
+		goto number;
+	if (a->size != 8)
+		return refuse(v, -EACCES, "read the whole pointer", "func '%s' size %u must be 8", name,
+			      a->size);
+	return vtyped_make(v, a->out, args->btf, id, flags);
+number:
+	loaded(a);
+	return 0;
+}
+
 static int access_ctx(struct verifier *v, const struct acc *a)
 {
 	const struct reg *reg = cur_reg(v, a->r);
@@ -237,6 +276,8 @@ static int access_ctx(struct verifier *v, const struct acc *a)
 		return bad_context(v, a, off);
 	if (off + a->size > v->p->max_ctx_off)
 		v->p->max_ctx_off = (u32)(off + a->size);
+	if (v->p->args.btf)
+		return access_arg(v, a, off);
 	loaded(a);
 	return 0;
 }
@@ -291,6 +332,31 @@ static int access_stack(struct verifier *v, const struct acc *a)
 	return vstack_read(v, a->r, a->off, a->size, a->sx, a->out ? a->out : &scratch);
 }
 
+static int access_typed(struct verifier *v, const struct acc *a)
+{
+	int err;
+
+	if (a->atomic)
+		return refuse(v, -EACCES, "what it points to is the host's: only a native function can",
+			      "BPF_ATOMIC stores into R%u %s is not allowed", a->r,
+			      reg_type_name(cur_reg(v, a->r)));
+	if (a->access == ACCESS_WRITE)
+		return vtyped_store(v, a->r, a->off, a->size, a->value);
+	err = vtyped_load(v, a->r, a->off, a->size, a->out);
+	if (!err && a->out->type == REG_SCALAR)
+		loaded(a);
+	return err;
+}
+
+/* May an instruction meet both kinds of pointers, on different paths? */
+static bool may_share(u8 a, u8 b)
+{
+	/* Contexts are rewritten; a load that may fault does for memory too. */
+	if (a == REG_BTF || b == REG_BTF)
+		return a == REG_MEM || b == REG_MEM;
+	return a != REG_CTX && b != REG_CTX;
+}
+
 static int access_memory(struct verifier *v, const struct acc *a)
 {
 	const struct reg *reg = cur_reg(v, a->r);
@@ -303,8 +369,7 @@ static int access_memory(struct verifier *v, const struct acc *a)
 	err = check_aligned(v, a);
 	if (err)
 		return err;
-	if (aux->ptr_type && aux->ptr_type != reg->type &&
-	    (aux->ptr_type == REG_CTX || reg->type == REG_CTX))
+	if (aux->ptr_type && aux->ptr_type != reg->type && !may_share(aux->ptr_type, reg->type))
 		return refuse(v, -EINVAL, "split the code so that each load has one kind of pointer",
 			      "same insn cannot be used with different pointers");
 	aux->ptr_type = reg->type;
@@ -320,6 +385,8 @@ static int access_memory(struct verifier *v, const struct acc *a)
 		return access_packet(v, a);
 	case REG_MEM:
 		return access_mem(v, a);
+	case REG_BTF:
+		return access_typed(v, a);
 	}
 	return refuse(
 		v, -EACCES,
@@ -524,6 +591,10 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 			return refuse(v, -EACCES, "this memory is read-only: change a copy",
 				      "R%u cannot write into %s", r, reg_type_name(reg));
 		return vmem_region(v, r, 0, size, reg->size, true, "memory");
+	case REG_BTF:
+		if (reg->flags & REG_TRUSTED)
+			return vtyped_arg(v, r, size, access);
+		break;
 	case REG_CTX:
 		/* Raw contexts are plain memory. */
 		off = reg->off;

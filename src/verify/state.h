@@ -21,6 +21,7 @@ enum reg_type {
 	REG_PKT_META,
 	REG_PKT_END,
 	REG_MEM,      /* `size` bytes of a helper or native function */
+	REG_BTF,      /* a struct of `type_id` in the BTF `what` of the run (typed.c) */
 };
 
 enum reg_flag {
@@ -28,6 +29,8 @@ enum reg_flag {
 	REG_RDONLY = 1 << 1,
 	REG_NATIVE = 1 << 2,   /* REG_MEM from the native function `what` of prog->natives */
 	REG_RINGBUF = 1 << 3,  /* REG_MEM of a ring buffer reservation */
+	REG_TRUSTED = 1 << 4,  /* REG_BTF that is valid now; without, loads may fault and give 0 */
+	REG_PERCPU = 1 << 5,   /* REG_BTF: one a processor, to be resolved by a helper first */
 };
 
 /*
@@ -42,7 +45,10 @@ struct reg {
 	u32 id;
 	u32 ref;   /* the reference that it is part of */
 	u32 node;  /* scalars: where its value came from (precise.c) */
-	u32 size;  /* REG_MEM: bytes; packet pointers: bytes from base + n proven to be in the packet */
+	union {
+		u32 size;    /* REG_MEM: bytes; packet pointers: bytes from base + n proven to be in the packet */
+		u32 type_id; /* REG_BTF */
+	};
 	u16 what;
 	u8 type;   /* enum reg_type */
 	u8 flags;  /* enum reg_flag */

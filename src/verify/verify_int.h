@@ -25,6 +25,7 @@ struct insn_aux {
 	bool prune;            /* checkpoints are made here */
 	bool jump_target;
 	u8 ptr_type;           /* of the memory accessed: enum reg_type */
+	bool probe;            /* on some path through a typed pointer: may fault */
 	bool map_known, map_varies;
 	u16 map;
 	bool key_known, key_varies;
@@ -58,6 +59,9 @@ struct verifier {
 	struct state *all_states;
 
 	struct reg scratch;   /* written to when there is no memory for the register meant */
+	const struct btf **btfs; /* that typed pointers are of (typed.c) */
+	size_t nbtfs, btfs_cap;
+
 	u32 ids;              /* last one given */
 	struct node *nodes;   /* precise.c */
 	size_t nnodes, nodes_cap;
@@ -158,6 +162,32 @@ int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uni
 /* A constant of `size` bytes at the pointer in r, when it is known. */
 bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value);
 int vstack_string(struct verifier *v, u32 r); /* bytes that end with a zero known to be there */
+
+/*
+ * typed.c: pointers to structs of the host, or of what stands for the kernel, typed by BTF. Loads go
+ * through the fault table, so that a stale pointer gives 0; each pointer loaded is typed in turn and
+ * no longer trusted.
+ */
+/*
+ * Makes *r a pointer to the type `id` of `btf`, which lives as long as the program: a struct, union
+ * or forward declaration, perhaps behind modifiers; -EINVAL for others, -ENOMEM. flags: REG_TRUSTED
+ * (valid now), REG_NULLABLE (gets a new id), REG_RDONLY (without, what it points to may be written,
+ * if it is trusted too), REG_PERCPU.
+ */
+int vtyped_make(struct verifier *v, struct reg *r, const struct btf *btf, u32 id, u32 flags);
+/* The same for a value of the C type `id`: pointers to structs are typed, others are numbers. */
+int vtyped_value(struct verifier *v, struct reg *r, const struct btf *btf, u32 id, u32 flags);
+/* To the struct `name` of what stands for the kernel's BTF; -EINVAL when it has none. */
+int vtyped_kernel(struct verifier *v, struct reg *r, const char *name, u32 flags);
+/* What it points to. */
+const struct btf *vtyped_btf(const struct verifier *v, const struct reg *r);
+const char *vtyped_name(const struct verifier *v, const struct reg *r); /* "task_struct" */
+/* Does it point to a struct of this type, at its own offset or as a member there? */
+bool vtyped_is(const struct verifier *v, const struct reg *r, const struct btf *btf, u32 id);
+int vtyped_load(struct verifier *v, u32 r, s64 off, u32 size, struct reg *out);
+int vtyped_store(struct verifier *v, u32 r, s64 off, u32 size, const struct reg *value);
+/* Memory of a helper or native function: of trusted pointers, inside the struct. */
+int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access);
 
 /* call.c, native.c */
 int vcall_helper(struct verifier *v, const struct bpf_insn *insn);

@@ -63,11 +63,13 @@ typedef s32 mem_s32 __attribute__((aligned(1), may_alias));
 	{                                                                                          \
 		DST = (u64)*(const mem_##type *)AT(SRC);                                           \
 	}                                                                                          \
-	STEP void step_PROBE_##name(u64 *r, const struct vm_insn *i)                               \
+	STEP bool step_PROBE_##name(u64 *r, const struct vm_insn *i)                               \
 	{                                                                                          \
-		type v;                                                                            \
+		type v = 0;                                                                        \
+		bool fault = code_copy_safe(&v, (const void *)AT(SRC), sizeof(v)) != 0;            \
                                                                                                    \
-		DST = code_copy_safe(&v, (const void *)AT(SRC), sizeof(v)) ? 0 : (u64)v;           \
+		DST = fault ? 0 : (u64)v;                                                          \
+		return fault;                                                                      \
 	}
 #define STORE(name, bpf_size, type)                                                                \
 	STEP void step_##name##_X(u64 *r, const struct vm_insn *i)                                 \
@@ -182,6 +184,12 @@ static bool load_packet(u64 *r, s32 off, u32 size)
 	return true;
 }
 
+static void count_fault(const struct vm_code *code, const struct vm_insn *i)
+{
+	if (code->faults)
+		__atomic_fetch_add((u64 *)&code->faults[i - code->insns], 1, __ATOMIC_RELAXED);
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 /* What a call keeps of its caller: r6 to r10 (RFC 9669, 2.1) and where to go on. */
@@ -224,7 +232,10 @@ u64 vm_exec(const struct vm_code *code, u32 start, const u64 *args, u32 *tail_ca
 	L_##name : step_##name(r, i);                                                              \
 	NEXT;
 #define ALU(name, bpf_op, off, expr) DO(name##64X) DO(name##64K) DO(name##32X) DO(name##32K)
-#define LOAD(name, mode, size, type) DO(name) DO(PROBE_##name)
+#define PROBE(name)                                                                                \
+	L_PROBE_##name : if (step_PROBE_##name(r, i)) count_fault(code, i);                        \
+	NEXT;
+#define LOAD(name, mode, size, type) DO(name) PROBE(name)
 #define STORE(name, size, type)      DO(name##_X) DO(name##_K)
 #define FETCH(name, imm, expr)       DO(name##64) DO(name##32)
 #define JUMP(name)                                                                                 \

@@ -280,6 +280,7 @@ int vm_install(struct prog *p)
 	if (!c->insns || !c->calls)
 		goto out;
 	c->cnt = p->insn_cnt;
+	c->faults = p->faults;
 	for (at = 0; at + 1 < p->insn_cnt; at++)
 		if (isa_is_ldimm64(&p->insns[at]))
 			second[++at] = 1;

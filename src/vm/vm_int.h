@@ -33,6 +33,7 @@ struct vm_code {
 	struct vm_insn *insns; /* one more than the program has: a stop */
 	struct vm_call *calls;
 	struct vm_callbacks *callbacks; /* NULL without */
+	_Atomic u64 *faults; /* the program's; NULL */
 	u32 cnt, ncalls;
 };
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The current task as programs see it: a struct task_struct of the BTF that stands for the kernel's,
+ * one a thread, filled with what a process knows of itself. Other members are zero.
+ */
+#include <pthread.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "btf/fbtf.h"
+#include "helper/helper_int.h"
+
+/* Where members are: offset in bits / 8, by name. */
+static struct {
+	u32 size, cred_size; /* size 0: the types could not be made */
+	u32 pid, tgid, comm, real_parent, parent, group_leader, cred, real_cred;
+	u32 uid, gid, euid, egid, suid, sgid, fsuid, fsgid;
+} at;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t thread_end;
+
+/* self, leader, parent, cred */
+static _Thread_local u8 *mine __attribute__((tls_model("initial-exec")));
+static u8 nobody[4096]; /* without memory: a task of zeros */
+
+static const struct btf_type *find_struct(const struct btf *btf, const char *name)
+{
+	s32 id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
+
+	return id > 0 ? btf__type_by_id(btf, (u32)id) : NULL;
+}
+
+static bool find_member(const struct btf *btf, const struct btf_type *t, const char *name, u32 *off)
+{
+	u32 i;
+
+	for (i = 0; i < btf_vlen(t); i++) {
+		if (strcmp(fbtf_name(btf, btf_members(t)[i].name_off), name))
+			continue;
+		*off = btf_member_bit_offset(t, i) / 8;
+		return true;
+	}
+	return false;
+}
+
+static void find_members(void)
+{
+	const struct btf *btf = fbtf_vmlinux();
+	const struct btf_type *task = btf ? find_struct(btf, "task_struct") : NULL;
+	const struct btf_type *cred = btf ? find_struct(btf, "cred") : NULL;
+	bool ok = task && cred;
+
+#define TASK(name) ok = ok && find_member(btf, task, #name, &at.name)
+#define CRED(name) ok = ok && find_member(btf, cred, #name, &at.name)
+	TASK(pid);
+	TASK(tgid);
+	TASK(comm);
+	TASK(real_parent);
+	TASK(parent);
+	TASK(group_leader);
+	TASK(cred);
+	TASK(real_cred);
+	CRED(uid);
+	CRED(gid);
+	CRED(euid);
+	CRED(egid);
+	CRED(suid);
+	CRED(sgid);
+	CRED(fsuid);
+	CRED(fsgid);
+#undef TASK
+#undef CRED
+	if (!ok || task->size > sizeof(nobody) || pthread_key_create(&thread_end, base_free))
+		return;
+	at.cred_size = cred->size;
+	at.size = ALIGN_UP(task->size, 16);
+}
+
+static void put32(u8 *base, u32 off, u32 value)
+{
+	memcpy(base + off, &value, sizeof(value));
+}
+static void put_ptr(u8 *base, u32 off, const void *value)
+{
+	memcpy(base + off, &value, sizeof(value));
+}
+
+static void fill_cred(u8 *cred)
+{
+	uid_t r, e, s;
+	gid_t rg, eg, sg;
+
+	if (getresuid(&r, &e, &s) || getresgid(&rg, &eg, &sg))
+		return;
+	put32(cred, at.uid, r);
+	put32(cred, at.euid, e);
+	put32(cred, at.suid, s);
+	put32(cred, at.fsuid, e);
+	put32(cred, at.gid, rg);
+	put32(cred, at.egid, eg);
+	put32(cred, at.sgid, sg);
+	put32(cred, at.fsgid, eg);
+}
+
+static void fill_task(u8 *task, u32 pid, u32 tgid, u8 *leader, u8 *parent, u8 *cred)
+{
+	put32(task, at.pid, pid);
+	put32(task, at.tgid, tgid);
+	put_ptr(task, at.group_leader, leader);
+	put_ptr(task, at.real_parent, parent);
+	put_ptr(task, at.parent, parent);
+	put_ptr(task, at.cred, cred);
+	put_ptr(task, at.real_cred, cred);
+}
+
+/* bpf_get_current_task, bpf_get_current_task_btf: valid until the thread ends. */
+u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	u32 tgid = (u32)getpid(), pid = (u32)gettid();
+	u8 *self, *leader, *parent, *cred;
+
+	pthread_once(&once, find_members);
+	if (!mine && at.size) {
+		mine = base_alloc(3u * at.size + at.cred_size);
+		pthread_setspecific(thread_end, mine);
+	}
+	if (!mine)
+		return (u64)(uintptr_t)nobody;
+	self = mine;
+	leader = pid == tgid ? self : mine + at.size;
+	parent = mine + 2u * at.size;
+	cred = mine + 3u * at.size;
+	fill_cred(cred);
+	fill_task(parent, (u32)getppid(), (u32)getppid(), parent, NULL, NULL);
+	fill_task(leader, tgid, tgid, leader, parent, cred);
+	fill_task(self, pid, tgid, leader, parent, cred);
+	prctl(PR_GET_NAME, self + at.comm, 0, 0, 0);
+	return (u64)(uintptr_t)self;
+}
