@@ -174,11 +174,13 @@ struct frame *state_frame_edit(struct verifier *v, struct state *s, u32 i)
 {
 	struct frame *f = (struct frame *)s->frames[i];
 
+	f->noded &= f->shares > 0;
 	if (!f->shares)
 		return f;
 	f = frame_copy(v, f);
 	if (!f)
 		return NULL;
+	f->noded = false;
 	frame_put(v, s->frames[i]);
 	s->frames[i] = f;
 	return f;
@@ -209,12 +211,17 @@ void state_free_all(struct verifier *v)
 
 void state_fresh_nodes(struct verifier *v, struct state *s)
 {
-	struct reg_iter it = { s, s->nframes - 1u, 0 };
+	struct reg_iter it = { s, 0, 0 };
 	const struct reg *r;
+	u32 top = s->nframes - 1u;
 
+	for (it.frame = 0; it.frame < top && s->frames[it.frame]->noded; it.frame++)
+		;
 	while ((r = reg_iter_next(&it)))
-		if (r->type == REG_SCALAR)
+		if (r->type == REG_SCALAR && (it.frame == top || !r->node))
 			reg_iter_edit(v, &it)->node = vprecise_leaf(v, r->node);
+	for (it.frame = 0; it.frame < top; it.frame++)
+		((struct frame *)s->frames[it.frame])->noded = true;
 }
 
 int state_push_frame(struct verifier *v, struct state *s, u32 func, u32 callsite)
@@ -224,8 +231,10 @@ int state_push_frame(struct verifier *v, struct state *s, u32 func, u32 callsite
 	if (!f)
 		return v->error;
 	/* Checkpoints in the callee leave the caller's nodes as they are, so that the frame stays shared. */
-	if (s->nframes)
+	if (s->nframes) {
 		state_fresh_nodes(v, s);
+		state_frame(s)->noded = true;
+	}
 	f->func = (u16)func;
 	f->callsite = callsite;
 	reg_pointer(&f->regs[10], REG_STACK);

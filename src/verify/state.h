@@ -77,6 +77,7 @@ struct frame {
 	u16 func;           /* index in prog->funcs */
 	u32 callsite;       /* the call instruction, in the frame below */
 	u32 shares;         /* further states that hold it too */
+	bool noded;         /* a caller's: every number in it has a node (precise.c) */
 };
 
 struct ref {
@@ -148,7 +149,10 @@ void slot_scrub(struct slot *s);                  /* the spilled register become
 /* NULL: out of memory or past the limit; v->error says which. */
 struct state *state_new(struct verifier *v);
 struct state *state_copy(struct verifier *v, const struct state *s);
-/* Gives the numbers of the top frame new nodes (precise.c); those of callers got theirs at the call. */
+/*
+ * Gives the numbers of the top frame new nodes (precise.c). Those of callers got theirs at the call, and
+ * here if the callee changed the frame since.
+ */
 void state_fresh_nodes(struct verifier *v, struct state *s);
 void state_free(struct verifier *v, struct state *s);
 void state_free_all(struct verifier *v);
