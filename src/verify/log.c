@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "verify/verify_int.h"
-
-#define LEVEL_PATHS 3 /* levels 1 and 2 */
+#include "verify/trace.h"
 
 static bool tracing(const struct verifier *v)
 {
@@ -30,33 +28,62 @@ static void end_line(struct verifier *v)
 
 /* ---- refusals --------------------------------------------------------------------------------- */
 
+/* Without a trace, say at least where. */
+static void log_where(struct verifier *v)
+{
+	if (v->cur && !(v->level & LEVEL_PATHS) && !v->where_logged)
+		print_insn(v);
+	v->where_logged = true;
+	end_line(v);
+}
+
 int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!v->log || v->explained)
+	if (v->explained || (!v->log && !v->watch))
 		return err;
 	v->explained = true;
-	/* Without a trace, say at least where. */
-	if (v->cur && !(v->level & LEVEL_PATHS))
-		print_insn(v);
-	end_line(v);
 	va_start(ap, fmt);
-	text_vprintf(v->log, fmt, ap);
+	text_vprintf(&v->message, fmt, ap);
 	va_end(ap);
-	text_puts(v->log, "\n");
-	if (hint)
-		text_printf(v->log, "hint: %s\n", hint);
+	if (v->log) {
+		log_where(v);
+		va_start(ap, fmt);
+		text_vprintf(v->log, fmt, ap);
+		va_end(ap);
+		text_puts(v->log, "\n");
+	}
+	vexplain(v, err, text_str(&v->message), hint);
 	return err;
 }
 
-void vlog_note(struct verifier *v, const char *fmt, ...)
+void vlog_line(struct verifier *v, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (!v->log)
 		return;
 	end_line(v);
+	va_start(ap, fmt);
+	text_vprintf(v->log, fmt, ap);
+	va_end(ap);
+	text_puts(v->log, "\n");
+}
+
+void vlog_note(struct verifier *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!v->explained && v->message.len < 4096) {
+		va_start(ap, fmt);
+		text_vprintf(&v->message, fmt, ap);
+		va_end(ap);
+		text_puts(&v->message, "\n");
+	}
+	if (!v->log)
+		return;
+	log_where(v);
 	va_start(ap, fmt);
 	text_vprintf(v->log, fmt, ap);
 	va_end(ap);
@@ -183,31 +210,37 @@ static void print_slot(struct verifier *v, const struct slot *s, u32 i, struct t
 		vlog_reg(v, &s->spill, out);
 }
 
-static void print_frame(struct verifier *v, const struct state *s, u32 frame, u32 regs, u64 slots)
+static void print_frame(struct verifier *v, const struct state *s, u32 frame, u32 regs, u64 slots,
+			struct text *out)
 {
 	const struct frame *f = s->frames[frame];
 	u32 i;
 
 	if (frame)
-		text_printf(v->log, " frame%u:", frame);
+		text_printf(out, " frame%u:", frame);
 	for (i = 0; i < 11; i++) {
 		if (!(regs & (1u << i)) || f->regs[i].type == REG_NONE)
 			continue;
-		text_printf(v->log, " R%u=", i);
-		vlog_reg(v, &f->regs[i], v->log);
+		text_printf(out, " R%u=", i);
+		vlog_reg(v, &f->regs[i], out);
 	}
 	for (i = 0; i < f->nslots; i++)
 		if (slots & (1ull << i))
-			print_slot(v, &f->slots[i], i, v->log);
+			print_slot(v, &f->slots[i], i, out);
+}
+
+void vlog_state_to(struct verifier *v, const struct state *s, struct text *out)
+{
+	u32 i;
+
+	print_frame(v, s, s->nframes - 1u, 0x7ff, ~0ull, out);
+	for (i = 0; i < s->nrefs; i++)
+		text_printf(out, "%s%u", i ? "," : " refs=", s->refs[i].id);
 }
 
 void vlog_state(struct verifier *v, const struct state *s)
 {
-	u32 i;
-
-	print_frame(v, s, s->nframes - 1u, 0x7ff, ~0ull);
-	for (i = 0; i < s->nrefs; i++)
-		text_printf(v->log, "%s%u", i ? "," : " refs=", s->refs[i].id);
+	vlog_state_to(v, s, v->log);
 }
 
 /* ---- instructions ----------------------------------------------------------------------------- */
@@ -260,16 +293,21 @@ void vlog_path(struct verifier *v)
 	text_puts(v->log, "\n");
 }
 
-static void print_insn(struct verifier *v)
+void vlog_code(struct verifier *v, u32 insn, struct text *out)
 {
 	const struct isa_names names = { .call = call_name, .arg = v };
-	const struct bpf_insn *insn = &v->insns[v->insn];
+
+	isa_disasm(&v->insns[insn], insn, &names, out);
+}
+
+static void print_insn(struct verifier *v)
+{
 	size_t start;
 
 	print_line(v);
 	start = v->log->full;
-	text_printf(v->log, "%u: (%02x) ", v->insn, insn->code);
-	isa_disasm(insn, v->insn, &names, v->log);
+	text_printf(v->log, "%u: (%02x) ", v->insn, v->insns[v->insn].code);
+	vlog_code(v, v->insn, v->log);
 	v->open_line = v->log->full - start + 1;
 }
 
@@ -322,18 +360,28 @@ void vlog_after(struct verifier *v, u32 at)
 	regs = touched(insn);
 	if (regs) {
 		text_printf(v->log, "%*s;", v->open_line < 40 ? (int)(40 - v->open_line) : 1, "");
-		print_frame(v, v->cur, v->cur->nframes - 1u, regs, written_slot(v, insn));
+		print_frame(v, v->cur, v->cur->nframes - 1u, regs, written_slot(v, insn), v->log);
 	}
 	end_line(v);
 }
 
+/* The statistics in the lines that veristat looks for, the last ones of the log. */
 void vlog_stats(struct verifier *v)
 {
 	const struct verify_stats *s = &v->stats;
+	u32 i;
 
 	if (!v->log || !v->level)
 		return;
 	end_line(v);
+	if (v->level & 4) {
+		text_printf(v->log, "verification time %llu usec\n",
+			    (unsigned long long)s->time_ns / 1000);
+		text_puts(v->log, "stack depth ");
+		for (i = 0; i < v->p->nfuncs; i++)
+			text_printf(v->log, "%s%u", i ? "+" : "", v->p->funcs[i].stack);
+		text_puts(v->log, v->p->nfuncs ? "\n" : "0\n");
+	}
 	text_printf(v->log,
 		    "processed %u insns (limit %d) max_states_per_insn %u total_states %u peak_states %u "
 		    "mark_read %u\n",

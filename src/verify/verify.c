@@ -32,6 +32,7 @@ static int check_form(struct verifier *v)
 		refuse(v, err, "let clang make the instructions: these are malformed", "%s",
 		       text_str(&why));
 	text_free(&why);
+	v->form_ok = !err;
 	return err;
 }
 
@@ -95,7 +96,10 @@ int verify_prog(struct prog *p, const struct verify_opts *opts, struct verify_st
 		.max_memory = opts->max_memory ? opts->max_memory : DEFAULT_MEMORY,
 	};
 	u64 start = now_ns();
-	int err = run_passes(&v);
+	int err;
+
+	vtrace_start(&v);
+	err = run_passes(&v);
 
 	v.stats.time_ns = now_ns() - start;
 	if (err)
@@ -107,7 +111,9 @@ int verify_prog(struct prog *p, const struct verify_opts *opts, struct verify_st
 	p->verified_insns = v.stats.processed;
 	if (stats)
 		*stats = v.stats;
+	vtrace_end(&v, err);
 	state_free_all(&v);
+	text_free(&v.message);
 	base_free(v.pending);
 	base_free(v.nodes);
 	base_free(v.btfs);

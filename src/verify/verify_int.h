@@ -38,6 +38,7 @@ struct pending {
 	struct state *state;
 	u32 insn, from;
 	size_t log_len, log_full;
+	u32 ntrace;
 };
 
 struct verifier {
@@ -61,6 +62,12 @@ struct verifier {
 	struct reg scratch;   /* written to when there is no memory for the register meant */
 	const struct btf **btfs; /* that typed pointers are of (typed.c) */
 	size_t nbtfs, btfs_cap;
+	/* trace.c: the path walked, kept when somebody will want to know it. */
+	u32 *trace, ntrace;
+	size_t trace_cap;
+	bool tracing;
+	bool form_ok; /* every instruction is one */
+	struct verify_watch *watch;
 
 	u32 ids;              /* last one given */
 	struct node *nodes;   /* precise.c */
@@ -73,7 +80,9 @@ struct verifier {
 	struct verify_stats stats;
 	size_t memory, max_memory;
 	int error;            /* sticky: out of memory anywhere */
-	bool explained;       /* a reason was logged */
+	bool explained;       /* a reason was given */
+	bool where_logged;
+	struct text message;  /* the reason */
 	size_t open_line;     /* of the log: length + 1 */
 	const struct prog_line *logged_line; /* printed last */
 };
@@ -87,11 +96,14 @@ static inline struct reg *cur_reg(struct verifier *v, u32 r)
 bool verifier_charge(struct verifier *v, size_t size);
 
 /*
- * log.c. refuse() logs what is wrong, in the kernel's words, then what would be right (`hint`, may be
- * NULL), and returns err.
+ * log.c. refuse() says what is wrong, in the kernel's words, what would be right (`hint`; tests
+ * look for refusals without), then how the path came here, and returns err. The first R%u of the
+ * message names the register at fault: what was known of it is told too (explain.c).
  */
 int refuse(struct verifier *v, int err, const char *hint, const char *fmt, ...) PRINTF_LIKE(4, 5);
-void vlog_note(struct verifier *v, const char *fmt, ...) PRINTF_LIKE(2, 3); /* a line beside it */
+void vlog_note(struct verifier *v, const char *fmt, ...)
+	PRINTF_LIKE(2, 3); /* a line of the reason before it */
+void vlog_line(struct verifier *v, const char *fmt, ...) PRINTF_LIKE(2, 3); /* any other line */
 int refuse_internal(struct verifier *v, const char *what); /* -EFAULT */
 const char *reg_type_name(const struct reg *r);            /* "map_value_or_null" */
 void vlog_reg(struct verifier *v, const struct reg *r, struct text *out);
@@ -107,6 +119,11 @@ int vcfg_check_stack(struct verifier *v); /* after the walk: stack over all call
 
 /* live.c: registers read later, into aux[].live. */
 int vlive_compute(struct verifier *v);
+
+/* trace.c */
+void vtrace_start(struct verifier *v);
+void vtrace_insn(struct verifier *v); /* v->insn is walked next */
+void vtrace_end(struct verifier *v, int err);
 
 /* walk.c */
 int vwalk(struct verifier *v);

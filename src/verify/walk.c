@@ -26,8 +26,12 @@ int vwalk_push(struct verifier *v, u32 insn, struct state **branch)
 	if (s->parent)
 		s->parent->branches++;
 	p[v->npending++] = (struct pending){
-		.state = s, .insn = insn, .from = v->insn,
-		.log_len = v->log ? v->log->len : 0, .log_full = v->log ? v->log->full : 0,
+		.state = s,
+		.insn = insn,
+		.from = v->insn,
+		.log_len = v->log ? v->log->len : 0,
+		.log_full = v->log ? v->log->full : 0,
+		.ntrace = v->ntrace,
 	};
 	*branch = s;
 	return 0;
@@ -58,6 +62,7 @@ static bool next_path(struct verifier *v)
 	v->cur = p->state;
 	v->insn = p->insn;
 	v->prev = p->from;
+	v->ntrace = p->ntrace;
 	cut_log(v, p->log_len, p->log_full);
 	vlog_path(v);
 	return true;
@@ -119,13 +124,14 @@ static int walk_insn(struct verifier *v)
 		return refuse(v, -E2BIG, "bound the loops more tightly, or split the program",
 			      "BPF program is too large. Processed %u insn", v->stats.processed);
 	v->path_end = false;
+	vtrace_insn(v);
 	if (v->aux[at].prune) {
 		err = vprune(v);
 		if (err < 0)
 			return err;
 		if (err > 0) {
 			if (v->level & 2)
-				vlog_note(v, "%u: safe", at);
+				vlog_line(v, "%u: safe", at);
 			v->path_end = true;
 			return 0;
 		}
