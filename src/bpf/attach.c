@@ -94,17 +94,3 @@ long sys_cmd_task_fd_query(struct sys_call *c)
 		return -EINVAL;
 	return refuse(-EOPNOTSUPP, "BPF_TASK_FD_QUERY");
 }
-
-long sys_cmd_obj_pin(struct sys_call *c)
-{
-	if (c->attr.file_flags)
-		return -EINVAL;
-	return refuse(-EOPNOTSUPP, "BPF_OBJ_PIN");
-}
-
-long sys_cmd_obj_get(struct sys_call *c)
-{
-	if (c->attr.bpf_fd || c->attr.file_flags & ~(u32)(BPF_F_RDONLY | BPF_F_WRONLY))
-		return -EINVAL;
-	return refuse(-EOPNOTSUPP, "BPF_OBJ_GET");
-}

@@ -30,6 +30,11 @@ int sys_out(u64 addr, const void *src, size_t n)
 	return n ? code_copy_safe((void *)(uintptr_t)addr, src, n) : 0;
 }
 
+s64 sys_in_string(char *dst, u64 addr, size_t n)
+{
+	return code_copy_string_safe(dst, (const char *)(uintptr_t)addr, n);
+}
+
 /*
  * Read in pieces that grow as they arrive: a size that is a lie fails at the first bad page before
  * gigabytes are asked for.

@@ -34,7 +34,7 @@ void sys_btf_free(struct sys_obj *o)
 /* Enters a BTF, filled but for its memfd: 0 or -errno, and then it is the caller's to free. */
 static int add_btf(struct sys_btf *sb)
 {
-	int fd = sys_memfd("btf", NULL, 0, sb->raw, sb->raw_size), err;
+	int fd = sys_memfd("bpf-btf", SYS_BTF_MAGIC, 8, sb->raw, sb->raw_size), err;
 
 	if (fd < 0)
 		return fd;
@@ -56,6 +56,7 @@ static int add_kernel(struct btf *btf, struct module *mod, struct sys_btf **out)
 		return -ENOMEM;
 	sb->btf = btf;
 	sb->kernel = true;
+	sb->o.id = !mod; /* vmlinux is number 1 in every process */
 	if (mod) {
 		sb->raw = mod->raw;
 		sb->raw_size = mod->raw_size;
@@ -161,6 +162,32 @@ void *sys_btf_copy(const char *name, u32 *size)
 	return copy;
 }
 
+struct sys_obj *sys_native_find(const char *module, const char *func, u32 *id)
+{
+	struct sys_obj *o = NULL;
+	size_t i;
+	u32 f;
+
+	if (sys_btf_sync())
+		return NULL;
+	sys_slow_lock();
+	for (i = 0; i < nmodules && !o; i++) {
+		const struct module *m = modules[i]->mod;
+
+		if (strcmp(m->name, module))
+			continue;
+		for (f = 0; f < m->nfuncs && !o; f++) {
+			if (strcmp(m->funcs[f].name, func))
+				continue;
+			*id = m->funcs[f].btf_id;
+			o = &modules[i]->o;
+			sys_hold(o);
+		}
+	}
+	sys_slow_unlock();
+	return o;
+}
+
 int sys_btf_unregister(const char *name)
 {
 	int err;
@@ -197,6 +224,33 @@ static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why
 	if (err)
 		return err;
 	return add_btf(sb);
+}
+
+int sys_btf_from(int fd, const void *file, size_t size, u32 id, struct sys_obj **out)
+{
+	struct sys_btf *sb;
+	int err = size <= 8 || size - 8 > BTF_MAX_BYTES ? -EINVAL : sys_btf_sync();
+
+	if (err)
+		return err;
+	sb = base_alloc(sizeof(*sb));
+	if (!sb)
+		return -ENOMEM;
+	sb->owned = true;
+	sb->raw_size = size - 8;
+	sb->raw = base_memdup((const char *)file + 8, size - 8);
+	err = sb->raw ? fbtf_parse(sb->raw, sb->raw_size, NULL, &sb->btf, NULL) : -ENOMEM;
+	sb->o.id = id;
+	if (!err)
+		err = sys_obj_add(&sb->o, SYS_BTF, fd);
+	if (err) {
+		btf__free(sb->btf);
+		base_free((void *)sb->raw);
+		base_free(sb);
+		return err;
+	}
+	*out = &sb->o;
+	return 0;
 }
 
 long sys_cmd_btf_load(struct sys_call *c)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files that loaders and tools expect of a kernel: BTF of vmlinux and modules, and trace_pipe. */
+/* Files made in memory: BTF of vmlinux and modules, fdinfo of objects, and trace_pipe. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -7,15 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/session.h"
 #include "bpf/sys_int.h"
 #include "helper/helper.h"
 
 static const char btf_dir[] = "/sys/kernel/btf/";
 
+/* In a session trace_pipe is a file that all of its processes share; else it is this process's. */
 static bool is_trace_pipe(const char *path)
 {
-	return !strcmp(path, "/sys/kernel/tracing/trace_pipe") ||
-	       !strcmp(path, "/sys/kernel/debug/tracing/trace_pipe");
+	return !sys_session_joined() &&
+	       (!strcmp(path, "/sys/kernel/tracing/trace_pipe") ||
+		!strcmp(path, "/sys/kernel/debug/tracing/trace_pipe"));
 }
 
 void *sys_file(const char *path, size_t *size)
@@ -26,6 +29,8 @@ void *sys_file(const char *path, size_t *size)
 	sys_inside++;
 	if (!strncmp(path, btf_dir, sizeof(btf_dir) - 1))
 		data = sys_btf_copy(path + sizeof(btf_dir) - 1, &n);
+	else if (!strncmp(path, "/proc/", 6))
+		data = sys_fdinfo(path, &n);
 	sys_inside--;
 	*size = n;
 	return data;
@@ -52,6 +57,22 @@ bool sys_file_known(const char *path)
  */
 static _Atomic int trace_in = -1, trace_out = -1;
 
+/* The session's: the keeper holds both ends as well. */
+static int trace_join(void)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", sys_session(false));
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	fd = sys_fd_move(fd);
+	sys_fd_own(fd, true);
+	trace_in = fd;
+	return 0;
+}
+
 static int trace_start(void)
 {
 	int ends[2], err = 0;
@@ -59,7 +80,9 @@ static int trace_start(void)
 	if (trace_in >= 0)
 		return 0;
 	sys_slow_lock();
-	if (trace_in < 0) {
+	if (trace_in < 0 && sys_session_joined()) {
+		err = trace_join();
+	} else if (trace_in < 0) {
 		if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
 			err = -errno;
 		} else {
@@ -125,7 +148,7 @@ int sys_file_open(const char *path, int flags)
 	data = sys_file(path, &size);
 	if (!data)
 		return -ENOENT;
-	fd = flags & O_ACCMODE ? -EACCES : sys_memfd("btf", NULL, 0, data, size);
+	fd = flags & O_ACCMODE ? -EACCES : sys_memfd("ferry-file", NULL, 0, data, size);
 	base_free(data);
 	if (fd >= 0 && !(flags & O_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);

@@ -11,6 +11,8 @@ static long next_id(struct sys_call *c, int kind)
 
 	if (err)
 		return err;
+	if (!c->attr.start_id)
+		sys_pins_list();
 	id = sys_id_next(kind, c->attr.start_id);
 	return id ? SYS_PUT(c, next_id, id) : -ENOENT;
 }
@@ -23,6 +25,10 @@ static long by_id(int kind, u32 id, u32 flags)
 	if (fd)
 		return fd;
 	o = sys_id_get(kind, id);
+	if (!o) {
+		sys_pins_list();
+		o = sys_id_get(kind, id);
+	}
 	if (!o)
 		return -ENOENT;
 	fd = sys_fd_new(o, flags);

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/session.h"
 #include "bpf/sys_int.h"
 
 _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
@@ -178,9 +179,59 @@ static struct sys_obj *lookup_fd(int fd)
 	return o;
 }
 
+/* One that came from elsewhere: over a socket, by exec. */
+static struct sys_obj *arrived(int fd)
+{
+	struct sys_obj *o = sys_adopt(fd, 0, 0);
+
+	if (!o)
+		return NULL;
+	lock_tables();
+	if (!o->has_fd) {
+		o->has_fd = true;
+		o->refs++;
+	}
+	unlock_tables();
+	return o;
+}
+
+struct sys_obj *sys_ino_get(u64 dev, u64 ino)
+{
+	struct sys_obj *o;
+
+	lock_tables();
+	o = hash_get(&by_ino, ino);
+	if (o && o->dev == dev)
+		o->refs++;
+	else
+		o = NULL;
+	unlock_tables();
+	return o;
+}
+
+u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max)
+{
+	const struct sys_prog *sp;
+	u32 n = 0, i;
+
+	if (o->kind == SYS_MAP && container_of(o, struct sys_map, o)->btf && max)
+		fds[n++] = container_of(o, struct sys_map, o)->btf->o.fd;
+	if (o->kind != SYS_PROG)
+		return n;
+	sp = container_of(o, struct sys_prog, o);
+	if (sp->btf && n < max)
+		fds[n++] = sp->btf->o.fd;
+	for (i = 0; i < sp->nmaps && n < max; i++)
+		fds[n++] = sp->maps[i]->o.fd;
+	return n;
+}
+
 struct sys_obj *sys_fd_get(int fd, u32 kind)
 {
 	struct sys_obj *o = lookup_fd(fd);
+
+	if (!o)
+		o = arrived(fd);
 
 	if (o && kind && o->kind != kind) {
 		sys_put(o);
@@ -377,6 +428,8 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	struct stat st;
 	int err;
 
+	bool in_session = sys_session_joined();
+
 	init_once();
 	if (fstat(fd, &st))
 		return -errno;
@@ -389,16 +442,22 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	o->uid = getuid();
 	o->refs = 1;
 	lock_tables();
-	do {
-		o->id = last_id[kind] = last_id[kind] < INT32_MAX ? last_id[kind] + 1 : 1;
-	} while (hash_get(&by_id[kind], o->id));
+	if (hash_get(&by_id[kind], o->id))
+		o->id = 0;
+	while (!o->id || hash_get(&by_id[kind], o->id)) {
+		if (in_session)
+			o->id = sys_session_id(kind);
+		else
+			o->id = last_id[kind] = last_id[kind] < INT32_MAX ? last_id[kind] + 1 : 1;
+	}
 	err = hash_put(&by_ino, o->ino, o);
 	if (!err)
 		err = hash_put(&by_id[kind], o->id, o);
 	if (!err)
 		err = hash_put(&own_fds, fd, o);
 	if (err) {
-		hash_del(&by_ino, o->ino);
+		if (hash_get(&by_ino, o->ino) == o)
+			hash_del(&by_ino, o->ino);
 		hash_del(&by_id[kind], o->id);
 		o->id = 0;
 	} else {

@@ -41,6 +41,7 @@ void sys_prog_free(struct sys_obj *o)
 	if (sp->btf)
 		sys_put(&sp->btf->o);
 	base_free(sp->maps);
+	base_free(sp->file);
 	base_free(sp->func_info);
 	base_free(sp->line_info);
 	base_free(sp);
@@ -227,40 +228,40 @@ static int verify(struct sys_prog *sp, const struct sys_call *c, struct sys_log 
 		err = check_sleepable(sp->p, text);
 	if (!err)
 		err = sys_resolve(sp->p, sp, c->attr.fd_array, text);
+	if (!err)
+		err = sys_prog_record(sp); /* the verifier's last pass rewrites instructions */
 	return err ? err : verify_prog(sp->p, &opts, &stats);
 }
 
-/* What the memfd of a program holds in front of its instructions. */
-struct prog_file {
-	char magic[8];
-	u32 type, insn_cnt;
-	u8 tag[BPF_TAG_SIZE];
-};
-
-static int enter(struct sys_prog *sp)
+/* Into the tables; `fd` is its memfd when another process made it, else -1. */
+static int enter(struct sys_prog *sp, int fd)
 {
-	struct prog_file head = { "FERRYPRG", sp->p->type, sp->p->insn_cnt, { 0 } };
-	int fd, err;
+	bool made = fd < 0;
+	int err;
 
-	memcpy(head.tag, sp->tag, sizeof(head.tag));
-	fd = sys_memfd("bpf-prog", &head, sizeof(head), sp->p->insns,
-		       (size_t)sp->p->insn_cnt * sizeof(struct bpf_insn));
-	if (fd < 0)
-		return fd;
-	fd = sys_fd_move(fd);
+	if (made) {
+		fd = sys_memfd("bpf-prog", sp->file, sp->file_size, NULL, 0);
+		if (fd < 0)
+			return fd;
+		fd = sys_fd_move(fd);
+	}
+	base_free(sp->file);
+	sp->file = NULL;
+	sp->o.id = sp->want_id;
 	err = sys_obj_add(&sp->o, SYS_PROG, fd);
 	if (err)
+		sp->o.id = 0;
+	if (err && made)
 		close(fd);
 	return err;
 }
 
-static int load(struct sys_prog *sp, struct sys_call *c, struct text *why)
+static int load(struct sys_prog *sp, struct sys_call *c, int fd, struct text *why)
 {
 	const union bpf_attr *attr = &c->attr;
 	struct sys_log log;
 	char license[128];
-	s64 n = code_copy_string_safe(license, (const char *)(uintptr_t)attr->license,
-				      sizeof(license) - 1);
+	s64 n = sys_in_string(license, attr->license, sizeof(license) - 1);
 	int err;
 
 	if (n < 0)
@@ -288,10 +289,10 @@ static int load(struct sys_prog *sp, struct sys_call *c, struct text *why)
 	err = sys_log_end(&log, err);
 	if (!err)
 		err = install(sp);
-	return err ? err : enter(sp);
+	return err ? err : enter(sp, fd);
 }
 
-long sys_cmd_prog_load(struct sys_call *c)
+int sys_prog_load_from(struct sys_call *c, int fd, u32 id, struct sys_obj **out)
 {
 	struct sys_prog *sp;
 	struct text why = { 0 };
@@ -303,7 +304,8 @@ long sys_cmd_prog_load(struct sys_call *c)
 	if (!sp)
 		return -ENOMEM;
 	sp->o.kind = SYS_PROG;
-	err = load(sp, c, &why);
+	sp->want_id = id;
+	err = load(sp, c, fd, &why);
 	if (err) {
 		log_msg(LOG_INFO, "BPF_PROG_LOAD of %s '%.15s': %s (%s)",
 			prog_type_name(c->attr.prog_type), c->attr.prog_name,
@@ -311,11 +313,22 @@ long sys_cmd_prog_load(struct sys_call *c)
 			strerror(-err));
 		sys_prog_free(&sp->o);
 	} else {
-		err = sys_fd_new(&sp->o, 0);
-		sys_put(&sp->o);
+		*out = &sp->o;
 	}
 	text_free(&why);
 	return err;
+}
+
+long sys_cmd_prog_load(struct sys_call *c)
+{
+	struct sys_obj *o;
+	int fd = sys_prog_load_from(c, -1, 0, &o);
+
+	if (fd)
+		return fd;
+	fd = sys_fd_new(o, 0);
+	sys_put(o);
+	return fd;
 }
 
 long sys_cmd_prog_bind_map(struct sys_call *c)

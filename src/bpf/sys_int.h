@@ -44,12 +44,38 @@ struct sys_prog {
 	bool jited;
 	void *func_info, *line_info; /* struct bpf_func_info, struct bpf_line_info; checked */
 	u32 nfunc_info, nline_info;
+	void *file; /* what its memfd is to hold, until it does (progfile.c) */
+	size_t file_size;
+	u32 want_id; /* that it has in another process; 0 */
+};
+
+/*
+ * A program's memfd: this, then instructions with their references as indices, struct bpf_func_info,
+ * struct bpf_line_info, the maps, the natives (progfile.c). Another user of it trusts none of it.
+ */
+#define SYS_PROG_MAGIC "FERRYPRG"
+#define SYS_BTF_MAGIC  "FERRYBTF" /* a BTF object's: this, then the BTF */
+struct prog_file_ref {
+	u64 dev, ino;
+};
+struct prog_file {
+	char magic[8];
+	u32 type, attach_type, flags, gpl;
+	u32 insn_cnt, nfuncs, nlines, nmaps, nnatives, unused;
+	struct prog_file_ref btf; /* inode 0: none */
+	char name[BPF_OBJ_NAME_LEN];
+	u8 tag[BPF_TAG_SIZE];
+};
+struct prog_file_native {
+	char module[64], func[128];
 };
 
 /* ---- user memory (attr.c): an address may be bad at any time -------------------------------- */
 
 int sys_in(void *dst, u64 addr, size_t n);        /* 0 or -EFAULT */
 int sys_out(u64 addr, const void *src, size_t n); /* 0 or -EFAULT */
+/* A string: its length with the NUL, at most n (then there may be none), or -EFAULT. */
+s64 sys_in_string(char *dst, u64 addr, size_t n);
 /* A copy of n bytes: 0, -EFAULT, -ENOMEM; n == 0 gives NULL. Freed with base_free. */
 int sys_dup(u64 addr, size_t n, void **out);
 /*
@@ -80,12 +106,25 @@ int sys_memfd(const char *name, const void *head, size_t head_size, const void *
 /* Moves a descriptor of Ferry's own out of the way of small numbers; the old one is closed. */
 int sys_fd_move(int fd);
 void sys_fd_own(int fd, bool own); /* remembers that fd is Ferry's own, or no longer */
-/* Enters an object, filled but for id and inode, into the tables; refs is then 1, the caller's. */
+/*
+ * Enters an object, filled but for inode, into the tables; refs is then 1, the caller's. An id that
+ * is set already is kept when it is free.
+ */
 int sys_obj_add(struct sys_obj *o, int kind, int fd);
 /* A new descriptor for it: BPF_F_RDONLY or BPF_F_WRONLY in flags; -errno. */
 int sys_fd_new(struct sys_obj *o, u32 flags);
 void sys_hold(struct sys_obj *o);
 struct sys_obj *sys_id_get(int kind, u32 id); /* with a reference; NULL */
+struct sys_obj *sys_ino_get(u64 dev, u64 ino); /* the same, by the memfd's inode */
+/*
+ * The object of another process behind a descriptor, with a reference; NULL. The descriptor stays
+ * the caller's. `kind` and `id` are wishes (adopt.c).
+ */
+struct sys_obj *sys_adopt(int fd, u32 kind, u32 id);
+/* Descriptors of what others need to adopt it as well: how many, at most `max`. */
+u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max);
+/* Objects pinned by other processes of the session get numbers here (pin.c). */
+void sys_pins_list(void);
 u32 sys_id_next(int kind, u32 id);            /* the smallest above `id`, 0 when there is none */
 /* May the descriptor be used so? BPF_F_RDONLY, BPF_F_WRONLY: what is wanted. 0 or -EPERM. */
 int sys_fd_mode(const struct sys_map *m, int fd, bool write);
@@ -111,6 +150,8 @@ bool sys_run_defer(struct sys_obj *o);
 extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 
+struct sys_call;
+
 /* ---- programs and their references ---------------------------------------------------------- */
 
 /* The map behind a descriptor with a reference on its object, or -EBADF, -EINVAL in *err. */
@@ -131,6 +172,12 @@ void sys_cursor_free(struct sys_map *sm);
 int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);
 int sys_func_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);
 int sys_line_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);
+/* BPF_PROG_LOAD for a program whose memfd is there already: 0 and referenced, or -errno. */
+int sys_prog_load_from(struct sys_call *c, int fd, u32 id, struct sys_obj **out);
+int sys_prog_record(struct sys_prog *sp);
+int sys_btf_from(int fd, const void *file, size_t size, u32 id, struct sys_obj **out);
+/* A registered module's BTF, and a function of it: referenced; NULL. */
+struct sys_obj *sys_native_find(const char *module, const char *func, u32 *id);
 void sys_prog_tag(const struct bpf_insn *insns, u32 cnt, u8 tag[BPF_TAG_SIZE]);
 
 /* Why a program that declares `name` as a __ksym does not load, and the nearest names. */
@@ -141,6 +188,9 @@ int sys_btf_sync(void);
 /* The bytes of "vmlinux" or of a module's BTF; freed with base_free. NULL: there is none. */
 void *sys_btf_copy(const char *name, u32 *size);
 int sys_btf_unregister(const char *name); /* a module, and its BTF with it; -ENOENT */
+
+/* The text of /proc/PID/fdinfo/FD when that is an object of this process (fdinfo.c); NULL. */
+void *sys_fdinfo(const char *path, u32 *size);
 
 /* trace_printk's lines go to whoever reads trace_pipe (files.c). */
 void sys_trace_init(void);

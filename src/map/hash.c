@@ -594,7 +594,6 @@ void hash_setup(struct htab *t, const struct map_attr *a, u8 *mem, const u64 see
 		t->ref = (void *)(mem + off.ref);
 	if (map_is_percpu(a->type))
 		t->values = mem + off.values;
-	hash_pool_init(t);
 }
 
 static int hash_init(struct map *m)
@@ -604,6 +603,8 @@ static int hash_init(struct map *m)
 	if (!t)
 		return -ENOMEM;
 	hash_setup(t, &m->attr, m->mem, map_head(m)->seed);
+	if (!m->attached)
+		hash_pool_init(t);
 	m->stride = t->stride;
 	m->cpu_stride = t->cpu_stride;
 	m->priv = t;

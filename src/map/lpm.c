@@ -69,6 +69,8 @@ static int lpm_init(struct map *m)
 	if (!l)
 		return -ENOMEM;
 	hash_setup(&l->table, &in, m->mem, map_head(m)->seed);
+	if (!m->attached)
+		hash_pool_init(&l->table);
 	l->hash = hash_ops_for(&in);
 	l->len = (void *)(m->mem + ALIGN_UP(hash_size(&in), 64));
 	l->max_bits = (m->attr.key_size - 4) * 8;

@@ -200,6 +200,41 @@ out:
 	return err;
 }
 
+int map_attach(int fd, struct map **out)
+{
+	const struct map_ops *ops = NULL;
+	struct map *m = base_alloc(sizeof(*m));
+	size_t bytes = 0, size;
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	m->fd = fd;
+	m->attached = true;
+	atomic_init(&m->refs, 1);
+	err = map_mem_attach(m, &m->attr);
+	if (!err)
+		err = check(&m->attr, &ops, &bytes);
+	if (!err && map_is_outer(m->attr.type))
+		err = -EOPNOTSUPP; /* its elements are objects of that process */
+	/* As large as the type needs for what the header says, and not a page less. */
+	if (!err && (!base_add(bytes, 2 * MAP_PAGE - 1, &size) || !name_ok(m->attr.name) ||
+		     (size & ~(size_t)(MAP_PAGE - 1)) != m->mem_size))
+		err = -EINVAL;
+	if (!err) {
+		m->ops = ops;
+		err = ops->init(m);
+	}
+	if (err) {
+		m->fd = -1; /* stays the caller's */
+		map_mem_free(m);
+		base_free(m);
+		return err;
+	}
+	*out = m;
+	return 0;
+}
+
 struct map *map_get(struct map *m)
 {
 	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);

@@ -71,6 +71,7 @@ struct map {
 	struct map_attr attr;
 	u32 id;          /* bpf(2)'s, given by the owner; 0 until then */
 	int fd;          /* the memfd, close-on-exec, owned; mmap at offset 0 is the user's view */
+	bool attached;   /* the memory was filled by another process: init only fills this handle */
 	u8 *mem;         /* the shared mapping */
 	size_t mem_size;
 	size_t user_size; /* bytes from offset 0 that a user may mmap; 0 is none */
@@ -102,6 +103,12 @@ int map_create_outer(const struct map_attr *attr, const struct map *like, struct
 bool map_is_outer(u32 type);
 /* May `m` be an element where `tmpl` is the template? (the kernel's map_meta_equal) */
 bool map_fits(const struct map *tmpl, const struct map *m);
+/*
+ * A handle on the map whose memfd is `fd`, made by another process that may be hostile: what its
+ * header says is checked as map_create() checks it. On success the descriptor is the handle's.
+ * -EINVAL when it is no map of Ferry's, or one that was laid out for another number of CPUs.
+ */
+int map_attach(int fd, struct map **out);
 struct map *map_get(struct map *m);
 void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
 

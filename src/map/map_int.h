@@ -66,6 +66,8 @@ int map_array_next_key(struct map *m, const void *key, void *next);
 
 /* Makes the file, maps it and fills the header: 0 or -errno. */
 int map_mem_create(struct map *m, size_t bytes);
+/* Maps the file m->fd, which another process filled, and gives a copy of its attr. */
+int map_mem_attach(struct map *m, struct map_attr *attr);
 void map_mem_free(struct map *m);
 /*
  * Where memory that was ever touched goes on, from `off`: whoever looks for something skips the

@@ -45,7 +45,7 @@ static void fill_head(struct map *m)
 
 int map_mem_create(struct map *m, size_t bytes)
 {
-	char name[32] = "ferry-map:";
+	char name[32] = "bpf-map:"; /* tools read the kind of a descriptor from its link's name */
 	size_t size;
 	void *mem;
 
@@ -54,7 +54,7 @@ int map_mem_create(struct map *m, size_t bytes)
 	size &= ~(size_t)(MAP_PAGE - 1);
 	if (!fits_machine(&m->attr, size))
 		return -ENOMEM;
-	memcpy(name + 10, m->attr.name, BPF_OBJ_NAME_LEN);
+	memcpy(name + 8, m->attr.name, BPF_OBJ_NAME_LEN);
 	m->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (m->fd < 0)
 		return -errno;
@@ -69,6 +69,33 @@ int map_mem_create(struct map *m, size_t bytes)
 	m->mem = mem;
 	m->mem_size = size;
 	fill_head(m);
+	return 0;
+}
+
+/* Without these seals its maker could cut the file under our mapping. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+int map_mem_attach(struct map *m, struct map_attr *attr)
+{
+	struct map_head head;
+	struct stat st;
+	void *mem;
+	int seals = fcntl(m->fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(m->fd, &st) || st.st_size < MAP_PAGE ||
+	    st.st_size % MAP_PAGE)
+		return -EINVAL;
+	if (pread(m->fd, &head, sizeof(head), st.st_size - MAP_PAGE) != sizeof(head) ||
+	    head.magic != MAP_MAGIC || head.version != MAP_VERSION || head.cpus != map_cpus() ||
+	    head.mem_size != (u64)st.st_size)
+		return -EINVAL;
+	mem = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	m->mem = mem;
+	m->mem_size = st.st_size;
+	*attr = head.attr;
+	attr->name[sizeof(attr->name) - 1] = '\0';
 	return 0;
 }
 

@@ -1,21 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* Hooks of calls on paths: the files that Ferry answers for, all below /sys/kernel. */
+/*
+ * Hooks of calls on paths. A few files are made in memory when they are opened (sys_file_open());
+ * whole trees, as bpffs and tracefs, are directories of the session, and the path is replaced.
+ */
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <string.h>
 
+#include "bpf/session.h"
 #include "bpf/sys.h"
 #include "preload/preload_int.h"
 
 #define real preload_real
 
-/* Is it one of Ferry's files? One comparison for nearly all paths. */
+/* May the path be one that Ferry answers for? One comparison for nearly all. */
+static bool candidate(const char *path)
+{
+	if (sys_inside || !path || path[0] != '/')
+		return false;
+	return (!strncmp(path, "/sys/", 5) || !strncmp(path, "/proc/", 6) || path[1] == '/') &&
+	       !preload_off();
+}
+
+/* Is it one of the files that are made in memory? */
 static bool ours(const char *path)
 {
 	bool known;
 	int saved;
 
-	if (sys_inside || !path || strncmp(path, "/sys/kernel/", 12) || preload_off())
+	if (!candidate(path))
 		return false;
 	saved = errno;
 	sys_inside++;
@@ -24,6 +38,27 @@ static bool ours(const char *path)
 	errno = saved;
 	return known;
 }
+
+/* Where the path really is: in the session's directory, or where it says. */
+static const char *place(const char *path, char buf[PATH_MAX], enum session_fs *fs)
+{
+	int saved = errno;
+
+	*fs = SESSION_NO;
+	if (!candidate(path))
+		return path;
+	sys_inside++;
+	*fs = sys_path(path, buf);
+	sys_inside--;
+	errno = saved;
+	return *fs == SESSION_NO ? path : buf;
+}
+
+#define PLACE(path)                                                                                \
+	char buf_[PATH_MAX];                                                                       \
+	enum session_fs fs_;                                                                       \
+	const char *at = place(path, buf_, &fs_);                                                  \
+	(void)fs_
 
 static int open_ours(const char *path, int flags)
 {
@@ -54,49 +89,61 @@ static int open_ours(const char *path, int flags)
 int hook_open(const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
+	PLACE(path);
 
-	return ours(path) ? open_ours(path, flags) : real.open(path, flags, mode);
+	return ours(path) ? open_ours(path, flags) : real.open(at, flags, mode);
 }
 
 int hook_open64(const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
+	PLACE(path);
 
-	return ours(path) ? open_ours(path, flags) : real.open64(path, flags, mode);
+	return ours(path) ? open_ours(path, flags) : real.open64(at, flags, mode);
 }
 
 int hook___open_2(const char *path, int flags)
 {
-	return ours(path) ? open_ours(path, flags) : real.__open_2(path, flags);
+	PLACE(path);
+
+	return ours(path) ? open_ours(path, flags) : real.__open_2(at, flags);
 }
 
 int hook___open64_2(const char *path, int flags)
 {
-	return ours(path) ? open_ours(path, flags) : real.__open64_2(path, flags);
+	PLACE(path);
+
+	return ours(path) ? open_ours(path, flags) : real.__open64_2(at, flags);
 }
 
 int hook_openat(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
+	PLACE(path);
 
-	return ours(path) ? open_ours(path, flags) : real.openat(dir, path, flags, mode);
+	return ours(path) ? open_ours(path, flags) : real.openat(dir, at, flags, mode);
 }
 
 int hook_openat64(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
+	PLACE(path);
 
-	return ours(path) ? open_ours(path, flags) : real.openat64(dir, path, flags, mode);
+	return ours(path) ? open_ours(path, flags) : real.openat64(dir, at, flags, mode);
 }
 
 int hook___openat_2(int dir, const char *path, int flags)
 {
-	return ours(path) ? open_ours(path, flags) : real.__openat_2(dir, path, flags);
+	PLACE(path);
+
+	return ours(path) ? open_ours(path, flags) : real.__openat_2(dir, at, flags);
 }
 
 int hook___openat64_2(int dir, const char *path, int flags)
 {
-	return ours(path) ? open_ours(path, flags) : real.__openat64_2(dir, path, flags);
+	PLACE(path);
+
+	return ours(path) ? open_ours(path, flags) : real.__openat64_2(dir, at, flags);
 }
 
 static FILE *fopen_ours(const char *path, const char *mode)
@@ -119,12 +166,16 @@ static FILE *fopen_ours(const char *path, const char *mode)
 
 FILE *hook_fopen(const char *path, const char *mode)
 {
-	return ours(path) && mode ? fopen_ours(path, mode) : real.fopen(path, mode);
+	PLACE(path);
+
+	return ours(path) && mode ? fopen_ours(path, mode) : real.fopen(at, mode);
 }
 
 FILE *hook_fopen64(const char *path, const char *mode)
 {
-	return ours(path) && mode ? fopen_ours(path, mode) : real.fopen64(path, mode);
+	PLACE(path);
+
+	return ours(path) && mode ? fopen_ours(path, mode) : real.fopen64(at, mode);
 }
 
 static int access_ours(int mode)
@@ -137,15 +188,21 @@ static int access_ours(int mode)
 
 int hook_access(const char *path, int mode)
 {
-	return ours(path) ? access_ours(mode) : real.access(path, mode);
+	PLACE(path);
+
+	return ours(path) ? access_ours(mode) : real.access(at, mode);
 }
 
 int hook_faccessat(int dir, const char *path, int mode, int flags)
 {
-	return ours(path) ? access_ours(mode) : real.faccessat(dir, path, mode, flags);
+	PLACE(path);
+
+	return ours(path) ? access_ours(mode) : real.faccessat(dir, at, mode, flags);
 }
 
-/* What they look like: read-only files of their size. */
+/* ---- what they look like -------------------------------------------------------------------- */
+
+/* Files made in memory: read-only, of their size. */
 #define STAT_OURS(path, st)                                                                        \
 	({                                                                                         \
 		size_t size_;                                                                      \
@@ -164,10 +221,158 @@ int hook_faccessat(int dir, const char *path, int mode, int flags)
 
 int hook_stat(const char *path, struct stat *st)
 {
-	return ours(path) ? STAT_OURS(path, st) : real.stat(path, st);
+	PLACE(path);
+
+	return ours(path) ? STAT_OURS(path, st) : real.stat(at, st);
 }
 
 int hook_stat64(const char *path, struct stat64 *st)
 {
-	return ours(path) ? STAT_OURS(path, st) : real.stat64(path, st);
+	PLACE(path);
+
+	return ours(path) ? STAT_OURS(path, st) : real.stat64(at, st);
+}
+
+int hook_lstat(const char *path, struct stat *st)
+{
+	PLACE(path);
+
+	return ours(path) ? STAT_OURS(path, st) : real.lstat(at, st);
+}
+
+int hook_lstat64(const char *path, struct stat64 *st)
+{
+	PLACE(path);
+
+	return ours(path) ? STAT_OURS(path, st) : real.lstat64(at, st);
+}
+
+int hook_fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+	PLACE(path);
+
+	return ours(path) ? STAT_OURS(path, st) : real.fstatat(dir, at, st, flags);
+}
+
+int hook_fstatat64(int dir, const char *path, struct stat64 *st, int flags)
+{
+	PLACE(path);
+
+	return ours(path) ? STAT_OURS(path, st) : real.fstatat64(dir, at, st, flags);
+}
+
+int hook_statx(int dir, const char *path, int flags, unsigned int mask, struct statx *st)
+{
+	PLACE(path);
+
+	return real.statx(dir, at, flags, mask, st);
+}
+
+/* File systems are told apart by their magic numbers (statfs(2)). */
+static long magic_of(const char *path, enum session_fs fs)
+{
+	if (fs == SESSION_NO)
+		return candidate(path) && !strcmp(path, "/sys/kernel/debug") ? DEBUGFS_MAGIC : 0;
+	return fs == SESSION_BPFFS     ? BPF_FS_MAGIC
+	       : fs == SESSION_TRACEFS ? TRACEFS_MAGIC
+	       : fs == SESSION_SYSFS   ? SYSFS_MAGIC
+				       : PROC_SUPER_MAGIC;
+}
+
+int hook_statfs(const char *path, struct statfs *st)
+{
+	PLACE(path);
+	long magic = magic_of(path, fs_);
+	int ret = real.statfs(at, st);
+
+	if (!ret && magic)
+		st->f_type = magic;
+	return ret;
+}
+
+int hook_statfs64(const char *path, struct statfs64 *st)
+{
+	PLACE(path);
+	long magic = magic_of(path, fs_);
+	int ret = real.statfs64(at, st);
+
+	if (!ret && magic)
+		st->f_type = magic;
+	return ret;
+}
+
+ssize_t hook_readlink(const char *path, char *buf, size_t size)
+{
+	PLACE(path);
+
+	return real.readlink(at, buf, size);
+}
+
+/* ---- directories and names ------------------------------------------------------------------ */
+
+DIR *hook_opendir(const char *path)
+{
+	PLACE(path);
+
+	return real.opendir(at);
+}
+
+int hook_mkdir(const char *path, mode_t mode)
+{
+	PLACE(path);
+
+	/* bpffs keeps names with a dot for later use (bpf_lookup). */
+	if (fs_ == SESSION_BPFFS && strchr(strrchr(at, '/'), '.')) {
+		errno = EPERM;
+		return -1;
+	}
+	return real.mkdir(at, mode);
+}
+
+static int removed(int ret, enum session_fs fs)
+{
+	int saved = errno;
+
+	if (!ret && fs == SESSION_BPFFS)
+		sys_pins_sweep();
+	errno = saved;
+	return ret;
+}
+
+int hook_rmdir(const char *path)
+{
+	PLACE(path);
+
+	return real.rmdir(at);
+}
+
+int hook_unlink(const char *path)
+{
+	PLACE(path);
+
+	return removed(real.unlink(at), fs_);
+}
+
+int hook_unlinkat(int dir, const char *path, int flags)
+{
+	PLACE(path);
+
+	return removed(real.unlinkat(dir, at, flags), fs_);
+}
+
+int hook_remove(const char *path)
+{
+	PLACE(path);
+
+	return removed(real.remove(at), fs_);
+}
+
+int hook_rename(const char *from, const char *to)
+{
+	char buf[PATH_MAX];
+	enum session_fs fs;
+	const char *target = place(to, buf, &fs);
+	PLACE(from);
+
+	return removed(real.rename(at, target), fs);
 }

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects of other processes: a descriptor that came over a socket, by exec or from the keeper of
+ * the session becomes an object here. Its bytes are input like any other: a map's header is checked,
+ * a program is verified again, BTF is parsed again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/session.h"
+#include "bpf/sys_int.h"
+
+#define MAX_FILE (64u << 20)
+
+/* One at a time: the same file must not become two objects. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static _Thread_local int depth; /* a program's maps are adopted on the way; not without end */
+
+/* The object with this inode: here already, or with the keeper. Referenced; NULL. */
+static struct sys_obj *by_file(u64 dev, u64 ino)
+{
+	struct keeper_msg m = { .op = KEEPER_FIND, .dev = dev, .ino = ino };
+	struct sys_obj *o = sys_ino_get(dev, ino);
+	int fds[KEEPER_MAX_FDS];
+
+	if (o || !sys_session_joined() || sys_keeper_ask(&m, NULL, fds))
+		return o;
+	if (m.nfds)
+		o = sys_adopt(fds[0], 0, 0);
+	while (m.nfds)
+		close(fds[--m.nfds]);
+	return o;
+}
+
+/* ---- maps ----------------------------------------------------------------------------------- */
+
+static int adopt_map(int fd, u32 id, struct sys_obj **out)
+{
+	struct sys_map *sm = base_alloc(sizeof(*sm));
+	int err;
+
+	if (!sm)
+		return -ENOMEM;
+	err = map_attach(fd, &sm->map);
+	if (err)
+		goto out;
+	memcpy(sm->o.name, sm->map->attr.name, sizeof(sm->map->attr.name));
+	sm->o.id = id;
+	err = sys_obj_add(&sm->o, SYS_MAP, fd);
+	if (err) {
+		sm->map->fd = -1;
+		map_put(sm->map);
+		goto out;
+	}
+	sm->map->id = sm->o.id;
+	*out = &sm->o;
+	return 0;
+out:
+	base_free(sm);
+	return err;
+}
+
+/* ---- programs ------------------------------------------------------------------------------- */
+
+/* Pieces of a file that is read as a whole first, so that it cannot change under the checks. */
+struct reader {
+	const u8 *at;
+	size_t left;
+};
+
+static const void *piece(struct reader *r, size_t n, size_t item)
+{
+	const void *p = r->at;
+	size_t size;
+
+	if (!base_mul(n, item, &size) || size > r->left)
+		return NULL;
+	r->at += size;
+	r->left -= size;
+	return p;
+}
+
+struct wanted {
+	const struct prog_file *head;
+	struct bpf_insn *insns; /* a copy, to be given descriptors */
+	const struct bpf_func_info *funcs;
+	const struct bpf_line_info *lines;
+	const struct prog_file_ref *maps;
+	const struct prog_file_native *natives;
+	struct sys_obj **refs; /* maps, then modules' BTF, then the program's */
+	s32 *fd_array;
+	u32 nrefs;
+};
+
+static int read_wanted(struct wanted *w, const void *data, size_t size)
+{
+	struct reader r = { data, size };
+	const void *insns;
+
+	w->head = piece(&r, 1, sizeof(*w->head));
+	if (!w->head || w->head->insn_cnt > ISA_MAX_INSNS || w->head->nmaps > SYS_MAX_MAPS ||
+	    w->head->nnatives > 256)
+		return -EINVAL;
+	insns = piece(&r, w->head->insn_cnt, sizeof(struct bpf_insn));
+	w->funcs = piece(&r, w->head->nfuncs, sizeof(*w->funcs));
+	w->lines = piece(&r, w->head->nlines, sizeof(*w->lines));
+	w->maps = piece(&r, w->head->nmaps, sizeof(*w->maps));
+	w->natives = piece(&r, w->head->nnatives, sizeof(*w->natives));
+	if (!insns || !w->funcs || !w->lines || !w->maps || !w->natives || !w->head->insn_cnt)
+		return -EINVAL;
+	w->insns = base_memdup(insns, w->head->insn_cnt * sizeof(struct bpf_insn));
+	w->refs = base_array(w->head->nmaps + w->head->nnatives + 1, sizeof(*w->refs));
+	w->fd_array = base_array(w->head->nnatives + 1, sizeof(*w->fd_array));
+	return w->insns && w->refs && w->fd_array ? 0 : -ENOMEM;
+}
+
+/* Objects that it refers to: all are here, or it cannot be. */
+static int find_refs(struct wanted *w, u32 ids[256])
+{
+	const struct prog_file *h = w->head;
+	u32 i;
+
+	for (i = 0; i < h->nmaps; i++) {
+		w->refs[w->nrefs] = by_file(w->maps[i].dev, w->maps[i].ino);
+		if (!w->refs[w->nrefs])
+			return -ENOENT;
+		if (w->refs[w->nrefs++]->kind != SYS_MAP)
+			return -EINVAL;
+	}
+	for (i = 0; i < h->nnatives; i++) {
+		if (w->natives[i].module[63] || w->natives[i].func[127])
+			return -EINVAL;
+		w->refs[w->nrefs] = sys_native_find(w->natives[i].module, w->natives[i].func, &ids[i]);
+		if (!w->refs[w->nrefs]) {
+			log_msg(LOG_INFO, "a program from another process calls %s of module %s, "
+					  "which is not registered here",
+				w->natives[i].func, w->natives[i].module);
+			return -ENOENT;
+		}
+		w->fd_array[i + 1] = w->refs[w->nrefs++]->fd;
+	}
+	if (!h->btf.ino)
+		return 0;
+	w->refs[w->nrefs] = by_file(h->btf.dev, h->btf.ino);
+	return w->refs[w->nrefs] && w->refs[w->nrefs++]->kind == SYS_BTF ? 0 : -ENOENT;
+}
+
+/* References back to what a loader writes: descriptors, here Ferry's own. */
+static int put_refs(struct wanted *w, const u32 ids[256])
+{
+	const struct prog_file *h = w->head;
+	u32 at;
+
+	for (at = 0; at < h->insn_cnt; at++) {
+		struct bpf_insn *in = &w->insns[at];
+
+		if (isa_is_ldimm64(in)) {
+			if (in->src_reg == BPF_PSEUDO_MAP_FD || in->src_reg == BPF_PSEUDO_MAP_VALUE) {
+				if ((u32)in->imm >= h->nmaps)
+					return -EINVAL;
+				in->imm = w->refs[in->imm]->fd;
+			}
+			at++;
+		} else if (isa_is_call(in, BPF_PSEUDO_KFUNC_CALL)) {
+			if ((u32)in->imm >= h->nnatives)
+				return -EINVAL;
+			in->off = in->imm + 1;
+			in->imm = ids[(u32)in->off - 1];
+		}
+	}
+	return 0;
+}
+
+static int load_wanted(struct wanted *w, int fd, u32 id, struct sys_obj **out)
+{
+	const struct prog_file *h = w->head;
+	struct sys_call c = { .cmd = BPF_PROG_LOAD, .size = sizeof(c.attr) };
+
+	c.uattr = (uintptr_t)&c.attr;
+	c.attr.prog_type = h->type;
+	c.attr.expected_attach_type = h->attach_type;
+	c.attr.prog_flags = h->flags;
+	c.attr.insns = (uintptr_t)w->insns;
+	c.attr.insn_cnt = h->insn_cnt;
+	c.attr.license = (uintptr_t)(h->gpl ? "GPL" : "");
+	c.attr.fd_array = (uintptr_t)w->fd_array;
+	memcpy(c.attr.prog_name, h->name, sizeof(h->name));
+	if (h->btf.ino) {
+		c.attr.prog_btf_fd = w->refs[w->nrefs - 1]->fd;
+		c.attr.func_info = (uintptr_t)w->funcs;
+		c.attr.func_info_cnt = h->nfuncs;
+		c.attr.func_info_rec_size = sizeof(*w->funcs);
+		c.attr.line_info = (uintptr_t)w->lines;
+		c.attr.line_info_cnt = h->nlines;
+		c.attr.line_info_rec_size = sizeof(*w->lines);
+	}
+	return sys_prog_load_from(&c, fd, id, out);
+}
+
+static int adopt_prog(int fd, const void *data, size_t size, u32 id, struct sys_obj **out)
+{
+	u32 ids[256];
+	struct wanted w = { 0 };
+	int err = read_wanted(&w, data, size);
+
+	if (!err)
+		err = find_refs(&w, ids);
+	if (!err)
+		err = put_refs(&w, ids);
+	if (!err)
+		err = load_wanted(&w, fd, id, out);
+	while (w.nrefs)
+		sys_put(w.refs[--w.nrefs]);
+	base_free(w.insns);
+	base_free(w.refs);
+	base_free(w.fd_array);
+	return err;
+}
+
+/* ---- any ------------------------------------------------------------------------------------ */
+
+static int read_file(int fd, size_t size, void **out)
+{
+	size_t have = 0;
+	ssize_t n;
+	u8 *data;
+
+	if (size > MAX_FILE)
+		return -E2BIG;
+	data = base_alloc(size + 1);
+	if (!data)
+		return -ENOMEM;
+	while (have < size && (n = pread(fd, data + have, size - have, have)) > 0)
+		have += n;
+	if (have < size) {
+		base_free(data);
+		return -EIO;
+	}
+	*out = data;
+	return 0;
+}
+
+static int adopt(int fd, u64 size, u32 id, struct sys_obj **out)
+{
+	char magic[8] = "";
+	void *data = NULL;
+	int err;
+
+	if (pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	    (!memcmp(magic, SYS_PROG_MAGIC, 8) || !memcmp(magic, SYS_BTF_MAGIC, 8))) {
+		err = read_file(fd, size, &data);
+		if (!err && !memcmp(magic, SYS_PROG_MAGIC, 8))
+			err = adopt_prog(fd, data, size, id, out);
+		else if (!err)
+			err = sys_btf_from(fd, data, size, id, out);
+		base_free(data);
+		return err;
+	}
+	return adopt_map(fd, id, out);
+}
+
+struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
+{
+	struct sys_obj *o = NULL;
+	struct stat st;
+	int own, err;
+
+	/* A memfd has no name and takes seals: nothing else is looked into. */
+	if (depth > 1 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink ||
+	    fcntl(fd, F_GET_SEALS) < 0)
+		return NULL;
+	sys_inside++;
+	pthread_mutex_lock(&lock);
+	o = sys_ino_get(st.st_dev, st.st_ino);
+	if (o) {
+		err = 0;
+		goto out;
+	}
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0) {
+		err = -errno;
+		goto out;
+	}
+	own = sys_fd_move(own);
+	depth++;
+	err = adopt(own, st.st_size, id, &o);
+	depth--;
+	if (err)
+		close(own);
+out:
+	pthread_mutex_unlock(&lock);
+	sys_inside--;
+	if (err) {
+		o = NULL;
+	} else if (kind && o->kind != kind) {
+		sys_put(o);
+		o = NULL;
+	}
+	return o;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* What /proc/self/fdinfo says of an object: the kernel's lines behind those of every file. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/sys_int.h"
+
+/* "/proc/self/fdinfo/N", also by number of the process or thread: N, or -1. */
+static int fd_of(const char *path)
+{
+	char who[16] = "", rest[16] = "", *end;
+	long fd;
+
+	if (sscanf(path, "/proc/%15[^/]/fdinfo/%15[0-9]", who, rest) != 2)
+		return -1;
+	if (strcmp(who, "self") && strcmp(who, "thread-self") && atoi(who) != getpid())
+		return -1;
+	end = strrchr(path, '/') + 1;
+	if (strcmp(end, rest))
+		return -1;
+	fd = strtol(rest, NULL, 10);
+	return fd < 1 << 24 ? (int)fd : -1;
+}
+
+static void common(const char *path, struct text *t)
+{
+	char buf[512];
+	ssize_t n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	n = read(fd, buf, sizeof(buf));
+	if (n > 0)
+		text_add(t, buf, n);
+	close(fd);
+}
+
+static void map_lines(const struct sys_map *sm, struct text *t)
+{
+	const struct map_attr *a = &sm->map->attr;
+	u32 owner = sm->owner;
+
+	text_printf(t,
+		    "map_type:\t%u\nkey_size:\t%u\nvalue_size:\t%u\nmax_entries:\t%u\n"
+		    "map_flags:\t%#x\nmap_extra:\t%#llx\nmemlock:\t%zu\nmap_id:\t%u\nfrozen:\t%u\n",
+		    a->type, a->key_size, a->value_size, a->max_entries, a->flags,
+		    (unsigned long long)a->extra, sm->map->mem_size, sm->o.id, sm->map->frozen);
+	if (owner)
+		text_printf(t, "owner_prog_type:\t%u\nowner_jited:\t%u\n", (owner - 1) % 65536,
+			    owner > 65536);
+}
+
+static void tag_text(const u8 tag[BPF_TAG_SIZE], char out[17])
+{
+	u32 i;
+
+	for (i = 0; i < BPF_TAG_SIZE; i++)
+		snprintf(out + 2 * i, 3, "%02x", tag[i]);
+}
+
+static void prog_lines(const struct sys_prog *sp, struct text *t)
+{
+	const struct prog *p = sp->p;
+	char tag[17];
+
+	tag_text(sp->tag, tag);
+	text_printf(t,
+		    "prog_type:\t%u\nprog_jited:\t%u\nprog_tag:\t%s\nmemlock:\t%zu\nprog_id:\t%u\n"
+		    "run_time_ns:\t%llu\nrun_cnt:\t%llu\nrecursion_misses:\t%llu\n"
+		    "verified_insns:\t%u\n",
+		    p->type, sp->jited, tag,
+		    ALIGN_UP(p->insn_cnt * sizeof(struct bpf_insn), (size_t)4096), sp->o.id,
+		    (unsigned long long)p->run_ns, (unsigned long long)p->run_cnt,
+		    (unsigned long long)p->recursion_misses, p->verified_insns);
+}
+
+void *sys_fdinfo(const char *path, u32 *size)
+{
+	int fd = fd_of(path);
+	struct text t = { 0 };
+	struct sys_obj *o;
+
+	if (fd < 0 || !sys_objects)
+		return NULL;
+	o = sys_fd_get(fd, 0);
+	if (!o)
+		return NULL;
+	common(path, &t);
+	switch (o->kind) {
+	case SYS_MAP: map_lines(container_of(o, struct sys_map, o), &t); break;
+	case SYS_PROG: prog_lines(container_of(o, struct sys_prog, o), &t); break;
+	case SYS_BTF: text_printf(&t, "btf_id:\t%u\n", o->id); break;
+	}
+	sys_put(o);
+	if (t.oom) {
+		text_free(&t);
+		return NULL;
+	}
+	*size = t.len;
+	return t.s;
+}

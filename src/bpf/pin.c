@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * BPF_OBJ_PIN and BPF_OBJ_GET. A pin is an empty file in the session's directory that stands for
+ * bpffs; what it holds is known by its inode, so that renaming and removing are the file system's.
+ * This process keeps a reference as long as the file has a name; the keeper of the session, if there
+ * is one, keeps the descriptors for processes that come later.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/session.h"
+#include "bpf/sys_int.h"
+
+struct pin {
+	int file; /* the name's, O_PATH */
+	u64 dev, ino;
+	struct sys_obj *o; /* referenced */
+};
+static struct pin *pins; /* of this process; under the slow lock */
+static size_t npins, cap_pins;
+/* Objects that the keeper listed last: they have numbers here as long as they are pinned. */
+static struct sys_obj **listed;
+static size_t nlisted, cap_listed;
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+/* The caller's path: 0 and where it really is, or -errno. */
+static int read_path(u64 addr, char path[PATH_MAX], char real[PATH_MAX], enum session_fs *fs)
+{
+	s64 n = sys_in_string(path, addr, PATH_MAX);
+
+	if (n < 0)
+		return (int)n;
+	if (path[n - 1])
+		return -ENAMETOOLONG;
+	if (!path[0])
+		return -ENOENT;
+	*fs = sys_path(path, real);
+	return 0;
+}
+
+/* Outside of bpffs nothing is pinned: EPERM when the directory is there (bpf_obj_do_pin). */
+static int refuse_place(const char *path)
+{
+	char dir[PATH_MAX], *slash;
+	struct stat st;
+
+	strcpy(dir, path);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	else
+		strcpy(dir, ".");
+	if (stat(dir, &st))
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	if (!lstat(path, &st))
+		return -EEXIST;
+	log_msg(LOG_INFO, "BPF_OBJ_PIN: %s does not lie below /sys/fs/bpf", path);
+	return -EPERM;
+}
+
+/* ---- pins of this process ------------------------------------------------------------------- */
+
+static void drop(struct pin *p)
+{
+	sys_fd_own(p->file, false);
+	close(p->file);
+	sys_put(p->o);
+}
+
+void sys_pins_sweep(void)
+{
+	struct keeper_msg m = { .op = KEEPER_SWEEP };
+	int fds[KEEPER_MAX_FDS];
+	struct pin gone;
+	struct stat st;
+	size_t i;
+
+	do {
+		gone.o = NULL;
+		sys_slow_lock();
+		for (i = 0; i < npins && !gone.o; i++) {
+			if (!fstat(pins[i].file, &st) && st.st_nlink)
+				continue;
+			gone = pins[i];
+			pins[i] = pins[--npins];
+		}
+		sys_slow_unlock();
+		if (gone.o) {
+			sys_inside++;
+			drop(&gone);
+			sys_inside--;
+		}
+	} while (gone.o);
+	if (sys_session_joined()) {
+		sys_inside++;
+		sys_keeper_ask(&m, NULL, fds);
+		sys_inside--;
+	}
+}
+
+static int remember(int file, const struct stat *st, struct sys_obj *o)
+{
+	struct pin *grown;
+	int err = -ENOMEM;
+
+	sys_slow_lock();
+	grown = base_grow(pins, &cap_pins, npins + 1, sizeof(*pins));
+	if (grown) {
+		pins = grown;
+		sys_hold(o);
+		pins[npins++] = (struct pin){ file, st->st_dev, st->st_ino, o };
+		err = 0;
+	}
+	sys_slow_unlock();
+	return err;
+}
+
+static struct sys_obj *find(u64 dev, u64 ino)
+{
+	struct sys_obj *o = NULL;
+	size_t i;
+
+	sys_slow_lock();
+	for (i = 0; i < npins && !o; i++) {
+		if (pins[i].dev == dev && pins[i].ino == ino) {
+			o = pins[i].o;
+			sys_hold(o);
+		}
+	}
+	sys_slow_unlock();
+	return o;
+}
+
+/* ---- the keeper's --------------------------------------------------------------------------- */
+
+static int give_keeper(int file, struct sys_obj *o)
+{
+	struct keeper_msg m = { .op = KEEPER_PIN, .kind = o->kind, .id = o->id };
+	int fds[KEEPER_MAX_FDS], got[KEEPER_MAX_FDS];
+
+	if (!sys_session_joined())
+		return 0;
+	fds[0] = file;
+	fds[1] = o->fd;
+	m.nfds = 2 + sys_obj_needs(o, fds + 2, KEEPER_MAX_FDS - 2);
+	return sys_keeper_ask(&m, fds, got);
+}
+
+/* What the keeper answered with: the object and, for its sake, those it refers to. */
+static struct sys_obj *take(const struct keeper_msg *m, int *fds)
+{
+	struct sys_obj *deps[KEEPER_MAX_FDS], *o = NULL;
+	u32 i;
+
+	for (i = 1; i < m->nfds; i++)
+		deps[i] = sys_adopt(fds[i], 0, 0);
+	if (m->nfds)
+		o = sys_adopt(fds[0], m->kind, m->id);
+	for (i = 1; i < m->nfds; i++)
+		sys_put(deps[i]);
+	for (i = 0; i < m->nfds; i++)
+		close(fds[i]);
+	return o;
+}
+
+static struct sys_obj *ask_keeper(const struct stat *st)
+{
+	struct keeper_msg m = { .op = KEEPER_GET, .dev = st->st_dev, .ino = st->st_ino };
+	int fds[KEEPER_MAX_FDS];
+
+	if (!sys_session_joined() || sys_keeper_ask(&m, NULL, fds))
+		return NULL;
+	return take(&m, fds);
+}
+
+void sys_pins_list(void)
+{
+	struct sys_obj **old, **grown, *o;
+	size_t nold, i;
+	u32 n;
+
+	if (!sys_session_joined())
+		return;
+	sys_slow_lock();
+	old = listed;
+	nold = nlisted;
+	listed = NULL;
+	nlisted = cap_listed = 0;
+	sys_slow_unlock();
+	for (n = 0; n < 4096; n++) {
+		struct keeper_msg m = { .op = KEEPER_LIST, .index = n };
+		int fds[KEEPER_MAX_FDS];
+
+		if (sys_keeper_ask(&m, NULL, fds))
+			break;
+		o = take(&m, fds);
+		if (!o)
+			continue;
+		sys_slow_lock();
+		grown = base_grow(listed, &cap_listed, nlisted + 1, sizeof(struct sys_obj *));
+		if (grown) {
+			listed = grown;
+			listed[nlisted++] = o;
+		}
+		sys_slow_unlock();
+		if (!grown)
+			sys_put(o);
+	}
+	for (i = 0; i < nold; i++)
+		sys_put(old[i]);
+	base_free(old);
+}
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+static int pin_at(const char *real, struct sys_obj *o)
+{
+	struct stat st;
+	int file = open(real, O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0600), err;
+
+	if (file < 0)
+		return -errno;
+	close(file);
+	file = open(real, O_PATH | O_CLOEXEC);
+	if (file < 0 || fstat(file, &st)) {
+		err = -errno;
+		goto undo;
+	}
+	file = sys_fd_move(file);
+	err = give_keeper(file, o);
+	if (!err)
+		err = remember(file, &st, o);
+	if (!err) {
+		sys_fd_own(file, true);
+		return 0;
+	}
+undo:
+	unlink(real);
+	if (file >= 0)
+		close(file);
+	return err;
+}
+
+long sys_cmd_obj_pin(struct sys_call *c)
+{
+	char path[PATH_MAX], real[PATH_MAX];
+	enum session_fs fs = SESSION_NO;
+	struct sys_obj *o;
+	int err;
+
+	if (c->attr.file_flags)
+		return -EINVAL;
+	err = read_path(c->attr.pathname, path, real, &fs);
+	if (err)
+		return err;
+	o = sys_fd_get(c->attr.bpf_fd, 0);
+	if (!o)
+		return -EINVAL;
+	if (o->kind != SYS_MAP && o->kind != SYS_PROG && o->kind != SYS_LINK)
+		err = -EINVAL;
+	else if (fs != SESSION_BPFFS)
+		err = refuse_place(path);
+	else if (strchr(strrchr(path, '/'), '.')) /* bpf_lookup: kept for later use */
+		err = -EPERM;
+	else
+		err = pin_at(real, o);
+	sys_put(o);
+	return err;
+}
+
+static long get(const char *real, u32 flags)
+{
+	struct sys_obj *o;
+	struct stat st;
+	long fd;
+
+	if (stat(real, &st))
+		return -errno;
+	o = S_ISREG(st.st_mode) ? find(st.st_dev, st.st_ino) : NULL;
+	if (!o && S_ISREG(st.st_mode))
+		o = ask_keeper(&st);
+	if (!o)
+		return -EACCES; /* bpf_inode_type(): no object behind it */
+	fd = o->kind != SYS_MAP && flags ? -EINVAL : sys_fd_new(o, flags);
+	sys_put(o);
+	return fd;
+}
+
+long sys_cmd_obj_get(struct sys_call *c)
+{
+	const u32 both = BPF_F_RDONLY | BPF_F_WRONLY;
+	char path[PATH_MAX], real[PATH_MAX];
+	enum session_fs fs = SESSION_NO;
+	struct stat st;
+	int err;
+
+	if (c->attr.bpf_fd || c->attr.file_flags & ~both || c->attr.file_flags == both)
+		return -EINVAL;
+	err = read_path(c->attr.pathname, path, real, &fs);
+	if (err)
+		return err;
+	if (fs != SESSION_BPFFS)
+		return stat(path, &st) ? -errno : -EACCES;
+	return get(real, c->attr.file_flags);
+}

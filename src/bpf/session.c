@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The session a process belongs to: a private directory that stands for bpffs, tracefs and the
+ * like, numbers that are unique among its processes, and the keeper that holds what is pinned.
+ * `ferry exec` makes one for its command (FERRY_SESSION); a process without one makes a directory
+ * of its own when it first needs it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/session.h"
+#include "bpf/sys_int.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char dir[SESSION_DIR_MAX];
+static bool looked, joined;
+static pid_t maker; /* of a directory of our own: who removes it */
+static _Atomic u32 *ids;
+
+/* ---- making and removing -------------------------------------------------------------------- */
+
+static int make_file(const char *base, const char *name, const char *text)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", base, name);
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
+		close(fd);
+		return -EIO;
+	}
+	close(fd);
+	return 0;
+}
+
+static int make_tree(const char *base)
+{
+	static const struct {
+		const char *name, *text; /* text NULL: a directory */
+	} entries[] = {
+#define DIRECTORY(path)  { path, NULL },
+#define FILE_(path, text) { path, text },
+#include "bpf/session.def"
+#undef DIRECTORY
+#undef FILE_
+	};
+	char path[PATH_MAX];
+	int fd, err = 0;
+	size_t i;
+
+	for (i = 0; !err && i < ARRAY_SIZE(entries); i++) {
+		if (entries[i].text) {
+			err = make_file(base, entries[i].name, entries[i].text);
+			continue;
+		}
+		snprintf(path, sizeof(path), "%s/%s", base, entries[i].name);
+		err = mkdir(path, 0700) ? -errno : 0;
+	}
+	if (err)
+		return err;
+	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", base);
+	if (mkfifo(path, 0600))
+		return -errno;
+	snprintf(path, sizeof(path), "%s/ids", base);
+	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, SYS_KINDS * sizeof(u32)))
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+int sys_session_make(char out[SESSION_DIR_MAX])
+{
+	const char *base = getenv("XDG_RUNTIME_DIR");
+	int err;
+
+	if (!base || base[0] != '/' || access(base, W_OK))
+		base = getenv("TMPDIR");
+	if (!base || base[0] != '/' || access(base, W_OK))
+		base = "/tmp";
+	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u-XXXXXX", base, getuid()) >= SESSION_DIR_MAX)
+		return -ENAMETOOLONG;
+	if (!mkdtemp(out)) /* mode 0700: only this user gets in */
+		return -errno;
+	err = make_tree(out);
+	if (err)
+		sys_session_remove(out);
+	return err;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	remove(path);
+	return 0;
+}
+
+void sys_session_remove(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+__attribute__((destructor)) static void at_end(void)
+{
+	if (maker && maker == getpid() && dir[0]) {
+		sys_inside++;
+		sys_session_remove(dir);
+		sys_inside--;
+	}
+}
+
+/* ---- joining -------------------------------------------------------------------------------- */
+
+/* Somebody else's directory would let them choose what we see: it must be ours alone. */
+static bool is_private(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       !(st.st_mode & 077);
+}
+
+static void map_ids(void)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	void *p;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/ids", dir);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	if (!fstat(fd, &st) && st.st_size >= (off_t)(SYS_KINDS * sizeof(u32))) {
+		p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		ids = p == MAP_FAILED ? NULL : p;
+	}
+	close(fd);
+}
+
+static void look(void)
+{
+	const char *env = getenv("FERRY_SESSION");
+
+	looked = true;
+	if (!env || !*env || strlen(env) >= sizeof(dir))
+		return;
+	if (!is_private(env)) {
+		log_msg(LOG_WARN, "FERRY_SESSION=%s is not a directory of this user alone: ignored",
+			env);
+		return;
+	}
+	strcpy(dir, env);
+	joined = true;
+	map_ids();
+}
+
+const char *sys_session(bool make)
+{
+	const char *ret;
+
+	sys_inside++;
+	pthread_mutex_lock(&lock);
+	if (!looked)
+		look();
+	if (!dir[0] && make) {
+		int err = sys_session_make(dir);
+
+		if (err) {
+			log_msg(LOG_WARN, "cannot make a directory for pins and events: %s",
+				strerror(-err));
+			dir[0] = '\0';
+		} else {
+			maker = getpid();
+		}
+	}
+	ret = dir[0] ? dir : NULL;
+	pthread_mutex_unlock(&lock);
+	sys_inside--;
+	return ret;
+}
+
+bool sys_session_joined(void)
+{
+	sys_session(false);
+	return joined;
+}
+
+u32 sys_session_id(int kind)
+{
+	u32 id;
+
+	if (!ids)
+		return 0;
+	/* Others write here: whatever it says is taken as a number above 0 and no more. */
+	id = atomic_fetch_add(&ids[kind], 1) + 1;
+	return id & INT32_MAX ? id & INT32_MAX : 1;
+}
+
+/* ---- paths ---------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *from, *to;
+	enum session_fs fs;
+} places[] = {
+#define PLACE(from, to, fs) { from, to, fs },
+#include "bpf/session.def"
+#undef PLACE
+};
+
+static size_t place_of(const char *path, size_t *len)
+{
+	size_t i, n;
+
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		n = strlen(places[i].from);
+		if (!strncmp(path, places[i].from, n) && (path[n] == '/' || !path[n])) {
+			*len = n;
+			break;
+		}
+	}
+	return i;
+}
+
+/* "a//b/./c" as "a/b/c": what is compared is the name, as the kernel would walk it. */
+static bool tidy(const char *path, char *out, size_t size)
+{
+	size_t n = 0;
+
+	while (*path) {
+		while (path[0] == '/' && (path[1] == '/' || (path[1] == '.' && (path[2] == '/' || !path[2]))))
+			path += path[1] == '/' ? 1 : 2;
+		if (!*path)
+			break;
+		if (n + 1 >= size)
+			return false;
+		out[n++] = *path++;
+	}
+	while (n > 1 && out[n - 1] == '/')
+		n--;
+	out[n] = '\0';
+	return true;
+}
+
+enum session_fs sys_path(const char *path, char out[PATH_MAX])
+{
+	char name[PATH_MAX];
+	const char *base;
+	size_t i, n;
+
+	if ((strncmp(path, "/sys/", 5) && strncmp(path, "/proc/sys/", 10) && strncmp(path, "//", 2)) ||
+	    !tidy(path, name, sizeof(name)))
+		return SESSION_NO;
+	i = place_of(name, &n);
+	/* Ways out of the place are the kernel's to refuse. */
+	if (i == ARRAY_SIZE(places) || strstr(name, "/../") ||
+	    (strlen(name) > 3 && !strcmp(name + strlen(name) - 3, "/..")))
+		return SESSION_NO;
+	base = sys_session(true);
+	if (!base || snprintf(out, PATH_MAX, "%s/%s%s", base, places[i].to, name + n) >= PATH_MAX)
+		return SESSION_NO;
+	if (places[i].fs == SESSION_TRACEFS)
+		sys_tracefs_fill(base, name + n);
+	return places[i].fs;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* ferry exec: run a command whose bpf(2), and that of its children, Ferry answers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bpf/session.h"
+#include "cli/cli.h"
+
+#ifndef FERRY_LIBDIR
+#define FERRY_LIBDIR "/usr/local/lib"
+#endif
+
+static const char help[] =
+	"Usage: ferry exec [OPTIONS] [--] COMMAND [ARGUMENT...]\n\n"
+	"Runs a command, and whatever it starts, in a session: bpf(2), perf_event_open(2) and the\n"
+	"files that eBPF tools read (/sys/fs/bpf, /sys/kernel/tracing, /sys/kernel/btf...) are answered\n"
+	"by Ferry, without privilege. What is pinned stays until the command ends.\n\n"
+	"Options:\n"
+	"  --preload LIB   the library to preload instead of the installed libferry-preload.so\n"
+	"  --help          this text\n\n"
+	"Exit codes: the command's; 128 + N when signal N ended it; 126 it cannot be run, 127 it is not\n"
+	"found; 2 usage, 3 libferry-preload.so is missing.\n";
+
+/* Beside the command as built, else where it was installed. */
+static bool find_preload(char out[PATH_MAX])
+{
+	static const char *const beside[] = { "../..", ".", "../lib", "../lib64" };
+	char dir[PATH_MAX], path[PATH_MAX + 64];
+	ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
+	char *slash;
+	size_t i;
+
+	dir[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(dir, '/');
+	for (i = 0; slash && i < ARRAY_SIZE(beside); i++) {
+		*slash = '\0';
+		snprintf(path, sizeof(path), "%s/%s/libferry-preload.so", dir, beside[i]);
+		if (realpath(path, out))
+			return true;
+	}
+	return realpath(FERRY_LIBDIR "/libferry-preload.so", out);
+}
+
+/* Before what is preloaded already, so that ours answers first. */
+static int set_preload(const char *lib)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char *value;
+	int err;
+
+	if (!old || !*old)
+		return setenv("LD_PRELOAD", lib, 1);
+	if (strstr(old, lib))
+		return 0;
+	if (asprintf(&value, "%s:%s", lib, old) < 0)
+		return -1;
+	err = setenv("LD_PRELOAD", value, 1);
+	free(value);
+	return err;
+}
+
+static int run_command(char **argv)
+{
+	execvp(argv[0], argv);
+	return cli_fail(errno == ENOENT ? 127 : 126, "%s: %s", argv[0], strerror(errno));
+}
+
+static int exit_code(int status)
+{
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* ---- the parent ----------------------------------------------------------------------------- */
+
+/* Signals meant for the command reach it; those of the terminal it gets by itself. */
+static void forward(int sigfd, pid_t child)
+{
+	struct signalfd_siginfo si;
+
+	while (read(sigfd, &si, sizeof(si)) == sizeof(si))
+		if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGHUP)
+			kill(child, si.ssi_signo);
+}
+
+static int wait_for(struct keeper *k, pid_t child, const sigset_t *set)
+{
+	int sigfd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK), status = 0;
+
+	if (sigfd < 0)
+		return cli_fail(CLI_REFUSED, "signalfd: %s", strerror(errno));
+	for (;;) {
+		sys_keeper_run(k, sigfd);
+		forward(sigfd, child);
+		if (waitpid(child, &status, WNOHANG) == child)
+			break;
+	}
+	close(sigfd);
+	return exit_code(status);
+}
+
+/* A new session: this process keeps it, the child runs the command. */
+static int run_session(char **argv)
+{
+	char dir[SESSION_DIR_MAX], path[PATH_MAX];
+	struct keeper *k = NULL;
+	sigset_t set, old;
+	int err = sys_session_make(dir), code, trace;
+	pid_t child;
+
+	if (err)
+		return cli_fail(CLI_REFUSED, "cannot make the session's directory: %s", strerror(-err));
+	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", dir);
+	trace = open(path, O_RDWR | O_CLOEXEC); /* lines wait here for whoever reads */
+	err = sys_keeper_new(dir, &k);
+	if (err || trace < 0) {
+		sys_session_remove(dir);
+		return cli_fail(CLI_REFUSED, "cannot keep the session in %s: %s", dir, strerror(-err));
+	}
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	child = fork();
+	if (!child) {
+		sigprocmask(SIG_SETMASK, &old, NULL);
+		setenv("FERRY_SESSION", dir, 1);
+		_exit(run_command(argv));
+	}
+	code = child < 0 ? cli_fail(CLI_REFUSED, "fork: %s", strerror(errno)) : wait_for(k, child, &set);
+	sys_keeper_free(k);
+	sys_session_remove(dir);
+	return code;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------- */
+
+static int exec_main(int argc, char **argv)
+{
+	static const struct option options[] = { { "preload", required_argument, NULL, 'p' },
+						 { NULL, 0, NULL, 0 } };
+	char lib[PATH_MAX] = "";
+	struct stat st;
+	const char *session;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
+		if (c != 'p')
+			return cli_usage(&cli_exec, "unknown or incomplete option");
+		if (!realpath(optarg, lib))
+			return cli_fail(CLI_INPUT, "%s: %s", optarg, strerror(errno));
+	}
+	if (optind == argc)
+		return cli_usage(&cli_exec, "expected a command");
+	if (!lib[0] && !find_preload(lib))
+		return cli_fail(CLI_INPUT, "libferry-preload.so is neither beside this command nor in "
+					   "%s; --preload names another", FERRY_LIBDIR);
+	if (set_preload(lib))
+		return cli_fail(CLI_REFUSED, "out of memory");
+	unsetenv("FERRY");
+	session = getenv("FERRY_SESSION");
+	if (session && !stat(session, &st)) /* started by one that is kept already */
+		return run_command(argv + optind);
+	return run_session(argv + optind);
+}
+
+const struct cli_verb cli_exec = { "exec", "run a command whose bpf(2) Ferry answers", exec_main, help };
