@@ -17,7 +17,7 @@ void sys_map_free(struct sys_obj *o)
 			return;
 		sys_run_wait();
 	}
-	sys_ringbuf_gone(sm);
+	sys_poll_gone(o);
 	sys_cursor_free(sm);
 	map_put(sm->map);
 	if (sm->btf)
@@ -41,6 +41,8 @@ void sys_map_drop(const struct map *m, void *obj)
 {
 	if (map_is_outer(m->attr.type))
 		sys_put(((struct map *)obj)->owner);
+	else if (m->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		sys_put(*map_perf_owner(obj));
 	else
 		sys_prog_put(obj);
 }
@@ -349,6 +351,8 @@ int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flag
 {
 	if (map_is_outer(sm->map->attr.type))
 		return set_map(sm, key, *(const s32 *)value, flags);
+	if (sm->map->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return sys_perf_set(sm, key, *(const s32 *)value, flags);
 	if (sm->map->ops->set_obj)
 		return set_prog(sm, key, *(const s32 *)value, flags);
 	return map_update_user(sm->map, key, value, flags);
@@ -476,6 +480,8 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 			*ret = map_ringbuf_mmap(m, addr, len, prot, flags, off);
 		else
 			answered = false; /* the memfd's first bytes are the values */
+	} else if (o->kind == SYS_PERF) {
+		*ret = map_perf_mmap(sys_perf_of(o), addr, len, prot, flags, off);
 	} else {
 		errno = ENODEV;
 	}

@@ -480,14 +480,23 @@ static void forget(struct sys_obj *o)
 	sys_objects--;
 }
 
-void sys_put(struct sys_obj *o)
+void sys_obj_free(struct sys_obj *o)
 {
 	static void (*const free_obj[SYS_KINDS])(struct sys_obj * o) = {
 		[SYS_MAP] = sys_map_free,
 		[SYS_PROG] = sys_prog_free,
 		[SYS_BTF] = sys_btf_free,
 		[SYS_STATS] = sys_stats_free,
+		[SYS_PERF] = sys_perf_free,
 	};
+
+	sys_inside++;
+	free_obj[o->kind](o);
+	sys_inside--;
+}
+
+void sys_put(struct sys_obj *o)
+{
 	u32 refs;
 	bool gone;
 
@@ -502,11 +511,8 @@ void sys_put(struct sys_obj *o)
 	if (gone)
 		forget(o);
 	unlock_tables();
-	if (!gone)
-		return;
-	sys_inside++;
-	free_obj[o->kind](o);
-	sys_inside--;
+	if (gone)
+		sys_obj_free(o);
 }
 
 struct sys_obj *sys_id_get(int kind, u32 id)

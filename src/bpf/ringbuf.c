@@ -1,41 +1,58 @@
 /* SPDX-License-Identifier: MIT */
-/* The level of ring buffers' eventfds: readable as long as there is something to read, as poll
- * says. */
+/*
+ * The level of eventfds of ring and perf buffers: readable as long as there is something to read,
+ * as poll(2) says.
+ */
 #include <stdatomic.h>
 #include <unistd.h>
 
 #include "bpf/sys_int.h"
 
-/* Ring buffers that somebody waits for; the lock is the slow one. */
-static struct sys_map **polled;
+/* Objects that somebody waits for; the lock is the slow one. */
+static struct sys_obj **polled;
 static size_t npolled, cap_polled;
 static _Atomic u32 any_polled;
 
+/* Its eventfd, made if need be; negative when it is nothing to wait for. */
+static int eventfd_of(struct sys_obj *o)
+{
+	struct map *m;
+
+	if (o->kind == SYS_PERF)
+		return map_perf_eventfd(sys_perf_of(o));
+	if (o->kind != SYS_MAP)
+		return -1;
+	m = container_of(o, struct sys_map, o)->map;
+	return m->attr.type == BPF_MAP_TYPE_RINGBUF ? map_ringbuf_eventfd(m) : -1;
+}
+
+static bool holds_something(struct sys_obj *o)
+{
+	if (o->kind == SYS_PERF)
+		return map_perf_pending(sys_perf_of(o));
+	return map_ringbuf_query(container_of(o, struct sys_map, o)->map, BPF_RB_AVAIL_DATA);
+}
+
 int sys_ringbuf_poll(int fd)
 {
-	struct sys_obj *o;
-	struct sys_map *sm;
-	size_t i;
+	struct sys_obj *o = sys_fd_get(fd, 0);
 	int event = -1;
+	void *grown;
+	size_t i;
 
-	o = sys_fd_get(fd, SYS_MAP);
 	if (!o)
 		return -1;
-	sm = container_of(o, struct sys_map, o);
-	if (sm->map->attr.type == BPF_MAP_TYPE_RINGBUF)
-		event = map_ringbuf_eventfd(sm->map);
+	event = eventfd_of(o);
 	if (event >= 0) {
-		void *grown;
-
 		sys_fd_own(event, true);
 		sys_slow_lock();
-		for (i = 0; i < npolled && polled[i] != sm; i++)
+		for (i = 0; i < npolled && polled[i] != o; i++)
 			;
-		grown = base_grow(polled, &cap_polled, npolled + 1, sizeof(struct sys_map *));
+		grown = base_grow(polled, &cap_polled, npolled + 1, sizeof(struct sys_obj *));
 		if (grown) {
 			polled = grown;
 			if (i == npolled)
-				polled[npolled++] = sm;
+				polled[npolled++] = o;
 			any_polled = npolled;
 		}
 		sys_slow_unlock();
@@ -44,35 +61,35 @@ int sys_ringbuf_poll(int fd)
 	return event < 0 ? -1 : event;
 }
 
-void sys_ringbuf_gone(struct sys_map *sm)
+void sys_poll_gone(struct sys_obj *o)
 {
 	size_t i;
 
-	if (sm->map->attr.type != BPF_MAP_TYPE_RINGBUF)
+	if (!any_polled)
 		return;
 	sys_slow_lock();
 	for (i = 0; i < npolled; i++) {
-		if (polled[i] != sm)
+		if (polled[i] != o)
 			continue;
-		sys_fd_own(map_ringbuf_eventfd(sm->map), false);
+		sys_fd_own(eventfd_of(o), false);
 		polled[i] = polled[--npolled];
 	}
 	any_polled = npolled;
 	sys_slow_unlock();
 }
 
-static void settle(struct map *m)
+static void settle(struct sys_obj *o)
 {
-	int event = map_ringbuf_eventfd(m);
+	int event = eventfd_of(o);
 	u64 count;
 	ssize_t n;
 
-	if (map_ringbuf_query(m, BPF_RB_AVAIL_DATA))
+	if (holds_something(o))
 		return;
 	n = read(event, &count, sizeof(count));
 	/* A record that came in between has had its wakeup eaten: it is given back. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (n > 0 && map_ringbuf_query(m, BPF_RB_AVAIL_DATA)) {
+	if (n > 0 && holds_something(o)) {
 		count = 1;
 		n = write(event, &count, sizeof(count));
 	}
@@ -88,7 +105,7 @@ void sys_ringbuf_settle(void)
 	sys_inside++;
 	sys_slow_lock();
 	for (i = 0; i < npolled; i++)
-		settle(polled[i]->map);
+		settle(polled[i]);
 	sys_slow_unlock();
 	sys_inside--;
 }

@@ -100,10 +100,7 @@ static void free_deferred(void)
 	for (; o; o = next) {
 		next = o->next_gone;
 		sys_inside++;
-		if (o->kind == SYS_PROG)
-			sys_prog_free(o);
-		else
-			sys_map_free(o);
+		sys_obj_free(o);
 		sys_inside--;
 	}
 }

@@ -17,7 +17,7 @@
  */
 long sys_bpf(int cmd, void *attr, unsigned int size);
 
-enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_KINDS };
+enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_PERF, SYS_KINDS };
 
 /* An object behind a descriptor. */
 struct sys_obj {
@@ -82,12 +82,19 @@ int sys_file_open(const char *path, int flags);
 bool sys_file_known(const char *path);
 
 /*
- * The descriptor to wait on when `fd` is a ring buffer: an eventfd, as its memfd is always ready.
- * -1 when it is none. Eventfds stay readable after the records were read, unlike the kernel's poll:
- * called before a wait, sys_ringbuf_settle() empties those of ring buffers that hold nothing.
+ * The descriptor to wait on when `fd` is a ring or perf buffer: an eventfd, as its memfd is always
+ * ready. -1 when it is none. Eventfds stay readable after the records were read, unlike the kernel's
+ * poll: called before a wait, sys_ringbuf_settle() empties those of buffers that hold nothing.
  */
 int sys_ringbuf_poll(int fd);
 void sys_ringbuf_settle(void);
+
+/*
+ * perf_event_open(2): -ENOSYS when the event is not one that Ferry answers for (attr of
+ * PERF_COUNT_SW_BPF_OUTPUT), and ioctl(2) of such an event: true when *ret (0 or -errno) is the answer.
+ */
+long sys_perf_open(const void *attr, s32 pid, s32 cpu, s32 group, u64 flags);
+bool sys_perf_ioctl(int fd, unsigned long request, unsigned long arg, long *ret);
 
 /*
  * mmap(2) of a map: true when `fd` is one and *ret, errno are the answer; false: mmap(2) itself is

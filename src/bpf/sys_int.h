@@ -134,6 +134,8 @@ void sys_map_free(struct sys_obj *o);
 void sys_prog_free(struct sys_obj *o);
 void sys_btf_free(struct sys_obj *o);
 void sys_stats_free(struct sys_obj *o);
+void sys_perf_free(struct sys_obj *o);
+void sys_obj_free(struct sys_obj *o); /* by its kind; its last reference is gone */
 
 /* For what is rare and slow: lists of BTF, positions of batches. Taken before any other lock. */
 void sys_slow_lock(void);
@@ -167,7 +169,9 @@ bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited);
  * which may be the very ones that use it (the kernel's map_release_uref).
  */
 void sys_map_unreachable(struct sys_map *sm);
-void sys_ringbuf_gone(struct sys_map *sm);
+void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
+struct map_perf *sys_perf_of(struct sys_obj *o);
+int sys_perf_set(struct sys_map *sm, const void *key, int fd, u64 flags);
 void sys_cursor_free(struct sys_map *sm);
 int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);
 int sys_func_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);

@@ -152,4 +152,38 @@ int map_ringbuf_eventfd(struct map *m);
  */
 void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flags, s64 off);
 
+/* ---- perf events: the elements of a perf event array ------------------------------------------- */
+
+struct map_perf;
+
+struct map_perf_attr {
+	int kernel_fd;   /* an event of the kernel, which is only read; -1: a buffer of ours */
+	s32 cpu;         /* -1: any */
+	u64 sample_type; /* PERF_SAMPLE_* */
+	bool watermark;  /* `wakeup` is in bytes, else in records; 0 is half the buffer */
+	u32 wakeup;
+};
+
+/* -EOPNOTSUPP: a sample_type with what is not here. The kernel's descriptor is duplicated. */
+int map_perf_create(const struct map_perf_attr *attr, struct map_perf **out);
+void map_perf_free(struct map_perf *p);
+int *map_perf_fd(struct map_perf *p);      /* the memfd or event, owned */
+void **map_perf_owner(struct map_perf *p); /* the bpf(2) object it belongs to */
+u64 map_perf_id(const struct map_perf *p); /* PERF_EVENT_IOC_ID */
+void map_perf_switch(struct map_perf *p, bool on);
+void map_perf_pause(struct map_perf *p, bool pause);
+/* The user's mmap, whose first call decides the size; MAP_FAILED with errno. */
+void *map_perf_mmap(struct map_perf *p, void *addr, size_t len, int prot, int flags, s64 off);
+int map_perf_eventfd(struct map_perf *p); /* as map_ringbuf_eventfd */
+bool map_perf_pending(struct map_perf *p);
+/* bpf_perf_event_output, bpf_perf_event_read_value; the caller is inside a program. */
+struct map_perf_data {
+	const void *at;
+	u64 size;
+	const void *more; /* behind it */
+	u64 more_size;
+};
+int map_perf_output(struct map *m, u64 flags, const struct map_perf_data *data);
+int map_perf_read(struct map *m, u64 flags, struct bpf_perf_event_value *value);
+
 #endif

@@ -35,11 +35,34 @@ long hook_syscall(long nr, ...)
 		if (preload_off())
 			break;
 		return answer(sys_bpf(a[0], (void *)a[1], a[2]));
+	case SYS_perf_event_open:
+		if (!preload_off()) {
+			long ret = sys_perf_open((void *)a[0], a[1], a[2], a[3], a[4]);
+
+			if (ret != -ENOSYS)
+				return answer(ret);
+		}
+		break;
+	case SYS_ioctl: return hook_ioctl(a[0], a[1], a[2]);
 	case SYS_close: return hook_close(a[0]);
 	case SYS_mmap: return (long)hook_mmap((void *)a[0], a[1], a[2], a[3], a[4], a[5]);
 	case SYS_epoll_ctl: return hook_epoll_ctl(a[0], a[1], a[2], (struct epoll_event *)a[3]);
 	}
 	return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+int hook_ioctl(int fd, unsigned long request, ...)
+{
+	unsigned long arg;
+	va_list ap;
+	long ret;
+
+	va_start(ap, request);
+	arg = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (sys_objects && !sys_inside && sys_perf_ioctl(fd, request, arg, &ret))
+		return answer(ret);
+	return real.ioctl(fd, request, arg);
 }
 
 /* ---- close ---------------------------------------------------------------------------------- */
