@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <ferry/call.h>
+#include <ferry/closure.h>
 #include <ferry/module.h>
 
 #ifdef __cplusplus

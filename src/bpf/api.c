@@ -149,7 +149,7 @@ static s64 ctx_need(const struct prog *p, bool *tail_calls)
 	u32 i;
 
 	*tail_calls = false;
-	if (!t || t->has_packet)
+	if (!t || t->has_packet || t->typed)
 		return -EINVAL;
 	if (t->fields)
 		return t->real_size;

@@ -317,7 +317,8 @@ static int set_prog(struct sys_map *sm, const void *key, int fd, u64 flags)
 	if (!o)
 		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
 	sp = container_of(o, struct sys_prog, o);
-	err = sys_map_owner(sm, sp->p, sp->jited) ? 0 : -EINVAL;
+	/* A C function takes other arguments than the context that a tail call hands on. */
+	err = !sp->p->sig && sys_map_owner(sm, sp->p, sp->jited) ? 0 : -EINVAL;
 	if (!err)
 		err = sm->map->ops->set_obj(sm->map, key, sp->p, o->id, flags);
 	if (err)

@@ -18,20 +18,30 @@
 _Atomic u32 sys_stats_on;
 
 struct runner {
+	/*
+	 * For closures of programs that call nothing which may call back (closure_x86_64.S): 1 while one
+	 * runs, 0 while none does; then two plain stores are all it takes. FAST_OFF: to be entered as
+	 * every other program, since this thread is not in the list.
+	 */
+	_Atomic u32 fast;
 	_Atomic u32 depth; /* programs this thread is inside of; written by it alone */
 	_Atomic u32 left;  /* how often it left the last one */
 	u64 serial;        /* 0: not in the list yet */
 	struct runner *next, **prev;
 };
 
-static _Thread_local struct runner self __attribute__((tls_model("initial-exec")));
+#define FAST_OFF 2
+
+extern _Thread_local struct runner sys_runner __attribute__((tls_model("initial-exec"), visibility("hidden")));
+_Thread_local struct runner sys_runner = { .fast = FAST_OFF };
+#define self sys_runner
 static struct runner *runners;
 static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_end;
 static bool have_membarrier;
 static u64 last_serial;
-/* Objects whose last reference went while this thread was inside some program. */
-static struct sys_obj *deferred;
+/* What was let go of by a thread inside some program: freed when that is left. */
+static struct sys_deferred *deferred;
 static _Atomic bool any_deferred;
 
 static void unlist(void *arg)
@@ -43,6 +53,7 @@ static void unlist(void *arg)
 	if (r->next)
 		r->next->prev = r->prev;
 	r->serial = 0;
+	r->fast = FAST_OFF;
 	pthread_mutex_unlock(&runners_lock);
 }
 
@@ -69,6 +80,8 @@ static void list_self(void)
 		runners->prev = &self.next;
 	runners = &self;
 	self.serial = ++last_serial;
+	if (have_membarrier)
+		self.fast = 0;
 	pthread_mutex_unlock(&runners_lock);
 	pthread_setspecific(thread_end, &self);
 }
@@ -90,17 +103,17 @@ static void run_enter(void)
 
 static void free_deferred(void)
 {
-	struct sys_obj *o, *next;
+	struct sys_deferred *d, *next;
 
 	pthread_mutex_lock(&runners_lock);
-	o = deferred;
+	d = deferred;
 	deferred = NULL;
 	any_deferred = false;
 	pthread_mutex_unlock(&runners_lock);
-	for (; o; o = next) {
-		next = o->next_gone;
+	for (; d; d = next) {
+		next = d->next;
 		sys_inside++;
-		sys_obj_free(o);
+		d->free(d);
 		sys_inside--;
 	}
 }
@@ -117,16 +130,32 @@ static void run_leave(void)
 		free_deferred();
 }
 
-bool sys_run_defer(struct sys_obj *o)
+bool sys_run_inside(void)
+{
+	return self.depth != 0;
+}
+
+bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d))
 {
 	if (!self.depth)
 		return false;
+	d->free = free;
 	pthread_mutex_lock(&runners_lock);
-	o->next_gone = deferred;
-	deferred = o;
+	d->next = deferred;
+	deferred = d;
 	any_deferred = true;
 	pthread_mutex_unlock(&runners_lock);
 	return true;
+}
+
+static void free_obj(struct sys_deferred *d)
+{
+	sys_obj_free(container_of(d, struct sys_obj, deferred));
+}
+
+bool sys_run_defer(struct sys_obj *o)
+{
+	return sys_run_later(&o->deferred, free_obj);
 }
 
 /* The listed thread with the smallest serial above `serial`, up to `last`. */
@@ -141,23 +170,24 @@ static struct runner *next_runner(u64 serial, u64 last)
 }
 
 /* The lock is not held while waiting: a thread that is waited for may itself wait for a new one. */
-static void wait_for(u64 serial, u32 left)
+static void wait_for(u64 serial, u32 left, bool in_program, bool in_fast)
 {
 	struct runner *r;
-	bool inside;
 
 	do {
 		sched_yield();
 		pthread_mutex_lock(&runners_lock);
 		r = next_runner(serial - 1, serial);
-		inside = r && r->depth && r->left == left;
+		in_program = in_program && r && r->depth && r->left == left;
+		in_fast = in_fast && r && r->fast == 1;
 		pthread_mutex_unlock(&runners_lock);
-	} while (inside);
+	} while (in_program || in_fast);
 }
 
 void sys_run_wait(void)
 {
 	struct runner *r;
+	bool in_program, in_fast;
 	u64 serial = 0, last;
 	u32 left;
 
@@ -169,10 +199,12 @@ void sys_run_wait(void)
 	while ((r = next_runner(serial, last))) {
 		serial = r->serial;
 		left = r->left;
-		if (!r->depth)
+		in_program = r->depth;
+		in_fast = r->fast == 1;
+		if (!in_program && !in_fast)
 			continue;
 		pthread_mutex_unlock(&runners_lock);
-		wait_for(serial, left);
+		wait_for(serial, left, in_program, in_fast);
 		pthread_mutex_lock(&runners_lock);
 	}
 	pthread_mutex_unlock(&runners_lock);
@@ -198,26 +230,48 @@ static u64 now(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
+/* Runs p, on a context or (args not NULL) as a C function; the thread has entered already. */
+static u64 run_inside(const struct prog *p, void *ctx, const u64 *args, u64 cookie)
 {
 	struct helper_run saved = helper_run;
 	struct prog *counted = (struct prog *)p;
 	int inside = sys_inside;
-	u64 ret, start;
+	u64 ret, start = 0;
 
-	run_enter();
 	sys_inside = 0; /* what native functions close or map is the host's */
 	helper_run = (struct helper_run){ .prog = p, .ctx = ctx, .cookie = cookie };
-	if (__builtin_expect(sys_stats_on, 0)) {
+	if (__builtin_expect(sys_stats_on, 0))
 		start = now();
-		ret = prog_run(p, ctx);
+	ret = args ? p->call(p, args) : prog_run(p, ctx);
+	if (__builtin_expect(start != 0, 0)) {
 		counted->run_ns += now() - start;
 		counted->run_cnt++;
-	} else {
-		ret = prog_run(p, ctx);
 	}
 	sys_inside = inside;
 	helper_run = saved;
+	return ret;
+}
+
+u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
+{
+	u64 ret;
+
+	run_enter();
+	ret = run_inside(p, ctx, NULL, cookie);
 	run_leave();
 	return ret;
+}
+
+bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
+{
+	const struct prog *p;
+	bool run;
+
+	run_enter();
+	p = atomic_load_explicit(at, memory_order_acquire);
+	run = p && self.depth <= SYS_MAX_DEPTH;
+	if (run)
+		*ret = run_inside(p, NULL, args, 0);
+	run_leave();
+	return run;
 }

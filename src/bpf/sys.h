@@ -19,6 +19,12 @@ long sys_bpf(int cmd, void *attr, unsigned int size);
 
 enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_PERF, SYS_KINDS };
 
+/* Something to be freed when the program that let go of it is left (run.c). */
+struct sys_deferred {
+	struct sys_deferred *next;
+	void (*free)(struct sys_deferred *d);
+};
+
 /* An object behind a descriptor. */
 struct sys_obj {
 	u8 kind;          /* enum sys_kind */
@@ -31,7 +37,8 @@ struct sys_obj {
 	char name[64];
 	u64 load_time; /* ns since boot */
 	u32 uid;
-	struct sys_obj *next_gone; /* during a sweep, and while its end waits (run.c) */
+	struct sys_deferred deferred;
+	struct sys_obj *next_gone; /* during a sweep */
 };
 
 /*

@@ -143,12 +143,21 @@ void sys_slow_unlock(void);
 
 /*
  * Waits until every thread has left the program that it is in now (run.c). Inside a program itself
- * a thread must not wait: then sys_run_defer() takes the object over and frees it when that is
+ * a thread must not wait: then sys_run_defer() takes the thing over and frees it when that is
  * left.
  */
 void sys_run_init(void);
 void sys_run_wait(void);
+bool sys_run_inside(void); /* is this thread inside a program? */
 bool sys_run_defer(struct sys_obj *o);
+bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d)); /* anything else */
+/*
+ * Calls the program at *at, read once the thread is inside, so that whoever puts NULL there and waits
+ * may free it. False when there is none, or programs and native functions have called one another
+ * SYS_MAX_DEPTH deep in this thread: *ret is untouched then.
+ */
+#define SYS_MAX_DEPTH 64
+bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret);
 extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 

@@ -98,4 +98,26 @@ extern call_thunk call_thunks[CALL_MAX_SHAPES];
 typedef void (*call_entry)(void);
 extern call_entry call_entries[CALL_MAX_SHAPES];
 
+/* ---- from the text of a prototype (plan.c) ----------------------------------------------------- */
+
+struct ctype;
+struct call_sig;
+/* Errors as ferry_call_prepare's; the reason is logged. */
+int call_sig_new(const char *prototype, const char *types, struct call_sig **out);
+void call_sig_free(struct call_sig *g);
+ffi_cif *call_sig_cif(struct call_sig *g);
+const struct ctype *call_sig_func(const struct call_sig *g); /* a CTYPE_FUNC */
+
+/* What every kind of closure that ferry_closure_free() may be given starts with. */
+struct ferry_closure {
+	void *code;
+	void (*release)(struct ferry_closure *c);
+};
+
+/*
+ * The closure's trampoline jumps to `entry` from now on instead of what was prepared, which is
+ * returned; NULL when `code` is no trampoline of ffi_closure_alloc.
+ */
+call_entry call_set_entry(void *code, call_entry entry);
+
 #endif

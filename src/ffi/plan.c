@@ -10,14 +10,14 @@
 #define MAX_ELEMENTS 64 /* of a struct written out; larger ones travel in memory anyway */
 
 /* A signature: a cif and all that it points to. */
-struct sig {
+struct call_sig {
 	struct arena mem;
 	struct ctypes *types;
 	ffi_cif cif;
 	const struct ctype *func;
 };
 
-static ffi_type *convert(struct sig *g, const struct ctype *t, struct text *why);
+static ffi_type *convert(struct call_sig *g, const struct ctype *t, struct text *why);
 
 static ffi_type *integer(u32 size, bool is_signed)
 {
@@ -60,7 +60,7 @@ static u32 plain_elements(const struct ctype *t)
 	return n;
 }
 
-static ffi_type *new_struct(struct sig *g, const struct ctype *t, u32 elements)
+static ffi_type *new_struct(struct call_sig *g, const struct ctype *t, u32 elements)
 {
 	ffi_type *f = arena_alloc(&g->mem, sizeof(*f));
 
@@ -73,7 +73,7 @@ static ffi_type *new_struct(struct sig *g, const struct ctype *t, u32 elements)
 	return f->elements ? f : NULL;
 }
 
-static ffi_type *by_elements(struct sig *g, const struct ctype *t, u32 n, struct text *why)
+static ffi_type *by_elements(struct call_sig *g, const struct ctype *t, u32 n, struct text *why)
 {
 	ffi_type *f = new_struct(g, t, n), *e;
 	u32 i, k = 0, times;
@@ -125,7 +125,7 @@ static void mark_words(const struct ctype *t, u32 off, u8 *words)
  * Unions, bit-fields and long arrays cannot be written as elements. What matters is the class of each
  * eightbyte (System V ABI 3.2.3), and above sixteen bytes nothing: then one element stands for all.
  */
-static ffi_type *by_words(struct sig *g, const struct ctype *t, struct text *why)
+static ffi_type *by_words(struct call_sig *g, const struct ctype *t, struct text *why)
 {
 	ffi_type *f = new_struct(g, t, 16);
 	u8 words[2] = { 0 };
@@ -155,7 +155,7 @@ static ffi_type *by_words(struct sig *g, const struct ctype *t, struct text *why
 	return f;
 }
 
-static ffi_type *convert(struct sig *g, const struct ctype *t, struct text *why)
+static ffi_type *convert(struct call_sig *g, const struct ctype *t, struct text *why)
 {
 	ffi_type *f = NULL;
 	u32 n;
@@ -187,7 +187,7 @@ static ffi_type *convert(struct sig *g, const struct ctype *t, struct text *why)
 	return f;
 }
 
-static void sig_free(struct sig *g)
+void call_sig_free(struct call_sig *g)
 {
 	if (!g)
 		return;
@@ -196,7 +196,17 @@ static void sig_free(struct sig *g)
 	base_free(g);
 }
 
-static int fill_cif(struct sig *g, u32 nfixed, struct text *why)
+ffi_cif *call_sig_cif(struct call_sig *g)
+{
+	return &g->cif;
+}
+
+const struct ctype *call_sig_func(const struct call_sig *g)
+{
+	return g->func;
+}
+
+static int fill_cif(struct call_sig *g, u32 nfixed, struct text *why)
 {
 	const struct ctype *f = g->func;
 	ffi_type **args = arena_alloc(&g->mem, (f->count + 1) * sizeof(*args));
@@ -249,7 +259,7 @@ static int prepare_text(const char *prototype, bool add_name, char **text, char 
 }
 
 /* Parses one form of the text: the function and, for a variadic call, how many parameters are named. */
-static int parse(struct sig *g, const char *prototype, bool add_name, u32 *nfixed, struct text *why)
+static int parse(struct call_sig *g, const char *prototype, bool add_name, u32 *nfixed, struct text *why)
 {
 	char *text, *fixed;
 	const struct ctype *named;
@@ -268,9 +278,9 @@ static int parse(struct sig *g, const char *prototype, bool add_name, u32 *nfixe
 	return err;
 }
 
-static int sig_new(const char *prototype, const char *types, struct sig **out)
+int call_sig_new(const char *prototype, const char *types, struct call_sig **out)
 {
-	struct sig *g = base_alloc(sizeof(*g));
+	struct call_sig *g = base_alloc(sizeof(*g));
 	struct text why = { 0 }, again = { 0 };
 	int err = g ? ctypes_new(&g->types) : -ENOMEM;
 	u32 nfixed = 0;
@@ -292,7 +302,7 @@ static int sig_new(const char *prototype, const char *types, struct sig **out)
 	}
 	if (err) {
 		log_msg(LOG_WARN, "prototype \"%s\": %s", prototype, why.len ? text_str(&why) : strerror(-err));
-		sig_free(g);
+		call_sig_free(g);
 	} else {
 		*out = g;
 	}
@@ -305,7 +315,7 @@ static int sig_new(const char *prototype, const char *types, struct sig **out)
 
 struct ferry_call {
 	call_thunk thunk;
-	struct sig *sig;
+	struct call_sig *sig;
 };
 
 int ferry_call_prepare(const char *prototype, const char *types, struct ferry_call **out)
@@ -316,7 +326,7 @@ int ferry_call_prepare(const char *prototype, const char *types, struct ferry_ca
 	if (!prototype || !out)
 		return -EINVAL;
 	c = base_alloc(sizeof(*c));
-	err = c ? sig_new(prototype, types, &c->sig) : -ENOMEM;
+	err = c ? call_sig_new(prototype, types, &c->sig) : -ENOMEM;
 	if (err) {
 		base_free(c);
 		return err;
@@ -341,53 +351,64 @@ size_t ferry_call_ret_size(const struct ferry_call *call)
 void ferry_call_free(struct ferry_call *call)
 {
 	if (call)
-		sig_free(call->sig);
+		call_sig_free(call->sig);
 	base_free(call);
 }
 
 /* ---- closures ---------------------------------------------------------------------------------- */
 
-struct ferry_closure {
-	struct sig *sig;
+struct handler_closure {
+	struct ferry_closure c;
+	struct call_sig *sig;
 	ffi_closure *closure;
-	void *code;
 	ferry_handler handler;
 	void *data;
 };
 
 static void run_handler(ffi_cif *cif, void *ret, void **args, void *data)
 {
-	struct ferry_closure *c = data;
+	struct handler_closure *h = data;
 
 	(void)cif;
-	c->handler(ret, args, c->data);
+	h->handler(ret, args, h->data);
+}
+
+static void release(struct ferry_closure *c)
+{
+	struct handler_closure *h = container_of(c, struct handler_closure, c);
+
+	ffi_closure_free(h->closure);
+	call_sig_free(h->sig);
+	base_free(h);
 }
 
 int ferry_closure_new(const char *prototype, const char *types, ferry_handler handler, void *data,
 		      struct ferry_closure **out)
 {
-	struct ferry_closure *c;
+	struct handler_closure *h;
 	int err;
 
 	if (!prototype || !handler || !out)
 		return -EINVAL;
-	c = base_alloc(sizeof(*c));
-	if (!c)
+	h = base_alloc(sizeof(*h));
+	if (!h)
 		return -ENOMEM;
-	c->handler = handler;
-	c->data = data;
-	err = sig_new(prototype, types, &c->sig);
+	h->c.release = release;
+	h->handler = handler;
+	h->data = data;
+	err = call_sig_new(prototype, types, &h->sig);
 	if (!err) {
-		c->closure = ffi_closure_alloc(sizeof(*c->closure), &c->code);
-		err = c->closure ? 0 : -ENOMEM;
+		h->closure = ffi_closure_alloc(sizeof(*h->closure), &h->c.code);
+		err = h->closure ? 0 : -ENOMEM;
 	}
-	if (!err && ffi_prep_closure_loc(c->closure, &c->sig->cif, run_handler, c, c->code) != FFI_OK)
+	if (!err &&
+	    ffi_prep_closure_loc(h->closure, &h->sig->cif, run_handler, h, h->c.code) != FFI_OK)
 		err = -EOPNOTSUPP;
 	if (err) {
-		ferry_closure_free(c);
+		release(&h->c);
 		return err;
 	}
-	*out = c;
+	*out = &h->c;
 	return 0;
 }
 
@@ -398,9 +419,6 @@ void *ferry_closure_code(const struct ferry_closure *closure)
 
 void ferry_closure_free(struct ferry_closure *closure)
 {
-	if (!closure)
-		return;
-	ffi_closure_free(closure->closure);
-	sig_free(closure->sig);
-	base_free(closure);
+	if (closure)
+		closure->release(closure);
 }

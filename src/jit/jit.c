@@ -67,6 +67,12 @@ static int add_faults(struct jit_code *code)
 	return code_fault_add(code->faults, code->nfaults);
 }
 
+/* Typed programs make no tail calls: their code is a C function. */
+static u64 call_code(const struct prog *p, const u64 *args)
+{
+	return ((prog_callback)(uintptr_t)p->tail)(args[0], args[1], args[2], args[3], args[4]);
+}
+
 int jit_install(struct prog *p)
 {
 	const struct jit_target *t = target();
@@ -98,6 +104,7 @@ int jit_install(struct prog *p)
 	base = code_addr(code->region);
 	p->code = code;
 	p->tail = base + code->tail_off;
+	p->call = call_code;
 	p->run = (u64(*)(const struct prog *, void *))(uintptr_t)(base + code->run_off);
 	return 0;
 }
@@ -112,6 +119,7 @@ void jit_remove(struct prog *p)
 	p->code = NULL;
 	p->tail = NULL;
 	p->run = NULL;
+	p->call = NULL;
 	base = code_addr(code->region);
 	code_fault_remove(base, base + code->size);
 	free_code(code);

@@ -42,6 +42,7 @@ void prog_free(struct prog *p)
 	base_free(p->lines);
 	base_free(p->facts);
 	base_free(p->faults);
+	base_free(p->sig);
 	base_free(p->insns);
 	base_free(p);
 }

@@ -75,6 +75,7 @@ struct prog_type {
 	bool has_packet;      /* the real context is a struct prog_pkt; pointers as fields say */
 	bool legacy_packet;   /* may use LD_ABS and LD_IND */
 	bool direct_write;    /* may write through packet pointers */
+	bool typed;           /* a C function: r1 to r5 are what its BTF says (struct prog_sig) */
 	bool bounded_ret;     /* return value must be proved in [ret_min, ret_max] */
 	s32 ret_min, ret_max;
 };
@@ -108,6 +109,42 @@ struct prog_func {
 	u16 stack;            /* bytes of stack it uses, at most 512; engines may give it all 512 */
 	bool has_tail_call, calls_back; /* set by the verifier */
 };
+
+/*
+ * A program that is a C function of its own: what its BTF says of arguments and result, and what the
+ * verifier saw it do with them, for whoever calls it.
+ */
+#define PROG_MAX_ARGS 5
+
+enum prog_arg_kind { PROG_ARG_SCALAR, PROG_ARG_MEM };
+
+struct prog_arg {
+	u8 kind;         /* enum prog_arg_kind */
+	u8 width;        /* scalars: bytes of the C type */
+	bool is_signed;
+	bool is_const;   /* memory: the program may not write it */
+	bool nullable;   /* __nullable: the program checks it */
+	bool written;    /* found by the verifier: some path writes to it */
+	u32 size;        /* memory: bytes the program may touch at most */
+	u32 touched;     /* found by the verifier: bytes from its start that it does touch */
+	u32 type;        /* BTF id of what it points to; 0 is void */
+	char name[32];
+};
+
+enum prog_ret_kind { PROG_RET_VOID, PROG_RET_SCALAR, PROG_RET_MEM };
+
+struct prog_sig {
+	const struct btf *btf; /* of the type ids */
+	u32 nargs;
+	struct prog_arg args[PROG_MAX_ARGS];
+	u8 ret_kind, ret_width;
+	bool ret_const;        /* RET_MEM: points to const */
+	bool ret_bounded;      /* the C type has fewer values than its register */
+	u32 ret_type;          /* RET_MEM: what it points to; 0 is void */
+	s64 ret_min, ret_max;
+};
+/* The signature of FUNC `func_id`: 0, -ENOMEM, or -EINVAL with the reason in `why`. Freed with base_free. */
+int prog_sig_new(const struct btf *btf, u32 func_id, struct prog_sig **out, struct text *why);
 
 /* Source of an instruction, from BTF line info; entries sorted by insn. Strings are the BTF's. */
 struct prog_line {
@@ -168,11 +205,13 @@ struct prog {
 	u32 nlines;
 	struct insn_fact *facts;   /* one an instruction; NULL when not verified */
 	_Atomic u64 *faults;       /* loads that faulted, an instruction; NULL: none can (insn_fact.probe) */
+	struct prog_sig *sig;      /* typed programs, set by the verifier; owned */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
 	u32 verified_insns;        /* processed by the verifier */
 
 	/* How it runs: set by an engine. A tail call jumps to `tail` (JIT) or restarts (interpreter). */
 	u64 (*run)(const struct prog *p, void *ctx);
+	u64 (*call)(const struct prog *p, const u64 *args); /* the same with r1 to r5 given */
 	const void *tail;
 	void *code;                /* the JIT's; NULL when interpreted */
 	void *vm;                  /* the interpreter's form; NULL when not installed */

@@ -426,6 +426,9 @@ static int tail_call(struct verifier *v)
 
 	if (err)
 		return err;
+	if (v->p->sig)
+		return refuse(v, -EINVAL, "return instead",
+			      "tail_call from a program that is called as a C function");
 	v->p->funcs[state_frame(v->cur)->func].has_tail_call = true;
 	if (reg_is_const(index))
 		vprecise_reg(v, index);
@@ -488,8 +491,11 @@ static int return_value(struct verifier *v)
 {
 	struct reg *r0 = cur_reg(v, 0);
 	s32 min, max;
-	int err = vcall_read_ok(v, 0);
+	int err;
 
+	if (v->p->sig)
+		return ventry_result(v);
+	err = vcall_read_ok(v, 0);
 	if (err)
 		return err;
 	if (v->o->strict && reg_is_ptr(r0))

@@ -319,6 +319,8 @@ static int access_mem(struct verifier *v, const struct acc *a)
 	if (!err)
 		err = vmem_region(v, a->r, a->off, a->size, reg->size, false, "memory");
 	if (!err)
+		ventry_touch(v, reg, a->off, a->size, a->access);
+	if (!err)
 		loaded(a);
 	return err;
 }
@@ -590,6 +592,7 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 		if (access == ACCESS_WRITE && reg->flags & REG_RDONLY)
 			return refuse(v, -EACCES, "this memory is read-only: change a copy",
 				      "R%u cannot write into %s", r, reg_type_name(reg));
+		ventry_touch(v, reg, 0, size, access);
 		return vmem_region(v, r, 0, size, reg->size, true, "memory");
 	case REG_BTF:
 		if (reg->flags & REG_TRUSTED)

@@ -28,6 +28,7 @@ enum reg_flag {
 	REG_NULLABLE = 1 << 0, /* or NULL: all with the same `id` are it together */
 	REG_RDONLY = 1 << 1,
 	REG_NATIVE = 1 << 2,   /* REG_MEM from the native function `what` of prog->natives */
+	REG_ARG = 1 << 4,      /* REG_MEM that is argument `what` of a typed program */
 	REG_RINGBUF = 1 << 3,  /* REG_MEM of a ring buffer reservation */
 	REG_TRUSTED = 1 << 4,  /* REG_BTF that is valid now; without, loads may fault and give 0 */
 	REG_PERCPU = 1 << 5,   /* REG_BTF: one a processor, to be resolved by a helper first */

@@ -205,6 +205,10 @@ int vtyped_load(struct verifier *v, u32 r, s64 off, u32 size, struct reg *out);
 int vtyped_store(struct verifier *v, u32 r, s64 off, u32 size, const struct reg *value);
 /* Memory of a helper or native function: of trusted pointers, inside the struct. */
 int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access);
+/* entry.c: registers as the program starts, and what it may return when it is a C function. */
+int ventry(struct verifier *v);
+int ventry_result(struct verifier *v);
+void ventry_touch(struct verifier *v, const struct reg *r, s64 off, u64 size, enum access access);
 
 /* call.c, native.c */
 int vcall_helper(struct verifier *v, const struct bpf_insn *insn);

@@ -156,7 +156,9 @@ int vwalk(struct verifier *v)
 	v->cur = state_new(v);
 	if (!v->cur || state_push_frame(v, v->cur, 0, 0))
 		return v->error;
-	reg_pointer(cur_reg(v, 1), REG_CTX);
+	err = ventry(v);
+	if (err)
+		return err;
 	v->insn = 0;
 	vlog_path(v);
 	do {

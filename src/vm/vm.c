@@ -253,6 +253,13 @@ static u64 vm_run(const struct prog *p, void *ctx)
 	return vm_exec(p->vm, 0, args, &tail_calls, NULL);
 }
 
+static u64 vm_call(const struct prog *p, const u64 *args)
+{
+	u32 tail_calls = 0;
+
+	return vm_exec(p->vm, 0, args, &tail_calls, NULL);
+}
+
 static void free_code(struct vm_code *c)
 {
 	if (!c)
@@ -294,6 +301,7 @@ int vm_install(struct prog *p)
 	vm_remove(p);
 	p->vm = c;
 	p->run = vm_run;
+	p->call = vm_call;
 	c = NULL;
 	err = 0;
 out:
@@ -309,4 +317,6 @@ void vm_remove(struct prog *p)
 	p->vm = NULL;
 	if (p->run == vm_run)
 		p->run = NULL;
+	if (p->call == vm_call)
+		p->call = NULL;
 }

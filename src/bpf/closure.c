@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Programs as C functions (ferry/closure.h). What a caller may still be about to enter is never freed:
+ * closures are kept by their prototype and used again for the same one, so that a late call finds a
+ * function of its own type. Only the program behind it changes, and is let go of when nobody is inside.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <bpf/libbpf.h>
+
+#include "bpf/closure_int.h"
+#include "bpf/closure_regs.h"
+#include "bpf/sys_int.h"
+#include "code/code.h"
+#include "ferry/closure.h"
+#include "jit/jit.h"
+
+struct closure {
+	struct ferry_closure c;
+	_Atomic prog_callback target; /* the short way: the program's code; NULL: take the other */
+	call_entry slow;              /* where the trampoline jumps otherwise */
+	struct prog *_Atomic prog;    /* NULL: gone */
+	struct code_region *adapter;  /* extends arguments on the short way; NULL */
+	u64 on_error;
+	struct closure_plan plan;
+	struct call_sig *sig;
+	ffi_closure *ffi;
+	char *key;                    /* prototype and types */
+	struct closure *next;         /* of the free ones */
+	/* What waits for the last thread to leave. */
+	struct sys_deferred deferred;
+	struct prog *old;
+	struct code_region *old_adapter;
+};
+
+_Static_assert(offsetof(struct closure, target) == CLOSURE_TARGET, "closure_regs.h");
+_Static_assert(offsetof(struct closure, slow) == CLOSURE_SLOW, "closure_regs.h");
+_Static_assert(offsetof(ffi_closure, user_data) == FFI_USER_DATA, "closure_regs.h");
+
+void sys_closure_fast(void); /* closure_x86_64.S: not a C function */
+
+static struct closure *free_list;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of the list */
+static pthread_mutex_t update_lock = PTHREAD_MUTEX_INITIALIZER; /* one change after the other */
+
+/* libbpf then knows the section's name. */
+__attribute__((constructor)) static void register_section(void)
+{
+	libbpf_register_prog_handler("closure+", BPF_PROG_TYPE_EXT, 0, NULL);
+}
+
+/* ---- calls -------------------------------------------------------------------------------------- */
+
+static void on_call(ffi_cif *cif, void *ret, void **args, void *data)
+{
+	struct closure *cl = data;
+	u64 regs[PROG_MAX_ARGS] = { 0 }, block[CLOSURE_MAX_ARGS], value;
+
+	(void)cif;
+	closure_load(&cl->plan, ret, args, regs, block);
+	value = cl->on_error;
+	if (!sys_prog_call((struct prog *const _Atomic *)&cl->prog, regs, &value))
+		log_msg(LOG_DEBUG, "closure: the program is gone, or calls are %d deep", SYS_MAX_DEPTH);
+	closure_store(&cl->plan, ret, value);
+}
+
+/* ---- the short way ------------------------------------------------------------------------------ */
+
+/* Helpers that neither look at who runs nor call anything of the host's. */
+static bool is_leaf_helper(s32 id)
+{
+	switch (id) {
+	case BPF_FUNC_map_lookup_elem:
+	case BPF_FUNC_map_update_elem:
+	case BPF_FUNC_map_delete_elem:
+	case BPF_FUNC_ktime_get_ns:
+	case BPF_FUNC_ktime_get_boot_ns:
+	case BPF_FUNC_get_prandom_u32:
+	case BPF_FUNC_get_smp_processor_id:
+		return true;
+	}
+	return false;
+}
+
+static bool is_leaf(const struct prog *p)
+{
+	for (u32 i = 0; i < p->insn_cnt; i += isa_slots(&p->insns[i])) {
+		const struct bpf_insn *in = &p->insns[i];
+
+		if (isa_is_ldimm64(in) && in->src_reg == BPF_PSEUDO_FUNC)
+			return false;
+		if (isa_is_call(in, BPF_PSEUDO_KFUNC_CALL) || (isa_is_call(in, 0) && !is_leaf_helper(in->imm)))
+			return false;
+	}
+	return true;
+}
+
+/* The code that the short way calls; NULL: the program goes the long way. -errno in *err. */
+static prog_callback fast_target(const struct closure *cl, const struct prog *p,
+				 struct code_region **adapter, int *err)
+{
+	bool narrow = false;
+
+	*adapter = NULL;
+	*err = 0;
+	if (!cl->plan.registers || !p->tail || !is_leaf(p))
+		return NULL;
+	for (u32 n = 0; n < cl->plan.nargs; n++)
+		narrow |= cl->plan.args[n].width < 8;
+	if (!narrow)
+		return (prog_callback)(uintptr_t)p->tail;
+	*err = jit_adapter(p->tail, cl->plan.args, cl->plan.nargs, adapter);
+	if (*err == -EOPNOTSUPP || *err == -EPERM)
+		*err = 0;
+	return *adapter ? (prog_callback)(uintptr_t)code_addr(*adapter) : NULL;
+}
+
+/* ---- making and freeing ------------------------------------------------------------------------- */
+
+static void forget_old(struct closure *cl)
+{
+	if (cl->old)
+		sys_prog_put(cl->old);
+	code_free(cl->old_adapter);
+	cl->old = NULL;
+	cl->old_adapter = NULL;
+}
+
+static void to_free_list(struct closure *cl)
+{
+	pthread_mutex_lock(&lock);
+	cl->next = free_list;
+	free_list = cl;
+	pthread_mutex_unlock(&lock);
+}
+
+/* Every call that finds the new state may run it; calls inside the old one are still there. */
+static void set_program(struct closure *cl, struct prog *p, prog_callback fast,
+			struct code_region *adapter)
+{
+	cl->old = atomic_load(&cl->prog);
+	cl->old_adapter = cl->adapter;
+	cl->adapter = adapter;
+	atomic_store(&cl->prog, p);
+	/* A thread that was sent the short way may look at it only now: without one it turns back. */
+	atomic_store(&cl->target, fast);
+#if defined(__x86_64__)
+	call_set_entry(cl->c.code, fast ? sys_closure_fast : cl->slow);
+#endif
+}
+
+static void free_later(struct sys_deferred *d)
+{
+	struct closure *cl = container_of(d, struct closure, deferred);
+
+	sys_run_wait();
+	forget_old(cl);
+	to_free_list(cl);
+}
+
+static void release(struct ferry_closure *c)
+{
+	struct closure *cl = container_of(c, struct closure, c);
+
+	sys_inside++;
+	set_program(cl, NULL, NULL, NULL);
+	if (!sys_run_later(&cl->deferred, free_later))
+		free_later(&cl->deferred);
+	sys_inside--;
+}
+
+static struct closure *take_free(const char *key)
+{
+	struct closure **at, *cl = NULL;
+
+	pthread_mutex_lock(&lock);
+	for (at = &free_list; *at; at = &(*at)->next) {
+		if (strcmp((*at)->key, key))
+			continue;
+		cl = *at;
+		*at = cl->next;
+		break;
+	}
+	pthread_mutex_unlock(&lock);
+	return cl;
+}
+
+static void destroy(struct closure *cl) /* one that was never handed out */
+{
+	if (cl->ffi)
+		ffi_closure_free(cl->ffi);
+	call_sig_free(cl->sig);
+	base_free(cl->key);
+	base_free(cl);
+}
+
+static int make(const char *prototype, const char *types, char *key, struct closure **out)
+{
+	struct closure *cl = base_alloc(sizeof(*cl));
+	int err = cl ? call_sig_new(prototype, types, &cl->sig) : -ENOMEM;
+
+	if (err) {
+		base_free(cl);
+		base_free(key);
+		return err;
+	}
+	cl->key = key;
+	cl->c.release = release;
+	err = closure_plan(call_sig_func(cl->sig), call_sig_cif(cl->sig), &cl->plan);
+	if (!err) {
+		cl->ffi = ffi_closure_alloc(sizeof(*cl->ffi), &cl->c.code);
+		err = cl->ffi ? 0 : -ENOMEM;
+	}
+	if (!err && ffi_prep_closure_loc(cl->ffi, call_sig_cif(cl->sig), on_call, cl, cl->c.code) != FFI_OK)
+		err = -EOPNOTSUPP;
+	if (err) {
+		destroy(cl);
+		return err;
+	}
+	cl->slow = call_set_entry(cl->c.code, NULL);
+	call_set_entry(cl->c.code, cl->slow);
+	*out = cl;
+	return 0;
+}
+
+static int get_closure(const char *prototype, const char *types, struct closure **out)
+{
+	struct text t = { 0 };
+
+	text_printf(&t, "%s\n%s", prototype, types ? types : "");
+	if (t.oom) {
+		text_free(&t);
+		return -ENOMEM;
+	}
+	*out = take_free(text_str(&t));
+	if (!*out)
+		return make(prototype, types, t.s, out);
+	text_free(&t);
+	return 0;
+}
+
+/* Does the program fit, and how is it run? Takes over the reference when it does. */
+static int bind(struct closure *cl, struct prog *p, const char *prototype)
+{
+	struct code_region *adapter;
+	struct text why = { 0 };
+	prog_callback fast;
+	int err = -EINVAL;
+
+	if (!p->sig || !p->call)
+		text_puts(&why, "it is no C function: put it into SEC(\"closure\")");
+	else
+		err = closure_check(call_sig_func(cl->sig), &cl->plan, p->sig, &why);
+	if (err) {
+		log_msg(LOG_ERROR, "closure \"%s\" of program %s: %s", prototype, p->name, text_str(&why));
+		text_free(&why);
+		return err;
+	}
+	fast = fast_target(cl, p, &adapter, &err);
+	if (!err)
+		set_program(cl, p, fast, adapter);
+	return err;
+}
+
+int ferry_closure(int prog_fd, const char *prototype, const struct ferry_closure_opts *opts,
+		  struct ferry_closure **out)
+{
+	struct closure *cl;
+	struct prog *p;
+	int err;
+
+	if (!prototype || !out || (opts && opts->sz < sizeof(*opts)))
+		return -EINVAL;
+	sys_inside++;
+	p = sys_fd_prog(prog_fd);
+	err = p ? get_closure(prototype, opts ? opts->types : NULL, &cl) : -EBADF;
+	if (!err) {
+		cl->on_error = opts ? opts->on_error : 0;
+		err = bind(cl, p, prototype);
+		if (err)
+			to_free_list(cl);
+		else
+			*out = &cl->c;
+	}
+	if (err && p)
+		sys_prog_put(p);
+	sys_inside--;
+	return err;
+}
+
+int ferry_closure_update(struct ferry_closure *closure, int prog_fd)
+{
+	struct closure *cl;
+	struct prog *p;
+	int err;
+
+	if (!closure || closure->release != release)
+		return -EINVAL;
+	cl = container_of(closure, struct closure, c);
+	sys_inside++;
+	p = sys_fd_prog(prog_fd);
+	err = p ? 0 : -EBADF;
+	if (!err && sys_run_inside())
+		err = -EBUSY; /* it would wait for itself */
+	if (!err) {
+		pthread_mutex_lock(&update_lock);
+		err = bind(cl, p, cl->key);
+		if (!err) {
+			sys_run_wait();
+			forget_old(cl);
+		}
+		pthread_mutex_unlock(&update_lock);
+	}
+	if (err && p)
+		sys_prog_put(p);
+	sys_inside--;
+	return err;
+}
