@@ -36,7 +36,7 @@ int sys_prog_record(struct sys_prog *sp)
 				  .insn_cnt = p->insn_cnt,
 				  .nfuncs = sp->nfunc_info,
 				  .nlines = sp->nline_info,
-				  .nmaps = p->nmaps,
+				  .nmaps = sp->nmaps,
 				  .nnatives = p->nnatives };
 	struct prog_file_native *natives;
 	struct prog_file_ref *maps;
@@ -50,7 +50,7 @@ int sys_prog_record(struct sys_prog *sp)
 	sp->file_size = sizeof(head) + (size_t)p->insn_cnt * sizeof(struct bpf_insn) +
 			(size_t)sp->nfunc_info * sizeof(struct bpf_func_info) +
 			(size_t)sp->nline_info * sizeof(struct bpf_line_info) +
-			p->nmaps * sizeof(*maps) + p->nnatives * sizeof(*natives);
+			sp->nmaps * sizeof(*maps) + p->nnatives * sizeof(*natives);
 	sp->file = base_alloc(sp->file_size);
 	if (!sp->file)
 		return -ENOMEM;
@@ -59,9 +59,9 @@ int sys_prog_record(struct sys_prog *sp)
 	put(&at, p->insns, p->insn_cnt, sizeof(struct bpf_insn));
 	put(&at, sp->func_info, sp->nfunc_info, sizeof(struct bpf_func_info));
 	put(&at, sp->line_info, sp->nline_info, sizeof(struct bpf_line_info));
-	maps = put(&at, NULL, p->nmaps, sizeof(*maps));
+	maps = put(&at, NULL, sp->nmaps, sizeof(*maps));
 	natives = put(&at, NULL, p->nnatives, sizeof(*natives));
-	for (i = 0; i < p->nmaps; i++)
+	for (i = 0; i < sp->nmaps; i++)
 		maps[i] = ref(&sp->maps[i]->o);
 	for (i = 0; i < p->nnatives; i++) {
 		snprintf(natives[i].module, sizeof(natives[i].module), "%s", p->natives[i]->mod->name);

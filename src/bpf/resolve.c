@@ -56,8 +56,6 @@ static int use_map(struct resolve *r, struct sys_map *sm)
 	}
 	p->maps[p->nmaps++] = map_get(sm->map);
 	r->sp->maps[r->sp->nmaps++] = sm;
-	if (sm->map->inner) /* what look-ups in it give is known by its place in p->maps, too */
-		p->maps[p->nmaps++] = map_get(sm->map->inner);
 	return i;
 }
 
@@ -215,5 +213,9 @@ int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *
 		else if (isa_is_call(in, BPF_PSEUDO_KFUNC_CALL))
 			err = resolve_native(&r, in, at);
 	}
+	/* What look-ups in maps of maps give is known by its place in p->maps, too. */
+	for (at = 0; at < sp->nmaps; at++)
+		if (p->maps[at]->inner)
+			p->maps[p->nmaps++] = map_get(p->maps[at]->inner);
 	return err;
 }

@@ -58,6 +58,7 @@ static int outer_init(struct map *m)
 		return -ENOMEM;
 	}
 	hash_setup(&o->table, &in, m->mem, map_head(m)->seed);
+	hash_pool_init(&o->table);
 	o->hash = hash_ops_for(&in);
 	o->nslots = n;
 	m->objs = mem;

@@ -193,7 +193,7 @@ struct prog {
 	bool gpl;
 	u32 insn_cnt;
 	struct bpf_insn *insns;    /* owned; the verifier's last pass rewrites context accesses here */
-	struct map **maps;         /* referenced; also the templates of inner maps, behind their outer */
+	struct map **maps;         /* referenced; behind those, the templates of inner maps */
 	u32 nmaps;
 	const struct module_func **natives; /* each with a reference on its module */
 	u32 nnatives;
