@@ -51,4 +51,7 @@ bool code_fault_owns(int sig);
 struct sigaction;
 int code_fault_host_action(int sig, const struct sigaction *act, struct sigaction *old);
 
+/* Registers machine code and its unwind table (.eh_frame) with a debugger that is or will be there. */
+void code_tell_debugger(const void *code, size_t size, const void *frame, size_t frame_size);
+
 #endif

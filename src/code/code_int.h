@@ -25,7 +25,4 @@ struct code_arch {
 };
 extern const struct code_arch code_arch;
 
-/* Registers machine code and its unwind table (.eh_frame) with a debugger that is or will be there. */
-void code_tell_debugger(const void *code, size_t size, const void *frame, size_t frame_size);
-
 #endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to src/attach: sites, moved code, and writing code that others run. */
+#ifndef FERRY_ATTACH_INT_H
+#define FERRY_ATTACH_INT_H
+
+#include "attach/attach.h"
+
+#define JUMP_SIZE 5  /* jmp rel32 */
+#define MAX_STOLEN 20 /* four bytes and the longest instruction, with room */
+#define MAX_MOVED 8
+
+/*
+ * A system call by itself: libc's functions may be what is probed, and its errno is not always ours.
+ * The result or -errno.
+ */
+static inline long sys4(long n, long a, long b, long c, long d)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = -1; /* mmap's descriptor */
+	register long r9 __asm__("r9") = 0;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#define SYS(n, a, b, c, d) sys4(n, (long)(a), (long)(b), (long)(c), (long)(d))
+
+/* ---- move.c: instructions carried out elsewhere ------------------------------------------------ */
+
+/* Instructions at `addr` and how they look at another place. */
+struct moved {
+	u8 len;                  /* original bytes covered */
+	u8 n;                    /* instructions */
+	u8 from[MAX_MOVED];      /* offset of each in the original */
+	u8 to[MAX_MOVED];        /* and in `code` */
+	bool ends;               /* the last one never goes on behind itself */
+	bool stack[MAX_MOVED];   /* moves the stack pointer: no loop comes back to it */
+	u8 code[192];
+	u32 size;
+};
+/*
+ * Moves whole instructions of at least `want` bytes from `code` (a copy of at most `avail` bytes from
+ * `addr`) to run at `at`. 0, -EINVAL with the reason.
+ */
+int move_code(const u8 *code, size_t avail, u64 addr, u64 at, u32 want, struct moved *out,
+	      const char **why);
+
+/* ---- func.c: what is known of the function around an address ----------------------------------- */
+
+/*
+ * Can bytes (addr, addr + m->len) be overwritten: nothing but a fall from addr leads there? `why` has
+ * the reason when not.
+ */
+bool func_allows_jump(u64 addr, const struct moved *m, const char **why);
+
+/* ---- area.c: executable memory near an address ------------------------------------------------- */
+
+/* `size` bytes (at most 4096) within reach of a rel32 from `near`; kept for ever. NULL. */
+u8 *area_alloc(const void *near, size_t size);
+/* Writes code of this process, whoever may run it: single bytes or with the world stopped. */
+int area_write(void *to, const void *from, size_t n);
+
+/* ---- world.c: all other threads of the process, stopped ---------------------------------------- */
+
+struct world_patch {
+	u8 *addr;
+	u8 bytes[MAX_STOLEN];
+	u8 len;
+	/* A thread that stands in [addr, addr + len) at from[i] goes on at to[i]. */
+	const u8 *from[MAX_MOVED], *to[MAX_MOVED];
+	u8 n;
+};
+/*
+ * Writes all patches while no other thread runs. 0, -EPERM when threads cannot be stopped (no ptrace
+ * here, a debugger has them): nothing was written then.
+ */
+int world_patch(const struct world_patch *patches, size_t n);
+
+/* ---- site.c ------------------------------------------------------------------------------------ */
+
+struct hook {
+	probe_fn fn;
+	void *arg;
+	u32 flags;
+};
+/* Replaced as a whole when it changes; freed when no thread can be reading it. */
+struct hooks {
+	u32 n;
+	struct hook hook[];
+};
+
+/* A probed address. Made once and kept for ever: a thread may be on its way through it. */
+struct site {
+	u64 addr;                /* first: known to the assembly */
+	struct hooks *_Atomic entry, *_Atomic ret;
+	u8 *stub;                /* where the jump leads */
+	const u8 *moved;         /* the original instructions, then back */
+	struct moved m;
+	u8 orig[MAX_STOLEN], now[MAX_STOLEN]; /* bytes of the program, and what is there instead */
+	u8 patched;              /* bytes written; 0 is none */
+	bool queued;             /* in the batch being written */
+	enum probe_how how;
+	const char *trap_why;
+	_Atomic u64 missed;
+	struct site *next;       /* of the same bucket */
+};
+
+/* Async-signal-safe: the site whose first byte is at addr, if it was ever probed; else NULL. */
+struct site *site_at(u64 addr);
+
+/* ---- thread.c: threads that came by, and waiting for them -------------------------------------- */
+
+struct pending;
+struct site;
+struct thread {
+	_Atomic u32 tid; /* 0: free */
+	_Atomic u32 busy;
+	_Atomic u64 hits;
+	u32 npending;
+	struct pending *pending; /* returns awaited, the last one first */
+	struct pending *spare;   /* slots of its own to use */
+	const struct site *site; /* of the hook that runs */
+	struct pt_regs *override;
+};
+/* A hit's writes to its own record: plain stores, as thread_wait() has the fence. */
+static inline void thread_enter(struct thread *t, struct site *s)
+{
+	__atomic_store_n(&t->hits, __atomic_load_n(&t->hits, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->busy, 1, __ATOMIC_RELAXED);
+	t->site = s;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+static inline void thread_leave(struct thread *t)
+{
+	__atomic_store_n(&t->busy, 0, __ATOMIC_RELEASE);
+}
+extern _Thread_local struct thread *thread_self __attribute__((tls_model("initial-exec")));
+/* This thread's record, made at its first hit. No malloc: the probe may be on it. NULL: no room. */
+struct thread *thread_get(void);
+int thread_init(void);
+/* Waits until no other thread is in a hook that it entered before this call. */
+void thread_wait(void);
+
+/* ---- ret.c ------------------------------------------------------------------------------------- */
+
+/* The function entered with `regs` will come back to us; false: no room. */
+bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs);
+int ret_init(void);
+void ret_forget(struct thread *t); /* what it awaited never comes */
+
+/* ---- trap.c ------------------------------------------------------------------------------------ */
+
+int trap_init(void); /* SIGTRAP is ours for sites; others go to the host's handler */
+
+/* ---- entry_x86_64.S, and what it calls --------------------------------------------------------- */
+
+void probe_entry(void);
+void probe_return(void);
+/* fn(regs, arg) with all vector registers kept. */
+void probe_call_saved(probe_fn fn, struct pt_regs *regs, void *arg);
+extern u32 probe_vectors; /* bits of XCR0 that probe_call_saved looks at; 0: SSE only, or no telling */
+
+/* Non-zero: return to the caller with regs->rax instead of going on. */
+u32 probe_hit(struct site *s, struct pt_regs *regs);
+u64 probe_returned(u64 slot, struct pt_regs *regs); /* the address to go on at */
+void probe_run_hooks(struct thread *t, const struct hooks *h, struct pt_regs *regs);
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where stubs and return slots come in: registers are saved as a struct pt_regs, the hooks run, and
+ * everything is as it was. For unwinders each is a signal frame whose registers are in the pt_regs.
+ */
+#define R15 0
+#define R14 8
+#define R13 16
+#define R12 24
+#define RBP 32
+#define RBX 40
+#define R11 48
+#define R10 56
+#define R9 64
+#define R8 72
+#define RAX 80
+#define RCX 88
+#define RDX 96
+#define RSI 104
+#define RDI 112
+#define ORIG_RAX 120
+#define RIP 128
+#define CS 136
+#define EFLAGS 144
+#define RSP 152
+#define SS 160
+#define REGS_SIZE 168
+#define FLAGS_DF 0x400
+
+	.text
+
+/* All but r11, rip and rsp, into the pt_regs at rsp; the flags were pushed just above it. */
+.macro save_regs
+	mov %rax, RAX(%rsp)
+	mov %r15, R15(%rsp)
+	mov %r14, R14(%rsp)
+	mov %r13, R13(%rsp)
+	mov %r12, R12(%rsp)
+	mov %rbp, RBP(%rsp)
+	mov %rbx, RBX(%rsp)
+	mov %r10, R10(%rsp)
+	mov %r9, R9(%rsp)
+	mov %r8, R8(%rsp)
+	mov %rcx, RCX(%rsp)
+	mov %rdx, RDX(%rsp)
+	mov %rsi, RSI(%rsp)
+	mov %rdi, RDI(%rsp)
+	movq $-1, ORIG_RAX(%rsp)
+	movq $0x33, CS(%rsp)
+	movq $0x2b, SS(%rsp)
+	mov REGS_SIZE(%rsp), %rax
+	mov %rax, EFLAGS(%rsp)
+	test $FLAGS_DF, %eax
+	jz 1f
+	cld
+1:
+.endm
+
+/* What C may have changed; flags stay. */
+.macro load_regs
+	mov RBX(%rsp), %rbx
+	mov R10(%rsp), %r10
+	mov R9(%rsp), %r9
+	mov R8(%rsp), %r8
+	mov RAX(%rsp), %rax
+	mov RCX(%rsp), %rcx
+	mov RDX(%rsp), %rdx
+	mov RSI(%rsp), %rsi
+	mov RDI(%rsp), %rdi
+.endm
+
+/* The pt_regs is at rbx, and the stack pointer was `above` bytes above it. */
+.macro unwind_by_regs above
+	.cfi_def_cfa rbx, \above
+	.cfi_offset r15, R15 - \above
+	.cfi_offset r14, R14 - \above
+	.cfi_offset r13, R13 - \above
+	.cfi_offset r12, R12 - \above
+	.cfi_offset rbp, RBP - \above
+	.cfi_offset rbx, RBX - \above
+	.cfi_offset r11, R11 - \above
+	.cfi_offset r10, R10 - \above
+	.cfi_offset r9, R9 - \above
+	.cfi_offset r8, R8 - \above
+	.cfi_offset rax, RAX - \above
+	.cfi_offset rcx, RCX - \above
+	.cfi_offset rdx, RDX - \above
+	.cfi_offset rsi, RSI - \above
+	.cfi_offset rdi, RDI - \above
+	.cfi_offset rip, RIP - \above
+.endm
+
+/*
+ * From a stub, which left below the red zone: its r11, then the address to return to. r11 has the
+ * site, whose first field is the probed address.
+ */
+#define ENTRY_ABOVE (REGS_SIZE + 8 + 8 + 8 + 128)
+
+	.globl probe_entry
+	.hidden probe_entry
+	.type probe_entry, @function
+	.p2align 4
+probe_entry:
+	.cfi_startproc
+	.cfi_signal_frame
+	pushfq
+	lea -REGS_SIZE(%rsp), %rsp
+	save_regs
+	mov REGS_SIZE + 16(%rsp), %rax
+	mov %rax, R11(%rsp)
+	mov (%r11), %rax
+	mov %rax, RIP(%rsp)
+	lea ENTRY_ABOVE(%rsp), %rax
+	mov %rax, RSP(%rsp)
+	mov %rsp, %rbx
+	unwind_by_regs ENTRY_ABOVE
+	and $-16, %rsp
+	mov %r11, %rdi
+	mov %rbx, %rsi
+	call probe_hit
+	mov %rbx, %rsp
+	test %eax, %eax
+	jnz 3f
+	mov EFLAGS(%rsp), %eax
+	test $FLAGS_DF, %eax
+	jnz 2f
+	/* OF by an addition that overflows when it was set, the others by sahf: popf is slow. */
+	mov %eax, %ecx
+	shr $11, %ecx
+	and $1, %ecx
+	add $0x7f, %cl
+	mov %al, %ah
+	sahf
+	load_regs
+	lea REGS_SIZE + 8(%rsp), %rsp
+	ret
+2:	load_regs
+	lea REGS_SIZE(%rsp), %rsp
+	popfq
+	ret
+3:	/* The function is left out: back to its caller. */
+	mov RAX(%rsp), %rax
+	mov RBX(%rsp), %rbx
+	lea ENTRY_ABOVE(%rsp), %rsp
+	ret
+	.cfi_endproc
+	.size probe_entry, . - probe_entry
+
+/* From a return slot, which pushed its number where the return address had been. */
+#define RETURN_ABOVE (REGS_SIZE + 8 + 8)
+
+	.globl probe_return
+	.hidden probe_return
+	.type probe_return, @function
+	.p2align 4
+probe_return:
+	.cfi_startproc
+	.cfi_signal_frame
+	pushfq
+	lea -REGS_SIZE(%rsp), %rsp
+	save_regs
+	mov %r11, R11(%rsp)
+	movq $0, RIP(%rsp)
+	lea RETURN_ABOVE(%rsp), %rax
+	mov %rax, RSP(%rsp)
+	mov %rsp, %rbx
+	unwind_by_regs RETURN_ABOVE
+	mov REGS_SIZE + 8(%rsp), %rdi
+	mov %rbx, %rsi
+	and $-16, %rsp
+	call probe_returned
+	mov %rbx, %rsp
+	mov %rax, REGS_SIZE + 8(%rsp)
+	mov R11(%rsp), %r11
+	load_regs
+	/* By a jump: the return that led here has used up the prediction of this one. */
+	lea RETURN_ABOVE(%rsp), %rsp
+	jmp *-8(%rsp)
+	.cfi_endproc
+	.size probe_return, . - probe_return
+
+/*
+ * probe_call_saved(fn, regs, arg). The upper parts of vector registers are mostly in their initial
+ * state, and XGETBV with ecx 1 tells which are (Intel SDM volume 1, 13.2): what is not need not be
+ * kept. By hand, as XSAVE takes several times as long.
+ */
+#define IN_USE_YMM 0x04
+#define IN_USE_K 0x20
+#define IN_USE_ZMM 0x40
+#define IN_USE_ZMM16 0x80
+
+.macro each_low op, size
+	.irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+	\op \i, (\size*\i)
+	.endr
+.endm
+.macro each_high op, from
+	.irp i, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+	\op \i, (\from+64*(\i-16))
+	.endr
+.endm
+.macro each_mask op, from
+	.irp i, 0,1,2,3,4,5,6,7
+	\op \i, (\from+8*\i)
+	.endr
+.endm
+.macro put_xmm i, at
+	movaps %xmm\i, \at(%rsp)
+.endm
+.macro get_xmm i, at
+	movaps \at(%rsp), %xmm\i
+.endm
+.macro put_ymm i, at
+	vmovdqu %ymm\i, \at(%rsp)
+.endm
+.macro get_ymm i, at
+	vmovdqu \at(%rsp), %ymm\i
+.endm
+.macro put_zmm i, at
+	vmovdqu64 %zmm\i, \at(%rsp)
+.endm
+.macro get_zmm i, at
+	vmovdqu64 \at(%rsp), %zmm\i
+.endm
+.macro put_k i, at
+	kmovq %k\i, \at(%rsp)
+.endm
+.macro get_k i, at
+	kmovq \at(%rsp), %k\i
+.endm
+
+	.globl probe_call_saved
+	.hidden probe_call_saved
+	.type probe_call_saved, @function
+	.p2align 4
+probe_call_saved:
+	.cfi_startproc
+	push %rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset rbp, -16
+	mov %rsp, %rbp
+	.cfi_def_cfa_register rbp
+	mov %rdi, %r9
+	mov %rsi, %rdi
+	mov %rdx, %rsi
+	mov probe_vectors(%rip), %r8d
+	test %r8d, %r8d
+	jz 1f
+	mov %r8d, %eax
+	js 5f
+	mov $1, %ecx
+	xgetbv
+	and %r8d, %eax
+5:
+	test $(IN_USE_ZMM | IN_USE_ZMM16 | IN_USE_K), %al
+	jnz 3f
+	test $IN_USE_YMM, %al
+	jnz 2f
+	/* SSE only */
+1:	sub $256, %rsp
+	and $-16, %rsp
+	each_low put_xmm, 16
+	call *%r9
+	each_low get_xmm, 16
+	jmp 9f
+	/* AVX */
+2:	sub $512, %rsp
+	and $-64, %rsp
+	each_low put_ymm, 32
+	call *%r9
+	each_low get_ymm, 32
+	jmp 9f
+3:	test $(IN_USE_YMM | IN_USE_ZMM), %al
+	jnz 4f
+	/* AVX-512, but the lower sixteen are in their SSE part: leave their upper parts alone. */
+	sub $(256 + 1024 + 64), %rsp
+	and $-64, %rsp
+	each_low put_xmm, 16
+	each_high put_zmm, 256
+	each_mask put_k, 1280
+	call *%r9
+	each_low get_xmm, 16
+	each_high get_zmm, 256
+	each_mask get_k, 1280
+	jmp 9f
+4:	sub $(1024 + 1024 + 64), %rsp
+	and $-64, %rsp
+	each_low put_zmm, 64
+	each_high put_zmm, 1024
+	each_mask put_k, 2048
+	call *%r9
+	each_low get_zmm, 64
+	each_high get_zmm, 1024
+	each_mask get_k, 2048
+9:	leave
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_endproc
+	.size probe_call_saved, . - probe_call_saved
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The function around an address: where it begins and ends, from the unwind table that every object
+ * has (.eh_frame_hdr, Linux Standard Base 10.6.2), and whether it branches into given bytes.
+ */
+#include <link.h>
+#include <string.h>
+
+#include <Zydis/Zydis.h>
+
+#include "attach/attach_int.h"
+
+#define PE_PCREL_S4 0x1b   /* relative to the field, 4 bytes signed */
+#define PE_DATAREL_S4 0x3b /* relative to the table */
+#define PE_U4 0x03
+
+struct range {
+	u64 addr, start, end; /* end 0: not found */
+};
+
+struct header {
+	u8 version, ptr_enc, count_enc, table_enc;
+	s32 ptr;
+	u32 count;
+	struct {
+		s32 pc, fde;
+	} table[];
+};
+
+/* The 'R' of a CIE's augmentation: how its FDEs' addresses are encoded; 0: not known here. */
+static u8 cie_encoding(const u8 *cie)
+{
+	const char *aug = (const char *)cie + 9;
+	const u8 *p = (const u8 *)aug + strlen(aug) + 1;
+	int i;
+
+	if (aug[0] != 'z')
+		return 0;
+	for (i = 0; i < 4; i++) /* code and data alignment, return register, augmentation size */
+		while (*p++ & 0x80)
+			;
+	for (aug++; *aug; aug++) {
+		if (*aug == 'R')
+			return *p;
+		if (*aug == 'L')
+			p++;
+		else if (*aug == 'P')
+			p += *p == 0 ? 9 : 5;
+		else if (*aug != 'S')
+			return 0;
+	}
+	return 0;
+}
+
+static void find_fde(const struct header *h, struct range *r)
+{
+	const u8 *base = (const u8 *)h, *fde;
+	u32 lo = 0, hi = h->count, mid, length;
+	u64 start;
+
+	if (h->version != 1 || h->count_enc != PE_U4 || h->table_enc != PE_DATAREL_S4)
+		return;
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if ((u64)(uintptr_t)base + (u64)(s64)h->table[mid].pc <= r->addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo)
+		return;
+	start = (u64)(uintptr_t)base + (u64)(s64)h->table[lo - 1].pc;
+	fde = base + h->table[lo - 1].fde;
+	if (cie_encoding(fde + 4 - *(const s32 *)(fde + 4)) != PE_PCREL_S4)
+		return;
+	length = *(const u32 *)(fde + 12);
+	if (r->addr - start < length) {
+		r->start = start;
+		r->end = start + length;
+	}
+}
+
+static int look(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const ElfW(Phdr) *table = NULL;
+	struct range *r = arg;
+	bool here = false;
+	int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type == PT_LOAD && r->addr - info->dlpi_addr - ph->p_vaddr < ph->p_memsz)
+			here = true;
+		if (ph->p_type == PT_GNU_EH_FRAME)
+			table = ph;
+	}
+	if (here && table)
+		find_fde((const void *)(info->dlpi_addr + table->p_vaddr), r);
+	return here;
+}
+
+/* Bytes between functions that no one runs: nops, traps, zeros. */
+static bool is_padding(u64 from, u64 to)
+{
+	const u8 *p = (const u8 *)(uintptr_t)from, *end = (const u8 *)(uintptr_t)to;
+	ZydisDecodedInstruction in;
+	ZydisDecoder d;
+
+	ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	while (p < end) {
+		if (*p == 0xcc || *p == 0) {
+			p++;
+			continue;
+		}
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, p, 16, &in)) ||
+		    in.mnemonic != ZYDIS_MNEMONIC_NOP)
+			return false;
+		p += in.length;
+	}
+	return true;
+}
+
+struct scan {
+	bool into;     /* a branch leads into the bytes */
+	bool computed; /* there are branches whose targets are not known */
+	bool lost;     /* something is no instruction: data in the code */
+};
+
+static struct scan scan_branches(const struct range *r, u64 addr, u8 len)
+{
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction in;
+	struct scan s = { false };
+	ZydisDecoder d;
+	u64 pc, target;
+
+	ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (pc = r->start; pc < r->end; pc += in.length) {
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, (const void *)(uintptr_t)pc,
+							 r->end - pc, &in, ops))) {
+			s.lost = true;
+			break;
+		}
+		if (in.raw.imm[0].is_relative) {
+			target = pc + in.length + (u64)in.raw.imm[0].value.s;
+			s.into |= target > addr && target < addr + len;
+		} else if (in.mnemonic == ZYDIS_MNEMONIC_JMP &&
+			   (ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ||
+			    ops[0].mem.base != ZYDIS_REGISTER_RIP)) {
+			s.computed = true;
+		}
+	}
+	return s;
+}
+
+/* Every place inside is followed by a move of the stack pointer: no loop comes back to such. */
+static bool is_prologue(const struct moved *m)
+{
+	return m->n < 2 || m->stack[m->n - 1];
+}
+
+bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
+{
+	struct range r = { .addr = addr };
+	struct scan s;
+
+	if (m->n == 1 && m->len >= JUMP_SIZE)
+		return true;
+	dl_iterate_phdr(look, &r);
+	if (!r.end) {
+		*why = "where its function begins and ends is not known";
+		return false;
+	}
+	if (addr + m->len > r.end && !is_padding(r.end, addr + m->len)) {
+		*why = "its function ends within the five bytes of a jump";
+		return false;
+	}
+	s = scan_branches(&r, addr, m->len);
+	if (s.into) {
+		*why = "its function branches into the five bytes of a jump";
+		return false;
+	}
+	if (s.lost || (s.computed && !(addr == r.start && is_prologue(m)))) {
+		*why = "its function has branches that cannot be followed";
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/* Probed addresses: the table of them, their stubs, adding and removing hooks, and a hit. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attach/attach_int.h"
+#include "code/code.h"
+
+#define BUCKETS 4096
+
+struct probe {
+	struct site *site;
+	struct hook hook;
+	enum probe_kind kind;
+};
+
+static struct site *_Atomic table[BUCKETS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int ready = 1; /* 0 or -errno once tried */
+
+u32 probe_vectors;
+
+static struct site *_Atomic *bucket(u64 addr)
+{
+	return &table[(addr * 0x9e3779b97f4a7c15ull) >> 52];
+}
+
+struct site *site_at(u64 addr)
+{
+	struct site *s;
+
+	for (s = *bucket(addr); s && s->addr != addr; s = s->next)
+		;
+	return s;
+}
+
+void probe_override(struct pt_regs *regs, u64 value)
+{
+	regs->rax = value;
+	if (thread_self)
+		thread_self->override = regs;
+}
+
+const void *probe_func_ip(void)
+{
+	return thread_self && thread_self->site ? (const void *)(uintptr_t)thread_self->site->addr :
+						  NULL;
+}
+
+/* ---- sites --------------------------------------------------------------------------------------- */
+
+#define CPUID(leaf, sub) \
+	__asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(leaf), "c"(sub))
+
+/*
+ * Which vector registers there are to keep. Without XGETBV's ecx 1 (before Skylake, Zen) all that
+ * XCR0 enables are taken as in use: bit 31 says so.
+ */
+static void init_vectors(void)
+{
+	u32 a, b, c, d, xcr0, avx512;
+
+	CPUID(1, 0);
+	if (!(c & 1u << 27)) /* OSXSAVE */
+		return;
+	__asm__("xgetbv" : "=a"(xcr0), "=d"(d) : "c"(0));
+	CPUID(7, 0);
+	avx512 = (b & 1u << 16) && (b & 1u << 30); /* F, BW */
+	CPUID(0xd, 1);
+	probe_vectors = xcr0 & (avx512 ? 0xe4 : 4);
+	if (probe_vectors && !(a & 4))
+		probe_vectors |= 1u << 31;
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+static int init(void)
+{
+	u64 probe;
+
+	if (ready != 1)
+		return ready;
+	init_vectors();
+	code_copy_safe(&probe, &lock, sizeof(probe)); /* its handlers, before any hit */
+	ready = thread_init();
+	if (!ready)
+		ready = ret_init();
+	if (!ready)
+		ready = trap_init();
+	if (!ready)
+		ready = -pthread_atfork(before_fork, after_fork, after_fork);
+	return ready;
+}
+
+/*
+ * The stub: saves what the shared entry needs, calls it, and runs on into the moved code.
+ *   lea rsp, [rsp - 136]   past the red zone
+ *   mov [rsp], r11
+ *   mov r11, site
+ *   call [rip + probe_entry]
+ *   mov r11, [rsp]
+ *   lea rsp, [rsp + 136]
+ */
+static const u8 STUB[] = {
+	0x48, 0x8d, 0xa4, 0x24, 0x78, 0xff, 0xff, 0xff, /* lea */
+	0x4c, 0x89, 0x1c, 0x24,                         /* mov [rsp], r11 */
+	0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0,             /* mov r11, imm64 at 14 */
+	0xff, 0x15, 0, 0, 0, 0,                         /* call, its rel32 at 24 */
+	0x4c, 0x8b, 0x1c, 0x24,
+	0x48, 0x8d, 0xa4, 0x24, 0x88, 0x00, 0x00, 0x00,
+};
+#define STUB_SITE 14
+#define STUB_CALL 24
+/* The pointer to probe_entry, the stub, and moved code. */
+#define STUB_ROOM (8 + sizeof(STUB) + sizeof(((struct moved *)0)->code))
+
+static int write_stub(struct site *s)
+{
+	u64 self = (u64)(uintptr_t)s, entry = (u64)(uintptr_t)probe_entry;
+	s32 rel = -(s32)(8 + STUB_CALL + 4);
+	u8 buf[STUB_ROOM];
+
+	memcpy(buf, &entry, 8);
+	memcpy(buf + 8, STUB, sizeof(STUB));
+	memcpy(buf + 8 + STUB_SITE, &self, 8);
+	memcpy(buf + 8 + STUB_CALL, &rel, 4);
+	memcpy(buf + 8 + sizeof(STUB), s->m.code, s->m.size);
+	return area_write(s->stub - 8, buf, 8 + sizeof(STUB) + s->m.size);
+}
+
+/* Decides how: by a jump if it may be, else by a trap. */
+static int plan_site(struct site *s, size_t avail, const char **why)
+{
+	u64 moved = (u64)(uintptr_t)s->moved;
+	int err;
+
+	err = move_code(s->orig, avail, s->addr, moved, JUMP_SIZE, &s->m, &s->trap_why);
+	if (!err && func_allows_jump(s->addr, &s->m, &s->trap_why)) {
+		s->how = PROBE_JUMP;
+		s->trap_why = NULL;
+		return 0;
+	}
+	s->how = PROBE_TRAP;
+	return move_code(s->orig, avail, s->addr, moved, 1, &s->m, why);
+}
+
+/* A new site at addr, its bytes already read into `bytes`. */
+static int make_site(u64 addr, const u8 *bytes, size_t avail, struct site **out, const char **why)
+{
+	struct site *s = base_alloc(sizeof(*s));
+	u8 *room = area_alloc((const void *)(uintptr_t)addr, STUB_ROOM);
+	int err;
+
+	if (!s || !room) {
+		base_free(s);
+		*why = "no memory for code within 2 GiB";
+		return -ENOMEM;
+	}
+	s->addr = addr;
+	s->stub = room + 8;
+	s->moved = s->stub + sizeof(STUB);
+	memcpy(s->orig, bytes, sizeof(s->orig));
+	err = plan_site(s, avail, why);
+	if (!err)
+		err = write_stub(s);
+	if (err) {
+		base_free(s); /* the room stays: it is small, and this is rare */
+		return err;
+	}
+	s->next = *bucket(addr);
+	*bucket(addr) = s;
+	*out = s;
+	return 0;
+}
+
+static int get_site(const void *where, struct site **out, const char **why)
+{
+	u64 addr = (u64)(uintptr_t)where;
+	u8 bytes[MAX_STOLEN] = { 0 };
+	size_t avail = MAX_STOLEN;
+	struct site *s = site_at(addr);
+
+	while (avail && code_copy_safe(bytes, where, avail))
+		avail--;
+	if (!avail) {
+		*why = "nothing is mapped there";
+		return -EFAULT;
+	}
+	if (s && !memcmp(bytes, s->patched ? s->now : s->orig, s->m.len)) {
+		*out = s;
+		return 0;
+	}
+	if (s) {
+		/* Another library is there now: the old site stays for who may be in it. */
+		s->addr = 0;
+		s->patched = 0;
+	}
+	return make_site(addr, bytes, avail, out, why);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct site *s)
+{
+	return s->entry || s->ret;
+}
+
+/* The bytes that belong at the site now, as a patch; false: they are there. */
+static bool make_patch(struct site *s, struct world_patch *p)
+{
+	bool want = is_wanted(s);
+	u8 there[MAX_STOLEN];
+	s32 rel;
+	u32 i;
+
+	if (s->queued || want == (s->patched != 0))
+		return false;
+	s->queued = true;
+	p->addr = (u8 *)(uintptr_t)s->addr;
+	p->len = s->how == PROBE_JUMP ? s->m.len : 1;
+	p->n = 0;
+	if (!want) {
+		memcpy(p->bytes, s->orig, p->len);
+		/* Gone with its library, or somebody wrote there: not ours to restore. */
+		return !code_copy_safe(there, p->addr, p->len) && !memcmp(there, s->now, p->len);
+	}
+	memcpy(s->now, s->orig, sizeof(s->now));
+	if (s->how == PROBE_JUMP) {
+		rel = (s32)(s->stub - (p->addr + JUMP_SIZE));
+		s->now[0] = 0xe9;
+		memcpy(s->now + 1, &rel, 4);
+		for (i = JUMP_SIZE; i < s->m.len; i++)
+			s->now[i] = 0xcc;
+		for (i = 1; i < s->m.n; i++, p->n++) {
+			p->from[p->n] = p->addr + s->m.from[i];
+			p->to[p->n] = s->moved + s->m.to[i];
+		}
+	} else {
+		s->now[0] = 0xcc;
+	}
+	memcpy(p->bytes, s->now, p->len);
+	return true;
+}
+
+/* A trap is one byte: it can be written while others run. */
+static int write_traps(struct world_patch *patches, size_t n)
+{
+	int err = 0;
+	size_t i;
+
+	for (i = 0; i < n && !err; i++)
+		err = area_write(patches[i].addr, patches[i].bytes, 1);
+	return err;
+}
+
+/* Sites whose jump could not be written, as no other thread could be stopped. */
+static void make_trap(struct site *s)
+{
+	s->how = PROBE_TRAP;
+	s->trap_why = "other threads cannot be stopped to write a jump";
+}
+
+static int write_sites(struct site **sites, size_t n)
+{
+	struct world_patch *p = base_array(n ? n : 1, sizeof(*p));
+	size_t i, np = 0;
+	bool traps = true;
+	struct site *s;
+	int err = 0;
+
+	if (!p)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		if (make_patch(sites[i], &p[np]))
+			traps &= p[np++].len == 1;
+	if (np)
+		err = traps ? write_traps(p, np) : world_patch(p, np);
+	if (err == -EPERM && !traps) {
+		for (i = np = 0; i < n; i++) {
+			if (!is_wanted(sites[i]) || sites[i]->patched)
+				continue; /* a jump that stays finds no hooks */
+			sites[i]->queued = false;
+			make_trap(sites[i]);
+			np += make_patch(sites[i], &p[np]);
+		}
+		err = write_traps(p, np);
+		for (i = 0; i < n; i++)
+			sites[i]->queued &= is_wanted(sites[i]);
+	}
+	for (i = 0; i < n; i++) {
+		s = sites[i];
+		if (s->queued && !err)
+			s->patched = !is_wanted(s) ? 0 : s->how == PROBE_JUMP ? s->m.len : 1;
+		s->queued = false;
+	}
+	base_free(p);
+	return err;
+}
+
+/* ---- hooks --------------------------------------------------------------------------------------- */
+
+static struct hooks *_Atomic *list_of(struct probe *p)
+{
+	return p->kind == PROBE_RETURN ? &p->site->ret : &p->site->entry;
+}
+
+/* The list with `add` at its end, or without `del`. NULL: empty, or out of memory when adding. */
+static struct hooks *changed(const struct hooks *old, const struct hook *add, const struct hook *del)
+{
+	u32 n = old ? old->n : 0, i;
+	struct hooks *h;
+
+	if (n + (add != NULL) == (del != NULL))
+		return NULL;
+	h = base_alloc(sizeof(*h) + (n + 1) * sizeof(h->hook[0]));
+	if (!h)
+		return NULL;
+	for (i = 0; i < n; i++) {
+		if (del && old->hook[i].fn == del->fn && old->hook[i].arg == del->arg) {
+			del = NULL;
+			continue;
+		}
+		h->hook[h->n++] = old->hook[i];
+	}
+	if (add)
+		h->hook[h->n++] = *add;
+	return h;
+}
+
+static void unhook(struct probe *p, struct hooks **dead)
+{
+	struct hooks *_Atomic *list = list_of(p);
+	struct hooks *old = *list, *h = changed(old, NULL, &p->hook);
+	u32 i;
+
+	if (!h && old->n > 1) {
+		/* No memory: the same list, with a hook that does nothing. */
+		for (i = 0; i < old->n; i++)
+			if (old->hook[i].arg == p->hook.arg && old->hook[i].fn == p->hook.fn)
+				old->hook[i] = old->hook[old->n - 1];
+		old->n--;
+		*dead = NULL;
+		return;
+	}
+	*list = h;
+	*dead = old;
+}
+
+static int add_one(const struct probe_spec *spec, struct probe **out, struct text *why)
+{
+	struct probe *p = base_alloc(sizeof(*p));
+	struct hooks *old, *h;
+	const char *reason = "out of memory";
+	int err = -ENOMEM;
+
+	if (p)
+		err = get_site(spec->addr, &p->site, &reason);
+	if (err)
+		goto fail;
+	p->kind = spec->kind;
+	p->hook = (struct hook){ spec->fn, spec->arg, spec->flags };
+	old = *list_of(p);
+	h = changed(old, &p->hook, NULL);
+	if (!h) {
+		err = -ENOMEM;
+		goto fail;
+	}
+	*list_of(p) = h;
+	if (old) {
+		thread_wait();
+		base_free(old);
+	}
+	*out = p;
+	return 0;
+fail:
+	base_free(p);
+	if (why)
+		text_printf(why, "cannot probe %p: %s", spec->addr, reason);
+	return err;
+}
+
+/* Takes the hooks out, restores bytes where none is left, and waits. Under lock. */
+static void remove_all(struct probe **probes, size_t n)
+{
+	struct site **sites = base_array(n ? n : 1, sizeof(struct site *));
+	struct hooks **dead = base_array(n ? n : 1, sizeof(struct hooks *));
+	struct hooks *one;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		unhook(probes[i], &one);
+		if (dead)
+			dead[i] = one;
+		if (sites)
+			sites[i] = probes[i]->site;
+	}
+	/* Failing is harmless: the jump stays and finds no hooks. */
+	if (sites)
+		write_sites(sites, n);
+	thread_wait();
+	for (i = 0; i < n; i++) {
+		if (dead)
+			base_free(dead[i]);
+		base_free(probes[i]);
+	}
+	base_free(dead);
+	base_free(sites);
+}
+
+int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, struct text *why)
+{
+	struct site **sites = base_array(n ? n : 1, sizeof(struct site *));
+	size_t done = 0;
+	int err;
+
+	if (!sites)
+		return -ENOMEM;
+	pthread_mutex_lock(&lock);
+	err = init();
+	while (!err && done < n) {
+		err = add_one(&specs[done], &out[done], why);
+		if (!err) {
+			sites[done] = out[done]->site;
+			done++;
+		}
+	}
+	if (!err) {
+		err = write_sites(sites, n);
+		if (err && why)
+			text_printf(why, "this process may not change its code");
+	}
+	if (err)
+		remove_all(out, done);
+	pthread_mutex_unlock(&lock);
+	base_free(sites);
+	return err;
+}
+
+void probe_remove(struct probe **probes, size_t n)
+{
+	pthread_mutex_lock(&lock);
+	remove_all(probes, n);
+	pthread_mutex_unlock(&lock);
+}
+
+enum probe_how probe_how(const struct probe *p)
+{
+	return p->site->how;
+}
+
+const void *probe_addr(const struct probe *p)
+{
+	return (const void *)(uintptr_t)p->site->addr;
+}
+
+u64 probe_missed(const struct probe *p)
+{
+	return p->site->missed;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that came by a probe. Each has a record, so that whoever takes hooks away can wait until
+ * none is inside. A hit writes plain words of its own record; the fence is on the side that waits
+ * (membarrier(2)).
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "attach/attach_int.h"
+
+#define CHUNK 256
+#define MAX_CHUNKS 256 /* 65,536 threads at once; further ones are not probed */
+
+static struct thread *_Atomic chunks[MAX_CHUNKS];
+static pthread_key_t key;
+static bool have_barrier;
+_Thread_local struct thread *thread_self;
+
+static void thread_gone(void *p)
+{
+	struct thread *t = p;
+
+	thread_self = NULL;
+	__atomic_store_n(&t->tid, 0, __ATOMIC_RELEASE);
+}
+
+/* After fork() only the thread that called it is left. */
+static void forked(void)
+{
+	u32 i, j;
+
+	for (i = 0; i < MAX_CHUNKS && chunks[i]; i++)
+		for (j = 0; j < CHUNK; j++)
+			if (&chunks[i][j] != thread_self)
+				chunks[i][j].tid = 0;
+	if (thread_self)
+		thread_self->tid = (u32)syscall(SYS_gettid);
+	have_barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+
+int thread_init(void)
+{
+	int err = pthread_key_create(&key, thread_gone);
+
+	if (!err)
+		err = pthread_atfork(NULL, NULL, forked);
+	have_barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	return -err;
+}
+
+static struct thread *chunk_new(u32 i)
+{
+	struct thread *none = NULL, *c;
+	long at = SYS(SYS_mmap, 0, CHUNK * sizeof(*c), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS);
+
+	if (at < 0 && at > -4096)
+		return NULL;
+	c = (struct thread *)at;
+	if (__atomic_compare_exchange_n(&chunks[i], &none, c, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE))
+		return c;
+	SYS(SYS_munmap, c, CHUNK * sizeof(*c), 0, 0);
+	return none;
+}
+
+/* Threads that ended after their destructors had run left their record behind. */
+static void reap(struct thread *c)
+{
+	long pid = SYS(SYS_getpid, 0, 0, 0, 0);
+	u32 j, tid;
+
+	for (j = 0; j < CHUNK; j++) {
+		tid = c[j].tid;
+		if (tid && SYS(SYS_tgkill, pid, tid, 0, 0) == -ESRCH)
+			__atomic_compare_exchange_n(&c[j].tid, &tid, 0, false, __ATOMIC_ACQ_REL,
+						    __ATOMIC_RELAXED);
+	}
+}
+
+static struct thread *take(struct thread *c, u32 tid)
+{
+	struct thread *t;
+	u32 zero;
+
+	for (t = c; t < c + CHUNK; t++) {
+		zero = 0;
+		if (t->tid || !__atomic_compare_exchange_n(&t->tid, &zero, tid, false,
+							   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			continue;
+		/* The slots stay with the record; returns that the last owner awaited never come. */
+		ret_forget(t);
+		t->override = NULL;
+		t->busy = 1; /* setspecific may call malloc, which may be probed */
+		thread_self = t;
+		pthread_setspecific(key, t);
+		t->busy = 0;
+		return t;
+	}
+	return NULL;
+}
+
+struct thread *thread_get(void)
+{
+	u32 tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0), i;
+	struct thread *c, *t;
+
+	for (i = 0; i < MAX_CHUNKS; i++) {
+		c = chunks[i];
+		if (!c && i) {
+			reap(chunks[i - 1]);
+			t = take(chunks[i - 1], tid);
+			if (t)
+				return t;
+		}
+		if (!c && !(c = chunk_new(i)))
+			return NULL;
+		t = take(c, tid);
+		if (t)
+			return t;
+	}
+	return NULL;
+}
+
+static bool inside(const struct thread *t, u64 hits)
+{
+	return t->tid && t->busy && t->hits == hits;
+}
+
+void thread_wait(void)
+{
+	struct thread *c;
+	u32 i, j;
+	u64 hits;
+
+	if (!have_barrier ||
+	    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
+		usleep(20000); /* stores of other CPUs are long seen by then */
+	for (i = 0; i < MAX_CHUNKS && (c = chunks[i]); i++)
+		for (j = 0; j < CHUNK; j++) {
+			hits = c[j].hits;
+			while (&c[j] != thread_self && inside(&c[j], hits)) {
+				/* A thread that ended in a hook (pthread_exit) took its word along. */
+				if (syscall(SYS_tgkill, getpid(), c[j].tid, 0) && errno == ESRCH)
+					c[j].tid = 0;
+				sched_yield();
+			}
+		}
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Probes by trap instruction: SIGTRAP at a site runs its hooks and goes on in the moved code. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "attach/attach_int.h"
+
+static struct sigaction host;
+
+static void regs_of(const greg_t *g, struct pt_regs *r)
+{
+	*r = (struct pt_regs){
+		.r15 = (u64)g[REG_R15], .r14 = (u64)g[REG_R14], .r13 = (u64)g[REG_R13],
+		.r12 = (u64)g[REG_R12], .rbp = (u64)g[REG_RBP], .rbx = (u64)g[REG_RBX],
+		.r11 = (u64)g[REG_R11], .r10 = (u64)g[REG_R10], .r9 = (u64)g[REG_R9],
+		.r8 = (u64)g[REG_R8], .rax = (u64)g[REG_RAX], .rcx = (u64)g[REG_RCX],
+		.rdx = (u64)g[REG_RDX], .rsi = (u64)g[REG_RSI], .rdi = (u64)g[REG_RDI],
+		.orig_rax = ~0ul, .rip = (u64)g[REG_RIP], .cs = 0x33,
+		.eflags = (u64)g[REG_EFL], .rsp = (u64)g[REG_RSP], .ss = 0x2b,
+	};
+}
+
+static void to_host(int sig, siginfo_t *info, void *ctx)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+	if (host.sa_flags & SA_SIGINFO) {
+		host.sa_sigaction(sig, info, ctx);
+	} else if (host.sa_handler == SIG_DFL) {
+		sigaction(sig, &dfl, NULL);
+		syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
+	} else if (host.sa_handler != SIG_IGN) {
+		host.sa_handler(sig);
+	}
+}
+
+static void on_trap(int sig, siginfo_t *info, void *ctx)
+{
+	greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+	struct site *s = site_at((u64)g[REG_RIP] - 1);
+	int saved = errno;
+	struct pt_regs r;
+
+	if (!s || info->si_code <= 0) {
+		to_host(sig, info, ctx);
+		errno = saved;
+		return;
+	}
+	regs_of(g, &r);
+	r.rip--;
+	if (probe_hit(s, &r)) {
+		g[REG_RAX] = (greg_t)r.rax;
+		g[REG_RIP] = *(greg_t *)(uintptr_t)g[REG_RSP];
+		g[REG_RSP] += 8;
+	} else {
+		g[REG_RIP] = (greg_t)(uintptr_t)s->moved;
+	}
+	errno = saved;
+}
+
+int trap_init(void)
+{
+	struct sigaction act = { .sa_sigaction = on_trap,
+				 .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART };
+
+	return sigaction(SIGTRAP, &act, &host) ? -errno : 0;
+}

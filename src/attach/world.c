@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stops all other threads of this process, writes code, and lets them go on. A short-lived task that
+ * shares our memory but is no thread of ours traces them (ptrace(2)), so that signal masks do not
+ * matter and each stands at a known instruction. As with any debugger, some system calls that wait
+ * (signal(7): epoll_wait among them) return EINTR.
+ *
+ * The task has our thread-local storage at its hands while we use it: system calls only, no libc.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "attach/attach_int.h"
+
+#define MAX_THREADS 8192
+#define STACK ((size_t)64 << 10)
+
+struct stopped {
+	s32 tid;
+	s32 signal; /* it was about to get this one */
+};
+
+struct world {
+	const struct world_patch *patches;
+	size_t n;
+	s32 pid, caller;
+	s32 mem;     /* /proc/self/mem */
+	s32 tasks;   /* /proc/self/task */
+	u32 go;      /* futex: the tracer may begin */
+	s32 result;
+	u32 nthreads;
+	struct stopped threads[MAX_THREADS];
+};
+
+static bool is_zombie(struct world *w, const char *tid)
+{
+	char path[32], buf[256];
+	size_t i, n = 0;
+	long fd, len;
+
+	while (tid[n])
+		path[n] = tid[n], n++;
+	for (i = 0; i < 6; i++)
+		path[n + i] = "/stat"[i];
+	fd = SYS(SYS_openat, w->tasks, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return true;
+	len = SYS(SYS_read, fd, buf, sizeof(buf), 0);
+	SYS(SYS_close, fd, 0, 0, 0);
+	/* "TID (NAME) STATE": the name may have anything in it. */
+	for (; len > 2; len--)
+		if (buf[len - 1] == ')')
+			return len + 1 < (long)sizeof(buf) && (buf[len + 1] == 'Z' || buf[len + 1] == 'X');
+	return false;
+}
+
+/* 1: it is stopped now; 0: it has gone; -errno. */
+static int stop(struct world *w, s32 tid, const char *name)
+{
+	struct stopped *t = &w->threads[w->nthreads];
+	s32 status;
+	long err;
+
+	err = SYS(SYS_ptrace, PTRACE_SEIZE, tid, 0, 0);
+	if (err)
+		return err == -ESRCH || is_zombie(w, name) ? 0 : (int)err;
+	SYS(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0);
+	do
+		err = SYS(SYS_wait4, tid, &status, __WALL, 0);
+	while (err == -EINTR);
+	if (err < 0 || !WIFSTOPPED(status))
+		return 0;
+	t->tid = tid;
+	t->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+	w->nthreads++;
+	return 1;
+}
+
+static bool is_stopped(const struct world *w, s32 tid)
+{
+	u32 i;
+
+	for (i = 0; i < w->nthreads; i++)
+		if (w->threads[i].tid == tid)
+			return true;
+	return false;
+}
+
+/* One look through the task directory: how many more were stopped, or -errno. */
+static int stop_some(struct world *w)
+{
+	struct {
+		u64 ino, off;
+		u16 len;
+		u8 type;
+		char name[];
+	} __attribute__((packed)) * e;
+	int more = 0, got;
+	char buf[4096];
+	const char *p;
+	long n, i;
+	s32 tid;
+
+	SYS(SYS_lseek, w->tasks, 0, SEEK_SET, 0);
+	while ((n = SYS(SYS_getdents64, w->tasks, buf, sizeof(buf), 0)) > 0)
+		for (i = 0; i < n; i += e->len) {
+			e = (void *)(buf + i);
+			for (tid = 0, p = e->name; *p >= '0' && *p <= '9'; p++)
+				tid = tid * 10 + (*p - '0');
+			if (!tid || tid == w->caller || is_stopped(w, tid))
+				continue;
+			if (w->nthreads == MAX_THREADS)
+				return -EPERM;
+			got = stop(w, tid, e->name);
+			if (got < 0)
+				return got;
+			more += got;
+		}
+	return n < 0 ? (int)n : more;
+}
+
+/* Threads inside bytes that are to change go on in the copy. */
+static int move_thread(struct world *w, s32 tid)
+{
+	struct user_regs_struct regs;
+	const struct world_patch *p;
+	u32 i;
+
+	if (SYS(SYS_ptrace, PTRACE_GETREGS, tid, 0, &regs))
+		return -EPERM;
+	for (p = w->patches; p < w->patches + w->n; p++) {
+		if (regs.rip <= (u64)(uintptr_t)p->addr ||
+		    regs.rip >= (u64)(uintptr_t)p->addr + p->len)
+			continue;
+		for (i = 0; i < p->n; i++)
+			if (regs.rip == (u64)(uintptr_t)p->from[i]) {
+				regs.rip = (u64)(uintptr_t)p->to[i];
+				return SYS(SYS_ptrace, PTRACE_SETREGS, tid, 0, &regs) ? -EPERM : 0;
+			}
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int trace(void *arg)
+{
+	struct world *w = arg;
+	int err;
+	size_t i;
+
+	while (!__atomic_load_n(&w->go, __ATOMIC_ACQUIRE))
+		SYS(SYS_futex, &w->go, FUTEX_WAIT, 0, 0);
+	do
+		err = stop_some(w);
+	while (err > 0);
+	for (i = 0; !err && i < w->nthreads; i++)
+		err = move_thread(w, w->threads[i].tid);
+	for (i = 0; !err && i < w->n; i++)
+		if (SYS(SYS_pwrite64, w->mem, w->patches[i].bytes, w->patches[i].len,
+			w->patches[i].addr) != w->patches[i].len)
+			err = -EPERM; /* the first one already, if any: the file is the same */
+	for (i = 0; i < w->nthreads; i++)
+		SYS(SYS_ptrace, PTRACE_DETACH, w->threads[i].tid, 0, w->threads[i].signal);
+	w->result = err;
+	return 0;
+}
+
+static int run_tracer(struct world *w)
+{
+	sigset_t all, old;
+	int pid, status;
+	u8 *stack;
+
+	stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack == MAP_FAILED)
+		return -ENOMEM;
+	/* The task must not run our handlers. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = clone(trace, stack + STACK, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED, w);
+	if (pid > 0) {
+		/* Yama lets only those trace who are named; without it there is nothing to name. */
+		prctl(PR_SET_PTRACER, pid, 0, 0, 0);
+		__atomic_store_n(&w->go, 1, __ATOMIC_RELEASE);
+		syscall(SYS_futex, &w->go, FUTEX_WAKE, 1, NULL, NULL, 0);
+		while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+			;
+		prctl(PR_SET_PTRACER, 0, 0, 0, 0);
+	} else {
+		w->result = -EPERM;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	munmap(stack, STACK);
+	return w->result;
+}
+
+int world_patch(const struct world_patch *patches, size_t n)
+{
+	struct world *w = base_alloc(sizeof(*w));
+	int err = -EPERM;
+
+	if (!w)
+		return -ENOMEM;
+	w->patches = patches;
+	w->n = n;
+	w->pid = getpid();
+	w->caller = (s32)syscall(SYS_gettid);
+	w->result = -EPERM;
+	w->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	w->tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->mem >= 0 && w->tasks >= 0)
+		err = run_tracer(w);
+	if (w->mem >= 0)
+		close(w->mem);
+	if (w->tasks >= 0)
+		close(w->tasks);
+	base_free(w);
+	return err;
+}
