@@ -156,6 +156,8 @@ long sys_bpf(int cmd, void *attr, unsigned int size)
 {
 	long ret;
 
+	if (sys_bpf_fast(cmd, attr, size, &ret))
+		return ret;
 	sys_inside++;
 	ret = dispatch(cmd, attr, size);
 	sys_inside--;

@@ -12,7 +12,8 @@ void sys_map_free(struct sys_obj *o)
 {
 	struct sys_map *sm = container_of(o, struct sys_map, o);
 
-	if (sm->inner) { /* a program may have looked it up */
+	sys_fast_gone(sm);
+	if (sm->inner || sm->remembered) { /* somebody may have looked it up */
 		if (sys_run_defer(o))
 			return;
 		sys_run_wait();
@@ -49,11 +50,16 @@ void sys_map_drop(const struct map *m, void *obj)
 
 struct sys_map *sys_map_of(int fd, int *err)
 {
+	u32 begin = sys_fast_begin();
 	struct sys_obj *o = sys_fd_get(fd, SYS_MAP);
 
 	/* No descriptor at all is EBADF, one of something else EINVAL. */
-	if (!o)
+	if (!o) {
+		sys_fast_forget(fd);
 		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	} else {
+		sys_fast_remember(fd, container_of(o, struct sys_map, o), begin);
+	}
 	return o ? container_of(o, struct sys_map, o) : NULL;
 }
 

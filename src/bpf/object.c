@@ -191,6 +191,8 @@ static struct sys_obj *arrived(int fd)
 		o->has_fd = true;
 		o->refs++;
 	}
+	if (o->kind == SYS_MAP && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+		container_of(o, struct sys_map, o)->modes = true;
 	unlock_tables();
 	return o;
 }
@@ -292,6 +294,7 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	}
 	if (fd < 0)
 		fd = -errno;
+	sys_fast_forget(fd); /* whatever that number was */
 	if (fd >= 0 && !o->has_fd) {
 		o->has_fd = true;
 		o->refs++;

@@ -12,55 +12,40 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/run_int.h"
 #include "bpf/sys_int.h"
 #include "helper/helper.h"
 
 _Atomic u32 sys_stats_on;
 
-struct runner {
-	/*
-	 * For closures of programs that call nothing which may call back (closure_x86_64.S): 1 while one
-	 * runs, 0 while none does; then two plain stores are all it takes. FAST_OFF: to be entered as
-	 * every other program, since this thread is not in the list.
-	 */
-	_Atomic u32 fast;
-	_Atomic u32 depth; /* programs this thread is inside of; written by it alone */
-	_Atomic u32 left;  /* how often it left the last one */
-	u64 serial;        /* 0: not in the list yet */
-	struct runner *next, **prev;
-};
-
-#define FAST_OFF 2
-
-extern _Thread_local struct runner sys_runner __attribute__((tls_model("initial-exec"), visibility("hidden")));
-_Thread_local struct runner sys_runner = { .fast = FAST_OFF };
+_Thread_local struct sys_runner sys_runner = { .fast = SYS_FAST_OFF };
 #define self sys_runner
-static struct runner *runners;
+static struct sys_runner *runners;
 static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_end;
-static bool have_membarrier;
+bool sys_have_membarrier;
 static u64 last_serial;
 /* What was let go of by a thread inside some program: freed when that is left. */
 static struct sys_deferred *deferred;
-static _Atomic bool any_deferred;
+_Atomic bool sys_any_deferred;
 
 static void unlist(void *arg)
 {
-	struct runner *r = arg;
+	struct sys_runner *r = arg;
 
 	pthread_mutex_lock(&runners_lock);
 	*r->prev = r->next;
 	if (r->next)
 		r->next->prev = r->prev;
 	r->serial = 0;
-	r->fast = FAST_OFF;
+	r->fast = SYS_FAST_OFF;
 	pthread_mutex_unlock(&runners_lock);
 }
 
 static void init(void)
 {
 	pthread_key_create(&thread_end, unlist);
-	have_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	sys_have_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
 void sys_run_init(void)
@@ -70,7 +55,7 @@ void sys_run_init(void)
 	pthread_once(&once, init);
 }
 
-static void list_self(void)
+void sys_run_list_self(void)
 {
 	sys_run_init();
 	pthread_mutex_lock(&runners_lock);
@@ -80,35 +65,20 @@ static void list_self(void)
 		runners->prev = &self.next;
 	runners = &self;
 	self.serial = ++last_serial;
-	if (have_membarrier)
+	if (sys_have_membarrier)
 		self.fast = 0;
 	pthread_mutex_unlock(&runners_lock);
 	pthread_setspecific(thread_end, &self);
 }
 
-/*
- * The store must be visible before the program reads an address. Where membarrier(2) lets the
- * waiter see to that, the compiler is all that has to be held; else it takes a fence here.
- */
-static void run_enter(void)
-{
-	if (__builtin_expect(!self.serial, 0))
-		list_self();
-	atomic_store_explicit(&self.depth, self.depth + 1, memory_order_relaxed);
-	if (have_membarrier)
-		atomic_signal_fence(memory_order_seq_cst);
-	else
-		atomic_thread_fence(memory_order_seq_cst);
-}
-
-static void free_deferred(void)
+void sys_run_free_deferred(void)
 {
 	struct sys_deferred *d, *next;
 
 	pthread_mutex_lock(&runners_lock);
 	d = deferred;
 	deferred = NULL;
-	any_deferred = false;
+	sys_any_deferred = false;
 	pthread_mutex_unlock(&runners_lock);
 	for (; d; d = next) {
 		next = d->next;
@@ -116,18 +86,6 @@ static void free_deferred(void)
 		d->free(d);
 		sys_inside--;
 	}
-}
-
-static void run_leave(void)
-{
-	u32 depth = atomic_load_explicit(&self.depth, memory_order_relaxed) - 1;
-
-	if (!depth)
-		atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
-	atomic_store_explicit(&self.depth, depth, memory_order_release);
-	if (__builtin_expect(!depth && atomic_load_explicit(&any_deferred, memory_order_relaxed),
-			     0))
-		free_deferred();
 }
 
 bool sys_run_inside(void)
@@ -143,7 +101,7 @@ bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d))
 	pthread_mutex_lock(&runners_lock);
 	d->next = deferred;
 	deferred = d;
-	any_deferred = true;
+	sys_any_deferred = true;
 	pthread_mutex_unlock(&runners_lock);
 	return true;
 }
@@ -159,9 +117,9 @@ bool sys_run_defer(struct sys_obj *o)
 }
 
 /* The listed thread with the smallest serial above `serial`, up to `last`. */
-static struct runner *next_runner(u64 serial, u64 last)
+static struct sys_runner *next_runner(u64 serial, u64 last)
 {
-	struct runner *r, *best = NULL;
+	struct sys_runner *r, *best = NULL;
 
 	for (r = runners; r; r = r->next)
 		if (r->serial > serial && r->serial <= last && (!best || r->serial < best->serial))
@@ -172,7 +130,7 @@ static struct runner *next_runner(u64 serial, u64 last)
 /* The lock is not held while waiting: a thread that is waited for may itself wait for a new one. */
 static void wait_for(u64 serial, u32 left, bool in_program, bool in_fast)
 {
-	struct runner *r;
+	struct sys_runner *r;
 
 	do {
 		sched_yield();
@@ -186,12 +144,12 @@ static void wait_for(u64 serial, u32 left, bool in_program, bool in_fast)
 
 void sys_run_wait(void)
 {
-	struct runner *r;
+	struct sys_runner *r;
 	bool in_program, in_fast;
 	u64 serial = 0, last;
 	u32 left;
 
-	if (have_membarrier)
+	if (sys_have_membarrier)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	atomic_thread_fence(memory_order_seq_cst);
 	pthread_mutex_lock(&runners_lock);
@@ -256,9 +214,9 @@ u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
 {
 	u64 ret;
 
-	run_enter();
+	sys_run_enter();
 	ret = run_inside(p, ctx, NULL, cookie);
-	run_leave();
+	sys_run_leave();
 	return ret;
 }
 
@@ -267,11 +225,11 @@ bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
 	const struct prog *p;
 	bool run;
 
-	run_enter();
+	sys_run_enter();
 	p = atomic_load_explicit(at, memory_order_acquire);
 	run = p && self.depth <= SYS_MAX_DEPTH;
 	if (run)
 		*ret = run_inside(p, NULL, args, 0);
-	run_leave();
+	sys_run_leave();
 	return run;
 }

@@ -61,6 +61,9 @@ bool sys_fd_is_ours(int fd);
 bool sys_fd_watched(void); /* is there anything to watch for, in this process and thread? */
 struct sys_obj *sys_fd_closing(int fd);
 void sys_fd_closed(struct sys_obj *o);
+/* A descriptor is about to be, or was just, closed or replaced: both times. */
+void sys_fast_forget(int fd);
+void sys_fast_forget_range(u32 first, u32 last);
 bool sys_fd_internal(int fd);
 unsigned int sys_fd_next_internal(unsigned int fd); /* the first not below `fd`; ~0u: none */
 void sys_fd_sweep(void); /* after many were closed: objects without descriptors go */

@@ -16,6 +16,7 @@ struct sys_map {
 	struct map *map;
 	struct sys_btf *btf; /* referenced; NULL */
 	_Atomic bool modes;  /* some descriptor is read-only or write-only */
+	_Atomic bool remembered; /* by number (fast.c) */
 	_Atomic bool inner;  /* was an element: programs may have its address */
 	/*
 	 * A prog array holds, and is used by, programs of one kind only, fixed by the first: a tail
@@ -162,6 +163,15 @@ extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 
 struct sys_call;
+
+/* ---- commands on one element, short (fast.c) ------------------------------------------------ */
+
+/* True: answered, *ret is the result. False: the long way is right. */
+bool sys_bpf_fast(int cmd, const void *attr, u32 size, long *ret);
+/* `begin` is sys_fast_begin() of before the descriptor was looked at. */
+u32 sys_fast_begin(void);
+void sys_fast_remember(int fd, struct sys_map *sm, u32 begin);
+void sys_fast_gone(const struct sys_map *sm);
 
 /* ---- programs and their references ---------------------------------------------------------- */
 

@@ -27,14 +27,17 @@ long hook_syscall(long nr, ...)
 	int i;
 
 	va_start(ap, nr);
+	if (nr == SYS_bpf && !preload_off()) { /* by far the most frequent */
+		a[0] = va_arg(ap, long);
+		a[1] = va_arg(ap, long);
+		a[2] = va_arg(ap, long);
+		va_end(ap);
+		return answer(sys_bpf(a[0], (void *)a[1], a[2]));
+	}
 	for (i = 0; i < 6; i++)
 		a[i] = va_arg(ap, long); /* as libc's own: all six, used or not */
 	va_end(ap);
 	switch (nr) {
-	case SYS_bpf:
-		if (preload_off())
-			break;
-		return answer(sys_bpf(a[0], (void *)a[1], a[2]));
 	case SYS_perf_event_open:
 		if (!preload_off()) {
 			long ret = sys_perf_open((void *)a[0], a[1], a[2], a[3], a[4]);
@@ -45,6 +48,11 @@ long hook_syscall(long nr, ...)
 		break;
 	case SYS_ioctl: return hook_ioctl(a[0], a[1], a[2]);
 	case SYS_close: return hook_close(a[0]);
+#ifdef SYS_dup2
+	case SYS_dup2: return hook_dup2(a[0], a[1]);
+#endif
+	case SYS_dup3: return hook_dup3(a[0], a[1], a[2]);
+	case SYS_close_range: return hook_close_range(a[0], a[1], a[2]);
 	case SYS_mmap: return (long)hook_mmap((void *)a[0], a[1], a[2], a[3], a[4], a[5]);
 	case SYS_epoll_ctl: return hook_epoll_ctl(a[0], a[1], a[2], (struct epoll_event *)a[3]);
 	}
@@ -64,6 +72,19 @@ int hook_ioctl(int fd, unsigned long request, ...)
 		return answer(ret);
 	return real.ioctl(fd, request, arg);
 }
+
+/*
+ * Whatever closes or replaces a descriptor makes its number forgotten before and after the call:
+ * before, so that nobody finds the old map once it is gone; after, for who looked in between.
+ */
+#define FORGETTING(fd, call)                                                                       \
+	({                                                                                         \
+		__typeof__(call) ret_;                                                             \
+		sys_fast_forget(fd);                                                               \
+		ret_ = (call);                                                                     \
+		sys_fast_forget(fd);                                                               \
+		ret_;                                                                              \
+	})
 
 /* ---- close ---------------------------------------------------------------------------------- */
 
@@ -87,13 +108,13 @@ int hook_close(int fd)
 	int ret;
 
 	if (!sys_fd_watched())
-		return real.close(fd);
+		return FORGETTING(fd, real.close(fd));
 	if (is_own(fd)) {
 		errno = EBADF;
 		return -1;
 	}
 	o = sys_fd_closing(fd);
-	ret = real.close(fd);
+	ret = FORGETTING(fd, real.close(fd));
 	if (o)
 		closed(o);
 	return ret;
@@ -101,9 +122,10 @@ int hook_close(int fd)
 
 int hook_fclose(FILE *f)
 {
-	struct sys_obj *o = sys_objects ? sys_fd_closing(fileno(f)) : NULL;
-	int ret = real.fclose(f);
+	int fd = sys_objects ? fileno(f) : -1, ret;
+	struct sys_obj *o = sys_objects ? sys_fd_closing(fd) : NULL;
 
+	ret = FORGETTING(fd, real.fclose(f));
 	if (o)
 		closed(o);
 	return ret;
@@ -116,13 +138,13 @@ int hook_dup2(int from, int to)
 	int ret;
 
 	if (!sys_fd_watched() || from == to)
-		return real.dup2(from, to);
+		return FORGETTING(to, real.dup2(from, to));
 	if (is_own(to)) {
 		errno = EBUSY;
 		return -1;
 	}
 	o = sys_fd_closing(to);
-	ret = real.dup2(from, to);
+	ret = FORGETTING(to, real.dup2(from, to));
 	if (o)
 		closed(o);
 	return ret;
@@ -134,13 +156,13 @@ int hook_dup3(int from, int to, int flags)
 	int ret;
 
 	if (!sys_fd_watched() || from == to)
-		return real.dup3(from, to, flags);
+		return FORGETTING(to, real.dup3(from, to, flags));
 	if (is_own(to)) {
 		errno = EBUSY;
 		return -1;
 	}
 	o = sys_fd_closing(to);
-	ret = real.dup3(from, to, flags);
+	ret = FORGETTING(to, real.dup3(from, to, flags));
 	if (o)
 		closed(o);
 	return ret;
@@ -170,8 +192,10 @@ int hook_close_range(unsigned int first, unsigned int last, int flags)
 	/* Ferry's own are close-on-exec already, and stay so. */
 	if (!sys_fd_watched() || first > last || flags & CLOSE_RANGE_CLOEXEC)
 		return real.close_range(first, last, flags);
+	sys_fast_forget_range(first, last);
 	ret = close_pieces(first, last, flags);
 	saved = errno;
+	sys_fast_forget_range(first, last);
 	sys_fd_sweep();
 	errno = saved;
 	return ret;

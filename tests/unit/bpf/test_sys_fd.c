@@ -173,6 +173,98 @@ static void closing_unnoticed_is_made_up_for(void **state)
 	assert_false(exists(BPF_MAP_GET_NEXT_ID, id));
 }
 
+#if defined(__x86_64__)
+static void close_bare(int fd)
+{
+	long ret;
+
+	asm volatile("syscall" : "=a"(ret) : "a"(SYS_close), "D"(fd) : "rcx", "r11", "memory");
+	assert_int_equal(ret, 0);
+}
+
+/* Descriptors are remembered by number: those closed behind the hooks' back must not linger. */
+static void numbers_that_changed_unnoticed_are_found_out(void **state)
+{
+	int fd = small_map(), other, file, i;
+	u64 v = 0;
+
+	(void)state;
+	assert_int_equal(update(fd, 11), 0);
+	assert_int_equal(lookup(fd, &v), 0);
+	close_bare(fd);
+	other = small_map(); /* the same number for another map: at once */
+	assert_int_equal(other, fd);
+	assert_int_equal(lookup(other, &v), 0);
+	assert_int_equal(v, 0);
+	assert_int_equal(lookup(other, &v), 0);
+	close_bare(other);
+	file = open("/dev/null", O_RDONLY); /* for no map at all: after some commands */
+	assert_int_equal(file, other);
+	for (i = 0; i < 2000 && !lookup(file, &v); i++)
+		;
+	assert_true(i < 2000);
+	assert_int_equal(lookup(file, &v), -EINVAL);
+	close(file);
+}
+#endif
+
+static void numbers_are_forgotten_by_every_way_to_close(void **state)
+{
+	int null = open("/dev/null", O_RDONLY), fd, way;
+	u64 v;
+
+	(void)state;
+	for (way = 0; way < 6; way++) {
+		fd = small_map();
+		assert_int_equal(lookup(fd, &v), 0);
+		assert_int_equal(lookup(fd, &v), 0);
+		switch (way) {
+		case 0: close(fd); break;
+		case 1: dup2(null, fd); break;
+		case 2: dup3(null, fd, O_CLOEXEC); break;
+		case 3: close_range(fd, fd, 0); break;
+		case 4: syscall(SYS_close, fd); break;
+		case 5: syscall(SYS_dup3, null, fd, 0); break;
+		}
+		assert_true(lookup(fd, &v) < 0);
+		close(fd);
+	}
+	close(null);
+}
+
+static void *update_loop(void *arg)
+{
+	_Atomic int *fd = arg;
+	u64 v;
+
+	while (*fd >= 0) {
+		update(*fd, 5);
+		lookup(*fd, &v);
+	}
+	return NULL;
+}
+
+/* A thread may be inside of a command on a map while another closes its last descriptor. */
+static void maps_may_be_closed_while_they_are_used(void **state)
+{
+	static _Atomic int shared;
+	pthread_t t;
+	int i, fd;
+
+	(void)state;
+	shared = small_map();
+	assert_int_equal(pthread_create(&t, NULL, update_loop, (void *)&shared), 0);
+	for (i = 0; i < 300; i++) {
+		fd = shared;
+		shared = small_map();
+		close(fd);
+	}
+	fd = shared;
+	shared = -1;
+	pthread_join(t, NULL);
+	close(fd);
+}
+
 static void program_keeps_its_maps(void **state)
 {
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_HASH, 4, 8, 2, 0), prog, again;
@@ -458,6 +550,11 @@ int main(void)
 		cmocka_unit_test(ferrys_own_descriptors_cannot_be_closed),
 		cmocka_unit_test(reused_number_is_not_the_old_object),
 		cmocka_unit_test(closing_unnoticed_is_made_up_for),
+#if defined(__x86_64__)
+		cmocka_unit_test(numbers_that_changed_unnoticed_are_found_out),
+#endif
+		cmocka_unit_test(numbers_are_forgotten_by_every_way_to_close),
+		cmocka_unit_test(maps_may_be_closed_while_they_are_used),
 		cmocka_unit_test(program_keeps_its_maps),
 		cmocka_unit_test(prog_array_keeps_programs_of_one_type),
 		cmocka_unit_test(prog_array_and_its_program_do_not_keep_each_other),

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside a program, or a short command: two plain stores that whoever frees waits for (run.c). */
+#ifndef FERRY_RUN_INT_H
+#define FERRY_RUN_INT_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+
+#define SYS_FAST_OFF 2
+
+struct sys_runner {
+	/*
+	 * For closures of programs that call nothing which may call back (closure_x86_64.S, which knows
+	 * that it is first): 1 while one runs, 0 while none does; then two plain stores are all it
+	 * takes. SYS_FAST_OFF: to be entered as every other program, since this thread is not in the
+	 * list.
+	 */
+	_Atomic u32 fast;
+	_Atomic u32 depth; /* sections this thread is inside of; written by it alone */
+	_Atomic u32 left;  /* how often it left the last one */
+	u64 serial;        /* 0: not in the list yet */
+	struct sys_runner *next, **prev;
+};
+extern _Thread_local struct sys_runner sys_runner
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern bool sys_have_membarrier;
+extern _Atomic bool sys_any_deferred;
+void sys_run_list_self(void);
+void sys_run_free_deferred(void);
+
+/*
+ * Between the two nothing is freed that is freed after sys_run_wait(). Nests; not across blocking.
+ * The store must be visible before an address is read. Where membarrier(2) lets the waiter see to
+ * that, the compiler is all that has to be held; else it takes a fence here.
+ */
+static inline void sys_run_enter(void)
+{
+	if (__builtin_expect(!sys_runner.serial, 0))
+		sys_run_list_self();
+	atomic_store_explicit(&sys_runner.depth, sys_runner.depth + 1, memory_order_relaxed);
+	if (sys_have_membarrier)
+		atomic_signal_fence(memory_order_seq_cst);
+	else
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void sys_run_leave(void)
+{
+	u32 depth = atomic_load_explicit(&sys_runner.depth, memory_order_relaxed) - 1;
+
+	if (!depth)
+		atomic_store_explicit(&sys_runner.left, sys_runner.left + 1, memory_order_release);
+	atomic_store_explicit(&sys_runner.depth, depth, memory_order_release);
+	if (__builtin_expect(
+		    !depth && atomic_load_explicit(&sys_any_deferred, memory_order_relaxed), 0))
+		sys_run_free_deferred();
+}
+
+#endif
