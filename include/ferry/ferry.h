@@ -38,6 +38,14 @@ FERRY_API int ferry_hook(void);
 /* bpf(2) answered by Ferry whether hooked or not; -1 and errno as the system call. */
 FERRY_API long ferry_bpf(int cmd, void *attr, unsigned int size);
 
+/*
+ * Programs that this thread loads from now on are held to the strict policy, for programs from others:
+ * they may neither learn addresses nor compute on pointers in ways that could reveal them, as Linux has
+ * it for those without CAP_PERFMON (docs/verifier.md). FERRY_STRICT=1 in the environment does it for all.
+ * Returns what was set before: 0 or 1.
+ */
+FERRY_API int ferry_strict(int on);
+
 /* Where messages for people go; `msg` has no newline. NULL restores stderr (warnings and errors). */
 enum ferry_log_level { FERRY_LOG_ERROR, FERRY_LOG_WARN, FERRY_LOG_INFO, FERRY_LOG_DEBUG };
 typedef void (*ferry_log_fn)(void *arg, int level, const char *msg);

@@ -92,7 +92,11 @@ void text_add(struct text *t, const char *s, size_t n);
 void text_puts(struct text *t, const char *s);
 void text_printf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void text_vprintf(struct text *t, const char *fmt, va_list ap);
-void text_json(struct text *t, const char *s); /* s as a quoted JSON string */
+void text_json(struct text *t,
+	       const char *s); /* s as a quoted JSON string; what is no UTF-8 as U+FFFD */
+/* Hostile names before people see them: control characters but newline, and what is no UTF-8, go.
+ */
+void text_clean(char *s);
 const char *text_str(const struct text *t);    /* never NULL */
 void text_reset(struct text *t);               /* empty, memory kept */
 void text_free(struct text *t);

@@ -66,12 +66,54 @@ void text_printf(struct text *t, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Bytes of the UTF-8 character at p; 0 when it is none (RFC 3629, 4: no overlong ones, no
+ * surrogates). */
+static size_t utf8_len(const unsigned char *p)
+{
+	size_t n = *p < 0x80   ? 1
+		   : *p < 0xc2 ? 0
+		   : *p < 0xe0 ? 2
+		   : *p < 0xf0 ? 3
+		   : *p < 0xf5 ? 4
+			       : 0,
+	       i;
+
+	for (i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+void text_clean(char *s)
+{
+	unsigned char *p = (unsigned char *)s;
+	size_t n;
+
+	for (; *p; p += n) {
+		n = utf8_len(p);
+		if (!n)
+			*p = '?';
+		if ((*p < 0x20 && *p != '\n') || *p == 0x7f)
+			*p = ' ';
+		/* U+0080 to U+009F are control characters too. */
+		if (*p == 0xc2 && p[1] < 0xa0)
+			p[0] = p[1] = ' ';
+		n = n ? n : 1;
+	}
+}
+
 void text_json(struct text *t, const char *s)
 {
+	size_t n;
+
 	text_puts(t, "\"");
-	for (; *s; s++) {
+	for (; *s; s += n) {
 		unsigned char c = (unsigned char)*s;
 
+		n = utf8_len((const unsigned char *)s);
 		if (c == '"' || c == '\\')
 			text_printf(t, "\\%c", c);
 		else if (c == '\n')
@@ -80,8 +122,11 @@ void text_json(struct text *t, const char *s)
 			text_puts(t, "\\t");
 		else if (c < 0x20 || c == 0x7f)
 			text_printf(t, "\\u%04x", c);
+		else if (n)
+			text_add(t, s, n);
 		else
-			text_add(t, s, 1);
+			text_puts(t, "\\ufffd");
+		n = n ? n : 1;
 	}
 	text_puts(t, "\"");
 }

@@ -30,6 +30,11 @@ long ferry_bpf(int cmd, void *attr, unsigned int size)
 	return ret;
 }
 
+int ferry_strict(int on)
+{
+	return sys_strict(on != 0);
+}
+
 void ferry_log_to(ferry_log_fn fn, void *arg)
 {
 	log_to(fn, arg);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -206,11 +207,29 @@ static int install(struct sys_prog *sp)
 	return err ? err : own_prog_arrays(sp);
 }
 
+static _Thread_local bool strict;
+
+bool sys_strict(bool on)
+{
+	bool was = strict;
+
+	strict = on;
+	return was;
+}
+
+static bool is_strict(void)
+{
+	const char *env = getenv("FERRY_STRICT");
+
+	return strict || (env && *env && strcmp(env, "0"));
+}
+
 static int verify(struct sys_prog *sp, const struct sys_call *c, struct sys_log *log)
 {
 	struct verify_opts opts = {
 		.log_level = log->level,
 		.log = log->level ? &log->text : NULL,
+		.strict = is_strict(),
 		.strict_align = c->attr.prog_flags & BPF_F_STRICT_ALIGNMENT,
 	};
 	struct verify_stats stats = { 0 };

@@ -47,6 +47,7 @@ struct sys_obj {
  */
 struct sys_obj *sys_fd_get(int fd, u32 kind);
 void sys_put(struct sys_obj *o);
+bool sys_strict(bool on); /* programs that this thread loads (verify.h); what was set before */
 struct map *sys_fd_map(int fd);   /* with a reference on the map: map_put; NULL */
 struct prog *sys_fd_prog(int fd); /* with a reference on its object: sys_prog_put */
 void sys_prog_put(struct prog *p);

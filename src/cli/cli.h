@@ -66,6 +66,10 @@ struct cli_modules {
 bool cli_module_add(struct cli_modules *m, char *path); /* false when there are too many */
 int cli_modules_load(const struct cli_modules *m);      /* 0, or a CLI_ code with the reason printed */
 
+/* While this goes on for over two seconds, a terminal on stderr says so. */
+void cli_progress_on(const char *file, const char *name);
+void cli_progress_off(void);
+
 /* Maps, as text for people or JSON; entries in the map's own order. */
 void cli_maps_text(const struct cli_object *o, struct text *out);
 void cli_maps_json(const struct cli_object *o, struct text *out);

@@ -32,8 +32,10 @@ static const char help[] =
 	"  --prog NAME     the program to run; needed when the file has several\n"
 	"  --data FILE     the packet, or the context of other program types; '-' is stdin\n"
 	"  --repeat N      run it N times (1 to 1000000000; 10k, 5m); prints the mean time\n"
-	"  --module LIB    load a shared library that exports a module of native functions; may be\n"
+	"  --module LIB    load a shared library that exports a module of native functions; may "
+	"be\n"
 	"                  given several times\n"
+	"  --strict        refuse what a program from others must not do (ferry-verify(1))\n"
 	"  --json          print the result as one JSON object\n"
 	"  --help          this text\n\n"
 	"Exit codes: 0 it ran, 1 it was refused or failed to run, 2 usage, 3 bad input file.\n";
@@ -60,9 +62,13 @@ static void keep_trace(void *arg, const char *line, size_t len)
 static int parse(struct run *r, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "prog", required_argument, NULL, 'p' },   { "data", required_argument, NULL, 'd' },
-		{ "repeat", required_argument, NULL, 'r' }, { "module", required_argument, NULL, 'm' },
-		{ "json", no_argument, NULL, 'j' },         { NULL, 0, NULL, 0 },
+		{ "prog", required_argument, NULL, 'p' },
+		{ "data", required_argument, NULL, 'd' },
+		{ "repeat", required_argument, NULL, 'r' },
+		{ "module", required_argument, NULL, 'm' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "strict", no_argument, NULL, 'x' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -71,6 +77,7 @@ static int parse(struct run *r, int argc, char **argv)
 		case 'p': r->prog = optarg; break;
 		case 'd': r->data_path = optarg; break;
 		case 'j': r->json = true; break;
+		case 'x': ferry_strict(1); break;
 		case 'r':
 			if (!cli_number(optarg, 1, 1000000000, &r->repeat))
 				return cli_usage(&cli_run, "--repeat '%s': expected 1 to 1000000000", optarg);

@@ -150,36 +150,12 @@ static bool find_events(struct verifier *v, struct events *s)
 /* ---- keeping
  * ------------------------------------------------------------------------------------- */
 
-void vclean(char *s)
-{
-	unsigned char *p = (unsigned char *)s;
-	u32 i, n;
-
-	for (; *p; p += n) {
-		n = *p < 0x80                 ? 1
-		    : *p >= 0xc2 && *p < 0xe0 ? 2
-		    : *p >= 0xe0 && *p < 0xf0 ? 3
-		    : *p >= 0xf0 && *p < 0xf5 ? 4
-					      : 0;
-		for (i = 1; i < n && (p[i] & 0xc0) == 0x80; i++)
-			;
-		/* Overlong, surrogates, beyond Unicode: RFC 3629, 4. */
-		if (!n || i < n || (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-		    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f)) {
-			*p = '?';
-			n = 1;
-		}
-		if (*p < 0x20 ? *p != '\n' : *p == 0x7f)
-			*p = ' ';
-	}
-}
-
 static const char *keep(struct why *w, const char *s)
 {
 	char *copy = arena_strdup(&w->arena, s);
 
 	if (copy)
-		vclean(copy);
+		text_clean(copy);
 	return copy ? copy : "";
 }
 

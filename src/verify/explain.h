@@ -90,6 +90,7 @@ struct watch_step {
  * of an accepted program it is empty.
  */
 struct verify_watch {
+	bool want_states; /* the watcher's wish: fill insns and steps too */
 	int verdict; /* 0 or -errno; set only when `ended` */
 	bool ended;
 	struct verify_stats stats;
@@ -104,8 +105,8 @@ struct verify_watch {
 };
 
 /*
- * Programs verified by this thread from now on are told to *w (zeroed by the caller; the last one
- * wins) until NULL is given. Costs time and memory.
+ * Programs verified by this thread from now on are told to *w (zeroed by the caller but for
+ * want_states; the last one wins) until NULL is given. Costs time and memory.
  */
 void verify_watch(struct verify_watch *w);
 void verify_watch_free(struct verify_watch *w); /* leaves it zeroed */

@@ -19,6 +19,12 @@ void verify_watch(struct verify_watch *w)
 void vtrace_start(struct verifier *v)
 {
 	v->watch = watching;
+	if (v->watch) {
+		bool want = v->watch->want_states;
+
+		verify_watch_free(v->watch);
+		v->watch->want_states = want;
+	}
 	v->tracing = v->watch || (v->log && v->level & LEVEL_PATHS);
 }
 
@@ -42,8 +48,10 @@ static char *keep_text(struct watch_state *s)
 	if (s->bytes + s->text.len > WATCH_BYTES || s->text.oom)
 		return NULL;
 	copy = base_strdup(text_str(&s->text));
-	if (copy)
+	if (copy) {
+		text_clean(copy);
 		s->bytes += s->text.len + 1;
+	}
 	return copy;
 }
 
@@ -58,7 +66,7 @@ static bool own_place(struct why_place *p)
 		char *copy = base_strdup(*strings[i]);
 
 		if (copy)
-			vclean(copy);
+			text_clean(copy);
 		ok &= copy != NULL;
 		*strings[i] = copy;
 	}
@@ -112,14 +120,14 @@ static void watch_insn(struct verifier *v)
 		w->state = base_alloc(sizeof(*w->state));
 	if (!w->state || v->insn >= w->ninsns)
 		return;
+	in = &w->insns[v->insn];
+	in->visits++;
 	text_reset(&w->state->text);
 	vlog_state_to(v, v->cur, &w->state->text);
-	in = &w->insns[v->insn];
-	if (in->visits < WATCH_VISITS) {
-		in->states[in->visits] = keep_text(w->state);
-		w->states_left_out |= !in->states[in->visits];
+	if (in->visits <= WATCH_VISITS) {
+		in->states[in->visits - 1] = keep_text(w->state);
+		w->states_left_out |= !in->states[in->visits - 1];
 	}
-	in->visits++;
 	if (w->state->ring[slot].text)
 		w->state->bytes -= strlen(w->state->ring[slot].text) + 1;
 	base_free(w->state->ring[slot].text);
@@ -170,9 +178,9 @@ static void watch_end(struct verifier *v, int err)
 	w->stats = v->stats;
 	snprintf(w->name, sizeof(w->name), "%s", v->p->name);
 	snprintf(w->type, sizeof(w->type), "%s", prog_type_name(v->p->type));
-	if (!w->insns && v->form_ok)
+	if (w->want_states && !w->insns && v->form_ok)
 		watch_insns(v);
-	if (err)
+	if (err && w->want_states)
 		watch_path(v);
 	watch_state_free(w->state);
 	w->state = NULL;
@@ -217,7 +225,7 @@ void vtrace_insn(struct verifier *v)
 	v->trace[v->ntrace++] = v->insn | (v->cur->nframes - 1u) << TRACE_DEPTH |
 				(u32)reg_is_ptr(cur_reg(v, insn->dst_reg)) << TRACE_DST |
 				(u32)reg_is_ptr(cur_reg(v, insn->src_reg)) << TRACE_SRC;
-	if (v->watch)
+	if (v->watch && v->watch->want_states)
 		watch_insn(v);
 }
 

@@ -31,8 +31,6 @@ static inline bool trace_src_ptr(u32 entry)
 
 /* Names of a place, borrowed from the program; `code` is scratch and is the place's code. */
 struct why_place vplace(struct verifier *v, u32 insn, struct text *code);
-/* Names and source text are hostile: control characters and what is no UTF-8 go, in place. */
-void vclean(char *s);
 void vlog_state_to(struct verifier *v, const struct state *s, struct text *out);
 void vlog_code(struct verifier *v, u32 insn, struct text *out);
 const char *vfunc_name(struct verifier *v, u32 func); /* kept until the next four calls */

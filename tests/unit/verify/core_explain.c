@@ -244,7 +244,7 @@ static void hinted_bounds_are_the_right_ones(void **state)
 
 static void watchers_see_states_and_the_failing_path(void **state)
 {
-	struct verify_watch w = { 0 };
+	struct verify_watch w = { .want_states = true };
 	struct core c;
 
 	(void)state;
@@ -268,7 +268,7 @@ static void watchers_see_states_and_the_failing_path(void **state)
 /* More than is kept: the last steps have their states. */
 static void watching_a_long_path_is_bounded(void **state)
 {
-	struct verify_watch w = { 0 };
+	struct verify_watch w = { .want_states = true };
 	struct core c;
 
 	(void)state;
