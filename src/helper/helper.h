@@ -24,7 +24,8 @@ enum helper_arg {
 	ARG_ALLOC_MEM,       /* memory from a helper that returns RET_ALLOC_MEM; released here */
 	ARG_CONST_STR,       /* string in a read-only, frozen map */
 	ARG_LONG_OUT,        /* 8 bytes, written */
-	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (timers, later) */
+	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (what a callback gets) */
+	ARG_FUNC,            /* a subprogram that the helper calls back: see verify/callback.c */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 
@@ -42,6 +43,7 @@ enum helper_flag {
 	HELPER_ACQUIRES = 1 << 2,
 	HELPER_RELEASES = 1 << 3,
 	HELPER_TAIL_CALL = 1 << 4,  /* done by the engine; fn is NULL */
+	HELPER_CALLS_BACK = 1 << 5, /* its ARG_FUNC */
 };
 
 typedef u64 (*helper_fn)(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);

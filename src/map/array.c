@@ -91,6 +91,17 @@ int map_array_next_key(struct map *m, const void *key, void *next)
 	return 0;
 }
 
+static void *array_next_elem(struct map *m, u64 *pos, void *key)
+{
+	u32 i = (u32)*pos;
+
+	if (*pos >= m->attr.max_entries)
+		return NULL;
+	++*pos;
+	memcpy(key, &i, sizeof(i));
+	return m->ops->lookup(m, key);
+}
+
 static void *array_direct(struct map *m, u32 off)
 {
 	/* As the kernel: only a map of one element stands for a section of variables. */
@@ -107,6 +118,7 @@ const struct map_ops map_array_ops = {
 	.update = array_update,
 	.remove = map_no_remove,
 	.next_key = map_array_next_key,
+	.next_elem = array_next_elem,
 	.direct = array_direct,
 	.inline_kind = MAP_INLINE_ARRAY,
 };
@@ -193,6 +205,7 @@ const struct map_ops map_percpu_array_ops = {
 	.update = percpu_update,
 	.remove = map_no_remove,
 	.next_key = map_array_next_key,
+	.next_elem = array_next_elem,
 	.read = percpu_read,
 	.write = percpu_write,
 	.inline_kind = MAP_INLINE_PERCPU_ARRAY,

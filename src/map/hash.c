@@ -420,6 +420,32 @@ static int hash_next_key(struct map *m, const void *key, void *next)
 	return -ENOENT;
 }
 
+/* By slots, so that keys which come and go meanwhile lead nobody back. */
+static void *hash_next_elem(struct map *m, u64 *pos, void *key)
+{
+	const struct htab *t = m->priv;
+	u32 b = (u32)(*pos / SLOTS), i = (u32)(*pos % SLOTS), empty = 0;
+
+	for (; b < t->nbuckets; b++, i = 0) {
+		if (++empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0)
+			b = skip_hole(m, t, b);
+		for (; b < t->nbuckets && i < SLOTS; i++) {
+			_Atomic u64 *slot = &t->buckets[b].slot[i];
+			u64 w = atomic_load_explicit(slot, memory_order_acquire);
+
+			if ((u32)w - 1 >= t->nelems)
+				continue;
+			map_load(key, hash_elem(t, (u32)w - 1), t->key_size);
+			if (atomic_load_explicit(slot, memory_order_acquire) != w)
+				continue;
+			*pos = (u64)b * SLOTS + i + 1;
+			return value_at(t, (u32)w - 1, t->values ? map_this_cpu() : 0);
+		}
+	}
+	*pos = (u64)b * SLOTS;
+	return NULL;
+}
+
 INLINE void *lookup(struct map *m, const void *key, u32 size, bool percpu, bool lru)
 {
 	const struct htab *t = m->priv;
@@ -453,7 +479,8 @@ static void hash_fini(struct map *m);
 	{                                                                                          \
 		.name = #type, .check = hash_check, .init = hash_init, .fini = hash_fini,          \
 		.lookup = type##_lookup_##size, .update = hash_update, .remove = hash_remove,      \
-		.next_key = hash_next_key, .read = hash_read, .write = hash_write, .take = take,   \
+		.next_key = hash_next_key, .next_elem = hash_next_elem, \
+		.read = hash_read, .write = hash_write, .take = take,   \
 		.inline_kind = percpu ? MAP_INLINE_NONE : MAP_INLINE_HASH,                         \
 	}
 #define HASH_TYPE(type, percpu, lru)                                                               \

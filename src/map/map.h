@@ -44,6 +44,13 @@ struct map_ops {
 	int (*next_key)(struct map *m, const void *key, void *next);
 
 	/*
+	 * The elements one after the other, for programs: *pos, 0 at first, is where to go on. Gives the
+	 * address of the value (this CPU's) and copies the key; NULL at the end, and no such operation
+	 * where programs cannot walk. An element that comes or goes meanwhile may be met or not.
+	 */
+	void *(*next_elem)(struct map *m, u64 *pos, void *key);
+
+	/*
 	 * Queues, stacks and Bloom filters have no key (NULL): write, read and take push, peek and pop,
 	 * for helpers too; a Bloom filter's read asks for the value that `value` holds.
 	 *

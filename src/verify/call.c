@@ -99,6 +99,14 @@ int vcall_refs_released(struct verifier *v, const char *before)
 		      "BPF_EXIT instruction in main prog would lead to reference leak");
 }
 
+int vcall_locks_released(struct verifier *v, const char *before)
+{
+	if (!v->cur->locked)
+		return 0;
+	return refuse(v, -EINVAL, "unlock it first, on every path",
+		      "%s cannot be used inside bpf_spin_lock-ed region", before);
+}
+
 void vcall_release(struct verifier *v, u32 ref)
 {
 	struct reg_iter it = { v->cur, 0, 0 };
@@ -297,6 +305,8 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return vcall_string(v, r);
 	case ARG_LONG_OUT:
 		return vmem_arg(v, r, 8, ACCESS_WRITE, true);
+	case ARG_FUNC:
+		return vcallback_arg(v, r);
 	case ARG_STACK_OR_ZERO:
 		return cur_reg(v, r)->type == REG_STACK || is_null(v, r) ? 0 : expected(v, r, "fp, 0");
 	}
@@ -455,6 +465,11 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
 			return refuse_internal(v, "releasing helper without a reference");
 		vcall_release(v, c.release);
 	}
+	if (c.h->flags & HELPER_CALLS_BACK) {
+		err = vcallback_call(v, c.h->id, c.map_index);
+		if (err)
+			return err;
+	}
 	if (c.h->flags & HELPER_MOVES_PACKET)
 		forget_packet(v);
 	vcall_clobber(v);
@@ -521,6 +536,8 @@ int vcall_exit(struct verifier *v)
 	u32 site = callee->callsite;
 	int err;
 
+	if (callee->callback)
+		return vcallback_return(v);
 	if (v->cur->nframes > 1) {
 		if (r0.type == REG_STACK)
 			return refuse(v, -EINVAL, "let the caller give the memory",
@@ -533,6 +550,8 @@ int vcall_exit(struct verifier *v)
 		return 0;
 	}
 	err = vcall_refs_released(v, NULL);
+	if (!err)
+		err = vcall_locks_released(v, "BPF_EXIT instruction in main prog");
 	if (!err)
 		err = return_value(v);
 	v->path_end = true;

@@ -84,6 +84,8 @@ static void reach_next(struct verifier *v, struct reach *r, u32 i)
 	}
 	if (kind == ISA_LDIMM64 && insn->src_reg == BPF_PSEUDO_FUNC)
 		reach_add(r, (u32)((s64)i + 1 + insn->imm));
+	if (vcallback_is_head(insn))
+		v->aux[i].head = v->aux[i].prune = v->aux[i + 1].prune = true;
 	if (kind != ISA_JA && kind != ISA_EXIT && i + isa_slots(insn) < v->cnt)
 		reach_add(r, i + isa_slots(insn));
 }
@@ -125,14 +127,14 @@ static u32 callee(const struct verifier *v, u32 i)
  */
 static int check_recursion(struct verifier *v)
 {
-	enum { NEW, OPEN, DONE };
+	enum { NEW, STARTED, DONE };
 	u8 *color = base_alloc(v->p->nfuncs);
 	u32 *at = base_array(v->p->nfuncs, sizeof(*at)), *func = base_array(v->p->nfuncs, sizeof(*func));
 	int err = color && at && func ? 0 : -ENOMEM;
 	u32 depth = 1;
 
 	if (!err)
-		color[0] = OPEN;
+		color[0] = STARTED;
 	while (depth && !err) {
 		u32 f = func[depth - 1], i = at[depth - 1] + v->p->funcs[f].start, to;
 
@@ -146,12 +148,12 @@ static int check_recursion(struct verifier *v)
 		}
 		at[depth - 1] = i + 1 - v->p->funcs[f].start;
 		to = callee(v, i);
-		if (color[to] == OPEN) {
+		if (color[to] == STARTED) {
 			v->insn = i;
 			err = refuse(v, -EINVAL, "programs cannot recurse: use a loop",
 				     "recursive call from insn %u to %u", i, v->p->funcs[to].start);
 		} else if (color[to] == NEW) {
-			color[to] = OPEN;
+			color[to] = STARTED;
 			func[depth] = to;
 			at[depth++] = 0;
 		}
@@ -185,8 +187,19 @@ int vcfg_check(struct verifier *v)
 struct chains {
 	struct verifier *v;
 	u16 *deepest; /* bytes of the function and all it calls, + 1; 0 not known yet */
-	u8 *frames;
+	u8 *frames;   /* how many then; OPEN while they are counted */
 };
+enum { OPEN = 0xff };
+
+/* Does the instruction put another function on this one's stack, or hand on one that will be? */
+static bool goes_deeper(const struct verifier *v, u32 i)
+{
+	const struct bpf_insn *insn = &v->insns[i];
+
+	return isa_is_call(insn, BPF_PSEUDO_CALL) ||
+	       (isa_is_ldimm64(insn) && insn->src_reg == BPF_PSEUDO_FUNC &&
+		!vcallback_is_later(v, callee(v, i)));
+}
 
 /* Bounded: no recursion, and PROG_MAX_FUNCS functions, each entered once. */
 static int chain_depth(struct chains *c, u32 f)
@@ -197,11 +210,17 @@ static int chain_depth(struct chains *c, u32 f)
 
 	if (c->deepest[f])
 		return 0;
+	if (c->frames[f] == OPEN) {
+		c->v->insn = fn->start;
+		return refuse(c->v, -E2BIG, "a callback may not lead to itself: use a loop",
+			      "the call stack of callbacks is too deep !");
+	}
+	c->frames[f] = OPEN;
 	for (i = fn->start; i < fn->end; i++) {
 		u32 to;
 		int err;
 
-		if (!isa_is_call(&c->v->insns[i], BPF_PSEUDO_CALL))
+		if (!goes_deeper(c->v, i))
 			continue;
 		to = callee(c->v, i);
 		err = chain_depth(c, to);
@@ -230,7 +249,10 @@ int vcfg_check_stack(struct verifier *v)
 {
 	struct chains c = { v, base_array(v->p->nfuncs, sizeof(u16)), base_alloc(v->p->nfuncs) };
 	int err = c.deepest && c.frames ? chain_depth(&c, 0) : -ENOMEM;
+	u32 i;
 
+	for (i = 0; i < v->nlater && !err; i++)
+		err = chain_depth(&c, v->later[i].func);
 	base_free(c.deepest);
 	base_free(c.frames);
 	return err;

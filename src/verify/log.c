@@ -113,6 +113,7 @@ const char *reg_type_name(const struct reg *r)
 	case REG_PKT: return "pkt";
 	case REG_PKT_META: return "pkt_meta";
 	case REG_PKT_END: return "pkt_end";
+	case REG_FUNC: return "func";
 	case REG_BTF:
 		if (r->flags & REG_PERCPU)
 			return "percpu_ptr_";
@@ -122,6 +123,8 @@ const char *reg_type_name(const struct reg *r)
 	}
 	if (r->flags & REG_RINGBUF)
 		return null ? "ringbuf_mem_or_null" : "ringbuf_mem";
+	if (r->flags & REG_KEY)
+		return "map_key";
 	if (r->flags & REG_RDONLY)
 		return null ? "rdonly_mem_or_null" : "rdonly_mem";
 	return null ? "mem_or_null" : "mem";

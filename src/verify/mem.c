@@ -501,8 +501,7 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 		return 0;
 	}
 	if (insn->src_reg == BPF_PSEUDO_FUNC)
-		return refuse(v, -EINVAL, "write the loop in the program itself",
-			      "callback functions are not supported yet");
+		return vcallback_ldimm64(v, insn);
 	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
 		return refuse(v, -EINVAL,
 			      "load the object with libbpf, which fills in what src_reg stands for",

@@ -51,6 +51,20 @@ u32 vprecise_join(struct verifier *v, u32 a, u32 b)
 	return node_new(v, a, b);
 }
 
+void vprecise_also(struct verifier *v, u32 node, u32 source)
+{
+	u32 b;
+
+	if (!node || !source || node == source)
+		return;
+	if (v->nodes[node].precise) {
+		vprecise_mark(v, source);
+		return;
+	}
+	b = vprecise_join(v, v->nodes[node].b, source);
+	v->nodes[node].b = b;
+}
+
 void vprecise_mark(struct verifier *v, u32 node)
 {
 	size_t n = 0;

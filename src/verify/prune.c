@@ -48,14 +48,21 @@ static bool same_scalar_id(struct idmap *m, u32 old, u32 cur)
 	return same_id(m, old, cur ? cur : m->next--);
 }
 
+/* How a state is compared with one seen before. */
+enum same {
+	SAME_PROVED, /* all that mattered of the old one, which is proved, is true of the new */
+	SAME_WITHIN, /* the new one is inside the old, whatever will matter of it */
+	SAME_EXACT,
+};
+
 /* Linked numbers are at the same distance from one another. */
 static bool same_scalar(struct verifier *v, const struct reg *old, const struct reg *cur,
-			struct idmap *ids, bool exact)
+			struct idmap *ids, enum same how)
 {
-	if (exact)
+	if (how == SAME_EXACT)
 		return num_equal(&old->n, &cur->n) && same_id(ids, old->id, cur->id) &&
 		       old->off == cur->off;
-	if (!vprecise_is(v, old))
+	if (how == SAME_PROVED && !vprecise_is(v, old))
 		return true;
 	if (old->id && old->off != cur->off)
 		return false;
@@ -64,9 +71,9 @@ static bool same_scalar(struct verifier *v, const struct reg *old, const struct 
 
 /* Is all that is true of old true of cur? */
 static bool same_reg(struct verifier *v, const struct reg *old, const struct reg *cur,
-		     struct idmap *ids, bool exact)
+		     struct idmap *ids, enum same how)
 {
-	if (old->type == REG_NONE && !exact)
+	if (old->type == REG_NONE && how != SAME_EXACT)
 		return true;
 	if (old->type != cur->type)
 		return false;
@@ -74,10 +81,10 @@ static bool same_reg(struct verifier *v, const struct reg *old, const struct reg
 	case REG_NONE:
 		return true;
 	case REG_SCALAR:
-		return same_scalar(v, old, cur, ids, exact);
+		return same_scalar(v, old, cur, ids, how);
 	case REG_PKT:
 	case REG_PKT_META:
-		if (exact ? old->size != cur->size : old->size > cur->size)
+		if (how == SAME_EXACT ? old->size != cur->size : old->size > cur->size)
 			return false;
 		break;
 	default:
@@ -88,7 +95,7 @@ static bool same_reg(struct verifier *v, const struct reg *old, const struct reg
 		return false;
 	if (!same_id(ids, old->id, cur->id) || !same_id(ids, old->ref, cur->ref))
 		return false;
-	return exact ? num_equal(&old->n, &cur->n) : num_within(&old->n, &cur->n);
+	return how == SAME_EXACT ? num_equal(&old->n, &cur->n) : num_within(&old->n, &cur->n);
 }
 
 static bool data_byte(const struct slot *s, u32 i)
@@ -98,11 +105,16 @@ static bool data_byte(const struct slot *s, u32 i)
 }
 
 static bool same_slot(struct verifier *v, const struct slot *old, const struct slot *cur,
-		      struct idmap *ids, bool exact)
+		      struct idmap *ids, enum same how)
 {
 	u32 i, n = slot_spill_bytes(old);
 	/* A spilled number that did not matter is any data. */
-	bool data = !exact && n && old->spill.type == REG_SCALAR && !vprecise_is(v, &old->spill);
+	bool exact = how == SAME_EXACT, data = n && old->spill.type == REG_SCALAR;
+
+	if (data && how == SAME_PROVED)
+		data = !vprecise_is(v, &old->spill);
+	else if (data)
+		data = !exact && num_is_unknown(&old->spill.n) && !old->spill.id;
 
 	for (i = 0; i < SLOT_SIZE; i++) {
 		if (old->bytes[i] == BYTE_NONE && !exact)
@@ -118,7 +130,7 @@ static bool same_slot(struct verifier *v, const struct slot *old, const struct s
 	if (!n || data)
 		return true;
 	return n == slot_spill_bytes(cur) && slot_spill_start(old) == slot_spill_start(cur) &&
-	       same_reg(v, &old->spill, &cur->spill, ids, exact);
+	       same_reg(v, &old->spill, &cur->spill, ids, how);
 }
 
 /* Registers of frame f that are read from now on. */
@@ -126,48 +138,60 @@ static u32 live_regs(const struct verifier *v, const struct state *s, u32 f, u32
 {
 	if (f + 1u == s->nframes)
 		return v->aux[insn].live;
+	/* A call that calls back is made again. */
+	if (s->frames[f + 1]->callback)
+		return v->aux[s->frames[f + 1]->callsite].live;
 	/* Behind the call; r0 to r5 are the callee's business. */
 	return v->aux[s->frames[f + 1]->callsite + 1].live & 0x3c0u;
 }
 
 static bool same_frame(struct verifier *v, const struct state *old, const struct state *cur, u32 f,
-		       u32 insn, struct idmap *ids, bool exact)
+		       u32 insn, struct idmap *ids, enum same how)
 {
 	static const struct slot nothing;
 	const struct frame *a = old->frames[f], *b = cur->frames[f];
 	u32 live = live_regs(v, cur, f, insn), i;
+	bool exact = how == SAME_EXACT, top = f + 1u == cur->nframes;
 
 	if (a->func != b->func || a->callsite != b->callsite)
 		return false;
+	/* The rounds that are left; with what is not proved yet, only rounds of the same call. */
+	if (exact ? !top && a->rounds != b->rounds : a->rounds > b->rounds)
+		return false;
+	if (a->loop != b->loop && (how == SAME_WITHIN || (exact && !top)))
+		return false;
 	for (i = 0; i < 10; i++)
-		if (live & (1u << i) && !same_reg(v, &a->regs[i], &b->regs[i], ids, exact))
+		if (live & (1u << i) && !same_reg(v, &a->regs[i], &b->regs[i], ids, how))
 			return false;
 	for (i = 0; i < a->nslots || (exact && i < b->nslots); i++) {
-		if (!exact && !(old->read[f] & (1ull << i)))
+		if (how == SAME_PROVED && !(old->read[f] & (1ull << i)))
 			continue;
 		if (!same_slot(v, i < a->nslots ? &a->slots[i] : &nothing,
-			       i < b->nslots ? &b->slots[i] : &nothing, ids, exact))
+			       i < b->nslots ? &b->slots[i] : &nothing, ids, how))
 			return false;
 	}
 	return true;
 }
 
 static bool same_state(struct verifier *v, const struct state *old, const struct state *cur, u32 insn,
-		       bool exact)
+		       enum same how)
 {
 	struct idmap ids;
 	u32 i;
 
-	if (old->nframes != cur->nframes || old->nrefs != cur->nrefs)
+	if (old->nframes != cur->nframes || old->nrefs != cur->nrefs || old->locked != cur->locked ||
+	    old->lock_map != cur->lock_map)
 		return false;
 	ids.n = 0;
 	ids.next = UINT32_MAX;
+	if (!same_id(&ids, old->lock_id, cur->lock_id))
+		return false;
 	for (i = 0; i < old->nrefs; i++)
 		if (!same_id(&ids, old->refs[i].id, cur->refs[i].id))
 			return false;
 	/* The top frame differs most. */
 	for (i = old->nframes; i-- > 0;)
-		if (!same_frame(v, old, cur, i, insn, &ids, exact))
+		if (!same_frame(v, old, cur, i, insn, &ids, how))
 			return false;
 	return true;
 }
@@ -195,6 +219,41 @@ static void inherit(struct verifier *v, const struct state *old, u32 insn)
 	}
 }
 
+/*
+ * cur is inside old, whose proof rests on `top`, a checkpoint that cur comes from itself: a round of a
+ * callback. What will turn out to matter of old matters for cur; and no checkpoint between `top` and
+ * cur is proved before `top` is.
+ */
+static void rest_on(struct verifier *v, struct state *old, struct state *top, u32 insn)
+{
+	struct state *s, *cur = v->cur;
+	u32 f, i;
+
+	for (f = 0; f < old->nframes; f++) {
+		const struct frame *a = old->frames[f], *b = cur->frames[f];
+		u32 live = live_regs(v, cur, f, insn);
+
+		for (i = 0; i < 10; i++)
+			if (live & (1u << i) && a->regs[i].type == REG_SCALAR)
+				vprecise_also(v, a->regs[i].node, b->regs[i].node);
+		for (i = 0; i < a->nslots && i < b->nslots; i++)
+			if (slot_is_spill(&a->slots[i]) && slot_is_spill(&b->slots[i]) &&
+			    a->slots[i].spill.type == REG_SCALAR)
+				vprecise_also(v, a->slots[i].spill.node, b->slots[i].spill.node);
+		if (a->nslots)
+			state_mark_read(v, cur, f, ~0ull >> (64 - a->nslots));
+	}
+	for (s = cur->parent; s && s != top; s = s->parent) {
+		if (!s->rests_on) {
+			s->next_resting = v->resting;
+			v->resting = s;
+		}
+		if (!s->rests_on || s->rests_on->depth > top->depth)
+			s->rests_on = top;
+	}
+	top->carries = true;
+}
+
 /* ---- checkpoints ------------------------------------------------------------------------------ */
 
 static int add_checkpoint(struct verifier *v)
@@ -210,6 +269,7 @@ static int add_checkpoint(struct verifier *v)
 		return v->error;
 	s->insn = v->insn;
 	s->branches = 1;
+	s->depth = s->parent ? s->parent->depth + 1 : 0;
 	s->next = aux->states;
 	aux->states = s;
 	cur->parent = s;
@@ -228,6 +288,15 @@ static int add_checkpoint(struct verifier *v)
 	return v->error;
 }
 
+/* Once nothing is to be compared with it, nor comes from it, nor rests on the same as it. */
+static void free_detached(struct verifier *v, struct state *s)
+{
+	if (!s->detached || s->branches || s->rests_on)
+		return;
+	v->states_now--;
+	state_free(v, s);
+}
+
 /* Takes the checkpoint that *link points to out of the list: comparing with it does not pay. */
 static void drop_checkpoint(struct verifier *v, struct state **link)
 {
@@ -236,9 +305,26 @@ static void drop_checkpoint(struct verifier *v, struct state **link)
 	*link = s->next;
 	s->next = NULL;
 	s->detached = true;
-	if (!s->branches) {
-		v->states_now--;
-		state_free(v, s);
+	free_detached(v, s);
+}
+
+/* `top` is complete: what rested on it rests on what it rests on itself. */
+static void settle(struct verifier *v, struct state *top)
+{
+	struct state **link = &v->resting, *s;
+
+	while ((s = *link)) {
+		if (s->rests_on != top) {
+			link = &s->next_resting;
+			continue;
+		}
+		s->rests_on = top->rests_on;
+		if (s->rests_on) {
+			link = &s->next_resting;
+			continue;
+		}
+		*link = s->next_resting;
+		free_detached(v, s);
 	}
 }
 
@@ -251,42 +337,65 @@ void vprune_path_end(struct verifier *v, struct state *cur)
 		if (--s->branches)
 			return;
 		/* Complete, and no state that is still walked came from it: its parents may. */
-		if (s->detached) {
-			v->states_now--;
-			state_free(v, s);
-		}
+		if (s->carries)
+			settle(v, s);
+		free_detached(v, s);
 	}
+}
+
+/* Is cur inside s, or s endless? 1, 0, -EINVAL. */
+static int compare(struct verifier *v, struct state *s)
+{
+	const struct state *cur = v->cur;
+
+	if (s->branches) {
+		/* The next round of a callback: not endless, for the helper counts. */
+		if (v->aux[v->insn].head && same_state(v, s, cur, v->insn, SAME_WITHIN)) {
+			rest_on(v, s, s, v->insn);
+			return 1;
+		}
+		if (same_state(v, s, cur, v->insn, SAME_EXACT))
+			return refuse(v, -EINVAL, "the loop has to change something its exit depends on",
+				      "infinite loop detected at insn %u", v->insn);
+		return 0;
+	}
+	if (!same_state(v, s, cur, v->insn, s->rests_on ? SAME_WITHIN : SAME_PROVED))
+		return 0;
+	if (s->rests_on)
+		rest_on(v, s, s->rests_on, v->insn);
+	else
+		inherit(v, s, v->insn);
+	return 1;
 }
 
 int vprune(struct verifier *v)
 {
 	struct state **link = &v->aux[v->insn].states, *s;
 	/* BPF_F_TEST_STATE_FREQ: as often as can be, to test pruning itself. */
-	bool often = v->p->flags & BPF_F_TEST_STATE_FREQ;
-	bool add = often || (v->jumps - v->prev_jumps >= 2 &&
-			     v->stats.processed - v->prev_processed >= 8);
+	bool often = v->p->flags & BPF_F_TEST_STATE_FREQ, head = v->aux[v->insn].head;
+	bool add = often || head || (v->jumps - v->prev_jumps >= 2 &&
+				     v->stats.processed - v->prev_processed >= 8);
+	u32 patience = head ? 64 : 3;
 
 	while ((s = *link)) {
-		if (s->branches) {
-			if (same_state(v, s, v->cur, v->insn, true))
-				return refuse(v, -EINVAL,
-					      "the loop has to change something its exit depends on",
-					      "infinite loop detected at insn %u", v->insn);
-			/* In a loop, fewer checkpoints do: it will end soon or never. */
-			if (!often && v->jumps - v->prev_jumps < 20 &&
-			    v->stats.processed - v->prev_processed < 100)
-				add = false;
-		} else if (same_state(v, s, v->cur, v->insn, false)) {
+		int hit = compare(v, s);
+
+		if (hit > 0)
 			s->hits++;
-			inherit(v, s, v->insn);
-			return 1;
-		}
+		if (hit)
+			return hit;
+		/* In a loop, fewer checkpoints do: it will end soon or never. */
+		if (s->branches && !often && !head && v->jumps - v->prev_jumps < 20 &&
+		    v->stats.processed - v->prev_processed < 100)
+			add = false;
 		if (add)
 			s->misses++;
-		if (s->misses > s->hits * 3 + 3)
+		if (s->misses > s->hits * patience + patience)
 			drop_checkpoint(v, link);
 		else
 			link = &s->next;
 	}
+	if (head && state_frame(v->cur)->rounds)
+		vcallback_widen(v);
 	return add ? add_checkpoint(v) : 0;
 }

@@ -154,6 +154,9 @@ struct state *state_copy(struct verifier *v, const struct state *from)
 	s->nrefs = from->nrefs;
 	s->insn = from->insn;
 	s->parent = from->parent;
+	s->locked = from->locked;
+	s->lock_map = from->lock_map;
+	s->lock_id = from->lock_id;
 	memcpy(s->read, from->read, sizeof(s->read));
 	memcpy(s->written, from->written, sizeof(s->written));
 	memcpy(s->refs, from->refs, from->nrefs * sizeof(s->refs[0]));

@@ -22,6 +22,7 @@ enum reg_type {
 	REG_PKT_END,
 	REG_MEM,      /* `size` bytes of a helper or native function */
 	REG_BTF,      /* a struct of `type_id` in the BTF `what` of the run (typed.c) */
+	REG_FUNC,     /* subprogram `what`, to be called back */
 };
 
 enum reg_flag {
@@ -32,6 +33,7 @@ enum reg_flag {
 	REG_RINGBUF = 1 << 3,  /* REG_MEM of a ring buffer reservation */
 	REG_TRUSTED = 1 << 4,  /* REG_BTF that is valid now; without, loads may fault and give 0 */
 	REG_PERCPU = 1 << 5,   /* REG_BTF: one a processor, to be resolved by a helper first */
+	REG_KEY = 1 << 6,      /* REG_MEM of an element's key */
 };
 
 /*
@@ -79,6 +81,11 @@ struct frame {
 	u32 callsite;       /* the call instruction, in the frame below */
 	u32 shares;         /* further states that hold it too */
 	bool noded;         /* a caller's: every number in it has a node (precise.c) */
+	bool callback;      /* called by a helper: returns 0 to ret_max */
+	s32 ret_max;
+	u32 first_id;       /* of a callback: ids from here on were made in it */
+	u32 loop;           /* in a call that calls back (callback.c): which; 0 is none */
+	u32 rounds;         /* how often it did */
 };
 
 struct ref {
@@ -99,6 +106,13 @@ struct state {
 	u32 branches;         /* checkpoints: paths from here not yet walked to their end */
 	u32 hits, misses;
 	struct state *parent; /* the checkpoint before this state */
+	u32 depth;            /* checkpoints before it on its path */
+	/*
+	 * The first checkpoint, still open, that the proof of this one rests on: a round of a callback
+	 * ended inside it (prune.c). NULL: this one is proved when it is complete.
+	 */
+	struct state *rests_on, *next_resting;
+	bool carries;         /* some other rests on it */
 	struct state *next;   /* other checkpoints at the same instruction */
 	struct state *all_prev, *all_next;
 	/*
@@ -106,6 +120,10 @@ struct state {
 	 * what the slot held here. written: wholly overwritten between the parent and this state.
 	 */
 	u64 read[ISA_MAX_FRAMES], written[ISA_MAX_FRAMES];
+	/* The bpf_spin_lock that is held (lock.c): of map `lock_map`, in the value with id `lock_id`. */
+	bool locked;
+	u16 lock_map;
+	u32 lock_id;
 	struct ref refs[MAX_REFS];
 };
 

@@ -115,6 +115,7 @@ int verify_prog(struct prog *p, const struct verify_opts *opts, struct verify_st
 	state_free_all(&v);
 	text_free(&v.message);
 	base_free(v.pending);
+	base_free(v.later);
 	base_free(v.nodes);
 	base_free(v.btfs);
 	base_free(v.work);

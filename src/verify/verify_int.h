@@ -24,6 +24,7 @@ struct insn_aux {
 	u16 func;              /* index in prog->funcs */
 	bool prune;            /* checkpoints are made here */
 	bool jump_target;
+	bool head;             /* each round of a callback comes here again */
 	u8 ptr_type;           /* of the memory accessed: enum reg_type */
 	bool probe;            /* on some path through a typed pointer: may fault */
 	bool map_known, map_varies;
@@ -31,6 +32,13 @@ struct insn_aux {
 	bool key_known, key_varies;
 	bool const_known, const_varies; /* a load from a frozen map: always `key` */
 	s64 key;
+};
+
+/* A callback that is called when the program is done (callback.c). */
+struct cb_kind;
+struct later {
+	u32 func, map;
+	const struct cb_kind *kind;
 };
 
 /* A branch to be walked later. */
@@ -58,6 +66,10 @@ struct verifier {
 	struct pending *pending;
 	size_t npending, pending_cap;
 	struct state *all_states;
+	struct state *resting; /* complete, but resting on one that is not */
+	struct later *later;
+	u32 nlater;
+	size_t later_cap;
 
 	struct reg scratch;   /* written to when there is no memory for the register meant */
 	const struct btf **btfs; /* that typed pointers are of (typed.c) */
@@ -137,6 +149,7 @@ struct node {
 u32 vprecise_leaf(struct verifier *v, u32 from);
 u32 vprecise_join(struct verifier *v, u32 a, u32 b);
 void vprecise_mark(struct verifier *v, u32 node);
+void vprecise_also(struct verifier *v, u32 node, u32 source); /* node was made from that too */
 static inline void vprecise_reg(struct verifier *v, const struct reg *r)
 {
 	if (r->type == REG_SCALAR && r->node)
@@ -219,9 +232,21 @@ int vcall_read_ok(struct verifier *v, u32 r);    /* -EACCES when r was not writt
 int vcall_size(struct verifier *v, u32 size_reg, bool zero_ok, enum access access, bool uninit);
 int vcall_const(struct verifier *v, u32 r, u64 *value);
 int vcall_refs_released(struct verifier *v, const char *before);
+int vcall_locks_released(struct verifier *v, const char *before);
 void vcall_release(struct verifier *v, u32 ref);
 void vcall_clobber(struct verifier *v);          /* r0 to r5, as a call leaves them */
 int vcall_string(struct verifier *v, u32 r);     /* NUL-terminated in memory that does not change */
+
+/* callback.c */
+int vcallback_ldimm64(struct verifier *v, const struct bpf_insn *insn);
+bool vcallback_is_head(const struct bpf_insn *insn); /* a call that may call back before it returns */
+int vcallback_arg(struct verifier *v, u32 r);
+int vcallback_call(struct verifier *v, u32 helper, u32 map); /* `map`: index of ARG_MAP's */
+int vcallback_start(struct verifier *v, const struct later *l);
+bool vcallback_is_later(const struct verifier *v, u32 func);
+int vcallback_return(struct verifier *v);
+void vcallback_arrive(struct verifier *v);
+void vcallback_widen(struct verifier *v);
 
 /* fixup.c: rewrites context accesses, fills in facts. */
 int vfixup(struct verifier *v);

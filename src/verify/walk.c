@@ -125,6 +125,8 @@ static int walk_insn(struct verifier *v)
 			      "BPF program is too large. Processed %u insn", v->stats.processed);
 	v->path_end = false;
 	vtrace_insn(v);
+	if (v->aux[at].head)
+		vcallback_arrive(v);
 	if (v->aux[at].prune) {
 		err = vprune(v);
 		if (err < 0)
@@ -149,17 +151,10 @@ static int walk_insn(struct verifier *v)
 	return 0;
 }
 
-int vwalk(struct verifier *v)
+static int walk_paths(struct verifier *v)
 {
 	int err;
 
-	v->cur = state_new(v);
-	if (!v->cur || state_push_frame(v, v->cur, 0, 0))
-		return v->error;
-	err = ventry(v);
-	if (err)
-		return err;
-	v->insn = 0;
 	vlog_path(v);
 	do {
 		do {
@@ -169,4 +164,27 @@ int vwalk(struct verifier *v)
 		} while (!v->path_end);
 	} while (next_path(v));
 	return v->error;
+}
+
+int vwalk(struct verifier *v)
+{
+	u32 i;
+	int err;
+
+	v->cur = state_new(v);
+	if (!v->cur || state_push_frame(v, v->cur, 0, 0))
+		return v->error;
+	err = ventry(v);
+	v->insn = 0;
+	if (!err)
+		err = walk_paths(v);
+	/* Walking one may add another. */
+	for (i = 0; i < v->nlater && !err; i++) {
+		const struct later l = v->later[i];
+
+		err = vcallback_start(v, &l);
+		if (!err)
+			err = walk_paths(v);
+	}
+	return err;
 }

@@ -50,6 +50,10 @@ static void read_map_word(const struct reader *r, struct verdict_map *m, const c
 		m->attr.flags |= BPF_F_MMAPABLE;
 	else if (!strcmp(word, "frozen"))
 		m->frozen = true;
+	else if (!strncmp(word, "lock=", 5))
+		m->lock = (u32)strtoul(word + 5, NULL, 0) + 1;
+	else if (!strncmp(word, "timer=", 6))
+		m->timer = (u32)strtoul(word + 6, NULL, 0) + 1;
 	else if (!strncmp(word, "value=", 6))
 		read_hex(r, m, word + 6);
 	else

@@ -3,16 +3,31 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <bpf/btf.h>
+
 #include "kernel_bpf.h"
 #include "verdicts.h"
 
 #define LOG_SIZE (1 << 20)
+
+static int kernel_btf(const struct btf *btf)
+{
+	union bpf_attr attr = { 0 };
+	u32 size;
+
+	attr.btf = (u64)(uintptr_t)btf__raw_data(btf, &size);
+	attr.btf_size = size;
+	return (int)raw_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
+}
 
 static int kernel_map(const struct verdict_map *m)
 {
 	union bpf_attr attr = { 0 };
 	u32 zero = 0;
 	u8 value[4096] = { 0 };
+	u32 key_id, value_id;
+	struct btf *btf = verdict_map_btf(m, &key_id, &value_id);
+	int btf_fd = -1;
 	long fd;
 
 	attr.map_type = m->attr.type;
@@ -20,7 +35,15 @@ static int kernel_map(const struct verdict_map *m)
 	attr.value_size = m->attr.value_size;
 	attr.max_entries = m->attr.max_entries;
 	attr.map_flags = m->attr.flags;
+	if (btf) {
+		attr.btf_fd = (u32)(btf_fd = kernel_btf(btf));
+		attr.btf_key_type_id = key_id;
+		attr.btf_value_type_id = value_id;
+		btf__free(btf);
+	}
 	fd = raw_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	if (btf_fd >= 0)
+		close(btf_fd);
 	if (fd < 0)
 		return (int)fd;
 	if (m->value_len) {
@@ -44,8 +67,10 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 	static char buf[LOG_SIZE];
 	struct bpf_insn *insns = base_memdup(p->insns, p->cnt * sizeof(*insns));
 	union bpf_attr attr = { 0 };
-	int fds[VERDICT_MAPS], err = 0;
-	u32 nfds = 0;
+	int fds[VERDICT_MAPS], err = 0, btf_fd = -1;
+	struct bpf_func_info info[VERDICT_FUNCS];
+	u32 nfds = 0, ninfo = 0;
+	struct btf *btf = verdict_prog_btf(p, info, &ninfo);
 
 	assert_non_null(insns);
 	for (; nfds < p->nmaps && err >= 0; nfds++)
@@ -64,6 +89,12 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 		attr.prog_flags = p->flags;
 		if (p->type == BPF_PROG_TYPE_CGROUP_SKB)
 			attr.expected_attach_type = BPF_CGROUP_INET_INGRESS;
+		if (btf) {
+			attr.prog_btf_fd = (u32)(btf_fd = kernel_btf(btf));
+			attr.func_info = (u64)(uintptr_t)info;
+			attr.func_info_cnt = ninfo;
+			attr.func_info_rec_size = sizeof(info[0]);
+		}
 		if (log) {
 			attr.log_buf = (u64)(uintptr_t)buf;
 			attr.log_size = LOG_SIZE;
@@ -84,6 +115,9 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
+	if (btf_fd >= 0)
+		close(btf_fd);
+	btf__free(btf);
 	base_free(insns);
 	return err;
 }

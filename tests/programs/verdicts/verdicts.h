@@ -10,6 +10,7 @@
  *   type: xdp                       bpftool's name; `kprobe sleepable` sets BPF_F_SLEEPABLE
  *   maps: array 4 8 1, hash 4 16 9  map[0], map[1]: type, bytes of key and value, entries; then words
  *                                   rdonly wronly (by programs) frozen mmap value=HEX (element 0)
+ *                                   lock=N timer=N (bpf_spin_lock, bpf_timer at byte N of the value)
  *   license: none                   not GPL-compatible
  *   expect: accept
  *   expect: reject EACCES text that the log contains
@@ -26,12 +27,14 @@
 #include "prog/prog.h"
 
 #define VERDICT_MAPS 8
+#define VERDICT_FUNCS 16
 
 struct verdict_map {
 	struct map_attr attr;
 	bool frozen;
 	u8 value[64]; /* element 0 */
 	u32 value_len;
+	u32 lock, timer; /* offset + 1; 0 is none */
 };
 
 struct verdict_prog {
@@ -68,6 +71,10 @@ void verdict_free(struct verdict_corpus *c);
 int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out);
 
 bool verdict_calls_native(const struct verdict_prog *p); /* the functions are listed in ferry.c */
+
+/* btf.c: of a map with lock or timer, of a program with callbacks; NULL for others. */
+struct btf *verdict_map_btf(const struct verdict_map *m, u32 *key, u32 *value);
+struct btf *verdict_prog_btf(const struct verdict_prog *p, struct bpf_func_info *info, u32 *ninfo);
 
 /* The kernel's, through the system call itself: -ENOSYS when there is none to ask. */
 bool kernel_here(void);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* BTF for programs and maps of the corpus: functions without arguments, values with a lock or timer. */
+#include <bpf/btf.h>
+
+#include "verdicts.h"
+
+enum { U32 = 1, U64, BYTE, LOCK, TIMER, PROTO }; /* in the order they are added */
+
+static struct btf *with_basics(void)
+{
+	struct btf *b = btf__new_empty();
+
+	assert_non_null(b);
+	assert_int_equal(btf__add_int(b, "unsigned int", 4, 0), U32);
+	assert_int_equal(btf__add_int(b, "unsigned long long", 8, 0), U64);
+	assert_int_equal(btf__add_int(b, "char", 1, BTF_INT_SIGNED), BYTE);
+	assert_int_equal(btf__add_struct(b, "bpf_spin_lock", 4), LOCK);
+	btf__add_field(b, "val", U32, 0, 0);
+	assert_int_equal(btf__add_struct(b, "bpf_timer", 16), TIMER);
+	btf__add_field(b, "a", U64, 0, 0);
+	btf__add_field(b, "b", U64, 64, 0);
+	assert_int_equal(btf__add_func_proto(b, U32), PROTO);
+	return b;
+}
+
+struct btf *verdict_map_btf(const struct verdict_map *m, u32 *key, u32 *value)
+{
+	struct btf *b;
+
+	if (!m->lock && !m->timer)
+		return NULL;
+	b = with_basics();
+	*key = m->attr.key_size == 4 ? U32 : (u32)btf__add_array(b, U32, BYTE, m->attr.key_size);
+	*value = (u32)btf__add_struct(b, "value", m->attr.value_size);
+	if (m->lock)
+		btf__add_field(b, "lock", LOCK, (m->lock - 1) * 8, 0);
+	if (m->timer)
+		btf__add_field(b, "timer", TIMER, (m->timer - 1) * 8, 0);
+	return b;
+}
+
+struct btf *verdict_prog_btf(const struct verdict_prog *p, struct bpf_func_info *info, u32 *ninfo)
+{
+	struct prog *prog = prog_new(p->insns, p->cnt);
+	struct btf *b = NULL;
+	bool refs = false;
+
+	for (u32 i = 0; i < p->cnt; i += isa_slots(&p->insns[i]))
+		refs |= isa_is_ldimm64(&p->insns[i]) && p->insns[i].src_reg == BPF_PSEUDO_FUNC;
+	if (prog && refs && !prog_find_funcs(prog) && prog->nfuncs <= VERDICT_FUNCS) {
+		b = with_basics();
+		for (u32 i = 0; i < prog->nfuncs; i++) {
+			char name[20];
+
+			snprintf(name, sizeof(name), "f%u", i);
+			info[i].insn_off = prog->funcs[i].start;
+			info[i].type_id = (u32)btf__add_func(
+				b, name, i ? BTF_FUNC_STATIC : BTF_FUNC_GLOBAL, PROTO);
+		}
+		*ninfo = prog->nfuncs;
+	}
+	prog_free(prog);
+	return b;
+}
