@@ -37,7 +37,9 @@ struct run {
 	void *raw;
 	void *ctx;
 	u64 seed;
-	bool poison, failed;
+	bool poison, failed, too_long;
+	u32 steps;
+	const struct bpf_insn *calling; /* the helper that calls back */
 	char *why;
 	size_t why_size;
 };
@@ -224,6 +226,8 @@ static bool step_memory(struct run *r, const struct bpf_insn *i)
 	return true;
 }
 
+static u64 callback_of(const struct run *r, u32 start);
+
 static void step_ldimm64(struct run *r, const struct bpf_insn *i)
 {
 	u64 v = (u32)i[0].imm | (u64)(u32)i[1].imm << 32;
@@ -231,6 +235,8 @@ static void step_ldimm64(struct run *r, const struct bpf_insn *i)
 
 	if (i->src_reg == BPF_PSEUDO_MAP_FD) {
 		v = (u64)(uintptr_t)r->p->maps[i->imm];
+	} else if (i->src_reg == BPF_PSEUDO_FUNC) {
+		v = callback_of(r, r->pc + 1 + (u32)i->imm);
 	} else if (i->src_reg == BPF_PSEUDO_MAP_VALUE) {
 		m = r->p->maps[i->imm];
 		add_region(r, "map value", m->ops->direct(m, 0), m->attr.value_size,
@@ -330,6 +336,8 @@ static bool check_facts(struct run *r, const struct insn_fact *f, const struct m
 	return true;
 }
 
+static _Thread_local struct run *running;
+
 static bool step_helper(struct run *r, const struct bpf_insn *i)
 {
 	const struct helper_proto *h = helper_of((u32)i->imm);
@@ -356,6 +364,8 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 		return false;
 	helper_run.prog = r->p;
 	helper_run.ctx = r->ctx;
+	running = r;
+	r->calling = i;
 	ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
 	garbage(r, 0, 5);
 	r->regs[0] = ret;
@@ -468,6 +478,69 @@ static bool step(struct run *r)
 	return true;
 }
 
+/* Steps to the end, or until fewer than `depth` frames are left. */
+static void run_steps(struct run *r, u32 depth)
+{
+	while (!r->too_long && step(r) && r->nframes >= depth)
+		r->too_long |= r->steps++ >= MAX_STEPS;
+}
+
+/* ---- callbacks --------------------------------------------------------------------------------- */
+
+/* A helper calls function n of the program back; what was not promised as an argument is garbage. */
+static u64 call_back(u32 n, const u64 *args)
+{
+	struct run *r = running;
+	struct map *m = (struct map *)(uintptr_t)args[0];
+	const struct bpf_insn *calling = r->calling;
+	bool each = calling->imm != BPF_FUNC_loop;
+	u64 saved[11], ret;
+	u32 pc = r->pc;
+
+	if (r->failed || r->too_long)
+		return 1;
+	memcpy(saved, r->regs, sizeof(saved));
+	if (!push_frame(r, 0))
+		return 1;
+	garbage(r, 0, 5);
+	memcpy(&r->regs[1], args, (each ? 4 : 2) * sizeof(*args));
+	if (each) {
+		add_region(r, "key", (void *)(uintptr_t)args[1], m->attr.key_size, false);
+		add_region(r, "map value", (void *)(uintptr_t)args[2], m->attr.value_size,
+			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+	}
+	r->pc = r->p->funcs[n].start;
+	run_steps(r, r->nframes);
+	ret = r->regs[0];
+	if (each)
+		drop_region(r, (void *)(uintptr_t)args[1]);
+	if (!r->failed && !r->too_long && ret > 1)
+		violation(r, "a callback returns %llu", (unsigned long long)ret);
+	memcpy(r->regs, saved, sizeof(saved));
+	r->pc = pc;
+	r->calling = calling;
+	running = r;
+	return r->failed || r->too_long ? 1 : ret;
+}
+
+#define CALLBACK(n)                                                                                \
+	static u64 callback##n(u64 a, u64 b, u64 c, u64 d, u64 e)                                  \
+	{                                                                                          \
+		return call_back(n, (u64[]){ a, b, c, d, e });                                     \
+	}
+CALLBACK(1) CALLBACK(2) CALLBACK(3) CALLBACK(4) CALLBACK(5) CALLBACK(6) CALLBACK(7) CALLBACK(8)
+
+static u64 callback_of(const struct run *r, u32 start)
+{
+	static const prog_callback all[] = { NULL, callback1, callback2, callback3, callback4, callback5,
+					     callback6, callback7, callback8 };
+
+	for (u32 n = 1; n < r->p->nfuncs && n < ARRAY_SIZE(all); n++)
+		if (r->p->funcs[n].start == start)
+			return (u64)(uintptr_t)all[n];
+	return 0;
+}
+
 /* ---- inputs ------------------------------------------------------------------------------------ */
 
 static void fill_maps(struct run *r)
@@ -541,12 +614,9 @@ enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *re
 	garbage(r, 0, 9);
 	push_frame(r, 0);
 	r->regs[1] = (u64)(uintptr_t)r->ctx;
-	for (u32 n = 0; step(r); n++) {
-		if (n == MAX_STEPS) {
-			result = EXECUTE_LONG;
-			break;
-		}
-	}
+	run_steps(r, 0);
+	if (r->too_long)
+		result = EXECUTE_LONG;
 	for (u32 k = 0; k < r->nregions; k++) {
 		if (!r->regions[k].reserved)
 			continue;
