@@ -55,6 +55,8 @@ int move_code(const u8 *code, size_t avail, u64 addr, u64 at, u32 want, struct m
  * the reason when not.
  */
 bool func_allows_jump(u64 addr, const struct moved *m, const char **why);
+/* setjmp and its like, vfork: a slot is good for one return. */
+bool func_returns_twice(const void *addr);
 
 /* ---- area.c: executable memory near an address ------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  * The function around an address: where it begins and ends, from the unwind table that every object
  * has (.eh_frame_hdr, Linux Standard Base 10.6.2), and whether it branches into given bytes.
  */
+#include <dlfcn.h>
 #include <link.h>
 #include <string.h>
 
@@ -187,4 +188,16 @@ bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
 		return false;
 	}
 	return true;
+}
+
+bool func_returns_twice(const void *addr)
+{
+	static const char *const names[] = { "setjmp", "_setjmp", "__sigsetjmp", "sigsetjmp",
+					     "getcontext", "vfork", "__vfork" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (dlsym(RTLD_DEFAULT, names[i]) == addr)
+			return true;
+	return false;
 }

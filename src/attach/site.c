@@ -363,8 +363,12 @@ static int add_one(const struct probe_spec *spec, struct probe **out, struct tex
 	const char *reason = "out of memory";
 	int err = -ENOMEM;
 
-	if (p)
+	if (p && spec->kind == PROBE_RETURN && func_returns_twice(spec->addr)) {
+		reason = "it returns twice";
+		err = -EINVAL;
+	} else if (p) {
 		err = get_site(spec->addr, &p->site, &reason);
+	}
 	if (err)
 		goto fail;
 	p->kind = spec->kind;

@@ -3,8 +3,11 @@
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "attach/attach.h"
@@ -273,6 +276,122 @@ static void unmapped_is_refused(void **state)
 	text_free(&why);
 }
 
+static void returning_twice_is_refused(void **state)
+{
+	struct probe_spec spec = { (void *)vfork, PROBE_RETURN, 0, on_entry, NULL };
+	struct text why = { 0 };
+	struct probe *p;
+
+	(void)state;
+	assert_int_equal(probe_add(&spec, 1, &p, &why), -EINVAL);
+	assert_non_null(strstr(text_str(&why), "twice"));
+	text_free(&why);
+}
+
+/* A batch is added whole or not at all. */
+static void failing_batch_leaves_nothing(void **state)
+{
+	struct seen s = { 0 };
+	struct probe_spec specs[] = { { (void *)add, PROBE_ENTRY, 0, on_entry, &s },
+				      { (void *)8, PROBE_ENTRY, 0, on_entry, &s } };
+	struct probe *p[2];
+	u8 before[16];
+
+	(void)state;
+	memcpy(before, (void *)add, sizeof(before));
+	assert_int_equal(probe_add(specs, 2, p, NULL), -EFAULT);
+	assert_memory_equal(before, (void *)add, sizeof(before));
+	assert_int_equal(add(1, 2), 3);
+	assert_int_equal(s.calls, 0);
+}
+
+static void child_of_fork_is_probed_and_can_remove(void **state)
+{
+	struct seen s = { 0 };
+	struct probe *p = probe(add, PROBE_RETURN, on_return, &s);
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)state;
+	if (!pid) {
+		add(1, 1);
+		if (s.calls != 1)
+			_exit(1);
+		probe_remove(&p, 1);
+		_exit(add(2, 2) != 4 || s.calls != 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(add(2, 3), 5);
+	assert_int_equal(s.calls, 1);
+	probe_remove(&p, 1);
+}
+
+static struct probe *inner;
+static int inner_calls;
+
+static NOCLONE int helper_of_hook(int x)
+{
+	volatile int y[2] = { x, ++inner_calls };
+
+	return y[0] + 1;
+}
+
+static void calls_probed(struct pt_regs *regs, void *arg)
+{
+	on_entry(regs, arg);
+	helper_of_hook(1);
+}
+
+/* A hook that comes by a probe itself does not run it: no endless nesting. */
+static void hit_in_a_hook_is_ignored_and_counted(void **state)
+{
+	struct seen s = { 0 }, t = { 0 };
+	struct probe *p = probe(add, PROBE_ENTRY, calls_probed, &s);
+
+	(void)state;
+	inner = probe(helper_of_hook, PROBE_ENTRY, on_entry, &t);
+	assert_int_equal(add(1, 2), 3);
+	assert_int_equal(s.calls, 1);
+	assert_int_equal(t.calls, 0);
+	assert_int_equal(inner_calls, 1);
+	assert_int_equal(probe_missed(inner), 1);
+	helper_of_hook(2);
+	assert_int_equal(t.calls, 1);
+	probe_remove(&inner, 1);
+	probe_remove(&p, 1);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	add(10, 20);
+}
+
+/* Signals arrive anywhere: in stubs, hooks and slots too. */
+static void signals_while_probed(void **state)
+{
+	struct itimerval often = { { 0, 100 }, { 0, 100 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct sigaction act = { .sa_handler = on_signal }, old;
+	struct seen s = { 0 }, r = { 0 };
+	struct probe *p = probe(add, PROBE_ENTRY, on_entry, &s);
+	struct probe *q = probe(add, PROBE_RETURN, on_return, &r);
+	int i;
+
+	(void)state;
+	sigaction(SIGALRM, &act, &old);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (i = 0; i < 2000000; i++)
+		if (add(i, 1) != i + 1)
+			break;
+	setitimer(ITIMER_REAL, &never, NULL);
+	sigaction(SIGALRM, &old, NULL);
+	assert_int_equal(i, 2000000);
+	assert_true(s.calls >= 2000000);
+	probe_remove(&p, 1);
+	probe_remove(&q, 1);
+}
+
 static _Atomic bool stop;
 static _Atomic u64 worked;
 
@@ -332,6 +451,11 @@ int main(void)
 		cmocka_unit_test(short_function_is_trapped),
 		cmocka_unit_test(branch_into_bytes_is_trapped),
 		cmocka_unit_test(unmapped_is_refused),
+		cmocka_unit_test(returning_twice_is_refused),
+		cmocka_unit_test(failing_batch_leaves_nothing),
+		cmocka_unit_test(child_of_fork_is_probed_and_can_remove),
+		cmocka_unit_test(hit_in_a_hook_is_ignored_and_counted),
+		cmocka_unit_test(signals_while_probed),
 		cmocka_unit_test(patching_under_threads_is_safe),
 	};
 
