@@ -17,16 +17,16 @@ static int sane_number(struct verifier *v, const struct num *n, const struct reg
 
 	if (num_is_const(n) && (n->smin >= MAX_VAR_OFF || n->smin <= -MAX_VAR_OFF))
 		return refuse(
-			v, -EACCES,
+			v, -EINVAL,
 			"pointers move by less than 2^29 bytes: check the number that is added",
 			"math between %s pointer and %lld is not allowed", name,
 			(long long)n->smin);
 	if (n->smin == INT64_MIN)
-		return refuse(v, -EACCES, "check the number against a lower and an upper bound first",
+		return refuse(v, -EINVAL, "check the number against a lower and an upper bound first",
 			      "math between %s pointer and register with unbounded min value is not allowed",
 			      name);
 	if (n->smin >= MAX_VAR_OFF || n->smin <= -MAX_VAR_OFF)
-		return refuse(v, -EACCES, "check the number against a lower and an upper bound first",
+		return refuse(v, -EINVAL, "check the number against a lower and an upper bound first",
 			      "value %lld makes %s pointer be out of bounds", (long long)n->smin, name);
 	return 0;
 }
@@ -74,10 +74,11 @@ static int move_pointer(struct verifier *v, const struct bpf_insn *insn, const s
 	if (err)
 		return err;
 	vprecise_reg(v, &num);
+	out.flags &= (u8)~(REG_AT_END | REG_BEYOND_END);
 	if (num_is_const(&num.n)) {
 		off = op == BPF_ADD ? out.off + num.n.smin : out.off - num.n.smin;
 		if (off >= MAX_VAR_OFF || off <= -MAX_VAR_OFF)
-			return refuse(v, -EACCES,
+			return refuse(v, -EINVAL,
 				      "keep the pointer within 2^29 bytes of where it started",
 				      "%s pointer offset %lld is not allowed", reg_type_name(&out),
 				      (long long)off);
@@ -217,10 +218,12 @@ static void move_link(const struct bpf_insn *insn, struct reg *dst, const struct
 	u8 op = BPF_OP(insn->code);
 	s64 by = src->n.smin;
 
+	if (is_alu64(insn) && (op == BPF_ADD || op == BPF_SUB) && num_is_const(&src->n) && !by)
+		return;
 	if (op == BPF_SUB)
 		by = by == INT64_MIN ? 0 : -by;
 	if (dst->id && !dst->off && is_alu64(insn) && (op == BPF_ADD || op == BPF_SUB) &&
-	    num_is_const(&src->n) && by && by == (s32)by) {
+	    num_is_const(&src->n) && by == (s32)by) {
 		dst->off = (s32)by;
 	} else {
 		dst->id = 0;

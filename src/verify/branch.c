@@ -138,6 +138,28 @@ static bool is_packet_bound(const struct reg *ptr, const struct reg *end)
 		num_is_const(&end->n));
 }
 
+/* `end op ptr` as `ptr op' end`. */
+static u8 mirrored(u8 op)
+{
+	return op == BPF_JGT ? BPF_JLT : op == BPF_JLT ? BPF_JGT : op == BPF_JGE ? BPF_JLE : BPF_JGE;
+}
+
+/* A comparison with the end of a pointer that was found to be there, or beyond, already. */
+static enum num_truth decided_packet(u8 op, const struct reg *dst, const struct reg *src)
+{
+	bool swapped = dst->type == REG_PKT_END;
+	const struct reg *ptr = swapped ? src : dst;
+	u8 flags = ptr->type == REG_PKT ? ptr->flags : 0;
+
+	switch (swapped ? mirrored(op) : op) {
+	case BPF_JGT: return flags & REG_BEYOND_END ? NUM_TRUE : NUM_UNKNOWN;
+	case BPF_JGE: return flags & REG_AT_END ? NUM_TRUE : NUM_UNKNOWN;
+	case BPF_JLT: return flags & REG_AT_END ? NUM_FALSE : NUM_UNKNOWN;
+	case BPF_JLE: return flags & REG_BEYOND_END ? NUM_FALSE : NUM_UNKNOWN;
+	}
+	return NUM_UNKNOWN;
+}
+
 /* What a comparison of a packet pointer with its end tells on each side. */
 static void branch_packet(struct verifier *v, const struct bpf_insn *insn, struct state *yes,
 			  struct state *no, const struct reg *dst, const struct reg *src)
@@ -145,9 +167,16 @@ static void branch_packet(struct verifier *v, const struct bpf_insn *insn, struc
 	u8 op = BPF_OP(insn->code);
 	bool swapped = !is_packet_bound(dst, src);
 	const struct reg *ptr = swapped ? src : dst;
+	u32 r = swapped ? insn->src_reg : insn->dst_reg;
 
-	if (swapped) /* end op ptr, as ptr op' end */
-		op = op == BPF_JGT ? BPF_JLT : op == BPF_JLT ? BPF_JGT : op == BPF_JGE ? BPF_JLE : BPF_JGE;
+	if (swapped)
+		op = mirrored(op);
+	if (ptr->type == REG_PKT) { /* the end that data_meta is compared with is another */
+		bool holds = op == BPF_JGT || op == BPF_JGE;
+		u8 flags = op == BPF_JGT || op == BPF_JLE ? REG_AT_END | REG_BEYOND_END : REG_AT_END;
+
+		state_frame(holds ? yes : no)->regs[r].flags |= flags;
+	}
 	switch (op) {
 	case BPF_JGT: packet_proven(v, no, ptr, false); break;
 	case BPF_JGE: packet_proven(v, no, ptr, true); break;
@@ -178,6 +207,12 @@ static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 
 	if (with_null && never_null(&d)) {
 		vprecise_reg(v, src);
 		if (op == BPF_JNE)
+			v->next = target;
+		return 0;
+	}
+	if (is64 && is_reg && is_order(op) && (is_packet_bound(&d, &s) || is_packet_bound(&s, &d)) &&
+	    decided_packet(op, &d, &s) != NUM_UNKNOWN) {
+		if (decided_packet(op, &d, &s) == NUM_TRUE)
 			v->next = target;
 		return 0;
 	}

@@ -259,6 +259,18 @@ static int arg_ctx(struct verifier *v, u32 r)
 	return 0;
 }
 
+/* Eight bytes that the helper writes as one number. */
+static int long_out(struct verifier *v, u32 r)
+{
+	const struct reg *reg = cur_reg(v, r);
+	struct tnum at = tnum_add(reg->n.bits, tnum_const((u64)(s64)reg->off));
+
+	if (reg_is_ptr(reg) && !tnum_is_aligned(at, 8))
+		return refuse(v, -EACCES, "give the address of a variable of 8 bytes",
+			      "misaligned value access off %d size 8", reg->off);
+	return vmem_arg(v, r, 8, ACCESS_WRITE, true);
+}
+
 static int arg(struct verifier *v, struct call *c, u32 r)
 {
 	u8 kind = c->h->args[r - 1];
@@ -304,7 +316,7 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 			return expected(v, r, "map_value");
 		return vcall_string(v, r);
 	case ARG_LONG_OUT:
-		return vmem_arg(v, r, 8, ACCESS_WRITE, true);
+		return long_out(v, r);
 	case ARG_FUNC:
 		return vcallback_arg(v, r);
 	case ARG_STACK_OR_ZERO:

@@ -30,6 +30,7 @@ static int check_bounds(struct verifier *v, u32 r, s64 off, u64 size, const char
 {
 	const struct reg *reg = cur_reg(v, r);
 	const struct num *n = &reg->n;
+	int err;
 
 	off += reg->off;
 	*exact = num_is_const(n);
@@ -40,11 +41,13 @@ static int check_bounds(struct verifier *v, u32 r, s64 off, u64 size, const char
 	*max = off + n->smax + (s64)size;
 	if (*min >= -ISA_STACK_SIZE && *max <= 0)
 		return 0;
+	/* The kernel's errno when the access starts in the frame and ends above it is another. */
+	err = *min >= -ISA_STACK_SIZE && *min < 0 ? -EINVAL : -EACCES;
 	if (*exact)
-		return refuse(v, -EACCES, "a frame has 512 bytes of stack",
+		return refuse(v, err, "a frame has 512 bytes of stack",
 			      "invalid%s stack R%u off=%lld size=%llu", how, r, (long long)*min,
 			      (unsigned long long)size);
-	return refuse(v, -EACCES, "bound the index to the size of the array",
+	return refuse(v, err, "bound the index to the size of the array",
 		      "invalid variable-offset%s stack R%u off=%lld size=%llu", how, r, (long long)off,
 		      (unsigned long long)size);
 }
@@ -172,7 +175,7 @@ bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value)
 	struct reg *reg = cur_reg(v, r), out;
 	const struct frame *f = frame_of(v, reg);
 	s64 off = reg->off;
-	u32 i, s;
+	u32 at, s;
 
 	if (!num_is_const(&reg->n) || !size || size > SLOT_SIZE)
 		return false;
@@ -185,12 +188,13 @@ bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value)
 	if (all_zero(f, off, off + size)) {
 		*value = 0;
 	} else {
-		i = slot_spill_bytes(&f->slots[s]);
 		out = f->slots[s].spill;
-		if (byte_at(off) != slot_spill_start(&f->slots[s]) || i < size || !reg_is_const(&out))
+		at = byte_at(off) - slot_spill_start(&f->slots[s]);
+		/* Unsigned: a byte below the spilled register wraps around. */
+		if (at + size > slot_spill_bytes(&f->slots[s]) || at >= SLOT_SIZE || !reg_is_const(&out))
 			return false;
 		vprecise_reg(v, &f->slots[s].spill);
-		*value = out.n.bits.value;
+		*value = out.n.bits.value >> (8 * at);
 		if (size < SLOT_SIZE)
 			*value &= (1ull << (size * 8)) - 1;
 	}

@@ -34,6 +34,8 @@ enum reg_flag {
 	REG_TRUSTED = 1 << 4,  /* REG_BTF that is valid now; without, loads may fault and give 0 */
 	REG_PERCPU = 1 << 5,   /* REG_BTF: one a processor, to be resolved by a helper first */
 	REG_KEY = 1 << 6,      /* REG_MEM of an element's key */
+	REG_AT_END = 1 << 6,   /* REG_PKT at the end of the packet or beyond */
+	REG_BEYOND_END = 1 << 7, /* REG_PKT beyond the end, and so REG_AT_END too */
 };
 
 /*

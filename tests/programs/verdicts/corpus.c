@@ -29,6 +29,15 @@ static const struct {
 	{ "ringbuf", BPF_MAP_TYPE_RINGBUF },
 };
 
+const char *verdict_map_name(u32 type)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(map_types); i++) {
+		if (map_types[i].type == type)
+			return map_types[i].name;
+	}
+	return "?";
+}
+
 static void read_hex(const struct reader *r, struct verdict_map *m, const char *hex)
 {
 	unsigned byte;
@@ -317,7 +326,7 @@ void verdict_reason(const struct text *log, char *out, size_t size)
 	for (const char *p = s; *p; p += strcspn(p, "\n"), p += *p == '\n') {
 		if (strncmp(p, "processed ", 10) && strncmp(p, "verification time", 17) &&
 		    strncmp(p, "stack depth", 11) && strncmp(p, "hint", 4) && *p != '\n' &&
-		    strncmp(p, "mark_precise", 12) && strncmp(p, "  ", 2))
+		    strncmp(p, "mark_precise", 12) && strncmp(p, "cur state", 9) && strncmp(p, "old state", 9) && strncmp(p, "  ", 2))
 			best = p;
 	}
 	len = strcspn(best, "\n");

@@ -62,11 +62,41 @@ static int kernel_map(const struct verdict_map *m)
 	return (int)fd;
 }
 
+/*
+ * Maps are made once for all programs that have the same; those that remember what used them first
+ * (arrays of programs) are not.
+ */
+static int shared_map(const struct verdict_map *m, bool *owned)
+{
+	static struct {
+		struct verdict_map map;
+		int fd;
+	} made[64];
+	static unsigned n;
+	int fd;
+
+	*owned = m->attr.type == BPF_MAP_TYPE_PROG_ARRAY;
+	for (unsigned i = 0; i < n && !*owned; i++) {
+		if (!memcmp(&made[i].map, m, sizeof(*m)))
+			return made[i].fd;
+	}
+	fd = kernel_map(m);
+	if (fd < 0 || *owned)
+		return fd;
+	*owned = n == ARRAY_SIZE(made);
+	if (!*owned) {
+		made[n].map = *m;
+		made[n++].fd = fd;
+	}
+	return fd;
+}
+
 int kernel_load(const struct verdict_prog *p, struct text *log)
 {
 	static char buf[LOG_SIZE];
 	struct bpf_insn *insns = base_memdup(p->insns, p->cnt * sizeof(*insns));
 	union bpf_attr attr = { 0 };
+	bool owned[VERDICT_MAPS] = { 0 };
 	int fds[VERDICT_MAPS], err = 0, btf_fd = -1;
 	struct bpf_func_info info[VERDICT_FUNCS];
 	u32 nfds = 0, ninfo = 0;
@@ -74,12 +104,11 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 
 	assert_non_null(insns);
 	for (; nfds < p->nmaps && err >= 0; nfds++)
-		err = fds[nfds] = kernel_map(&p->maps[nfds]);
+		err = fds[nfds] = shared_map(&p->maps[nfds], &owned[nfds]);
 	for (u32 i = 0; i < p->cnt && err >= 0; i++) {
 		if (isa_is_ldimm64(&insns[i]) && (insns[i].src_reg == BPF_PSEUDO_MAP_FD ||
-						  insns[i].src_reg == BPF_PSEUDO_MAP_VALUE) &&
-		    (u32)insns[i].imm < p->nmaps)
-			insns[i].imm = fds[insns[i].imm];
+						  insns[i].src_reg == BPF_PSEUDO_MAP_VALUE))
+			insns[i].imm = (u32)insns[i].imm < p->nmaps ? fds[insns[i].imm] : -1;
 	}
 	if (err >= 0) {
 		attr.prog_type = p->type;
@@ -112,7 +141,7 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 		text_printf(log, "map %u: %s\n", nfds - 1, strerror(-err));
 	}
 	for (u32 i = 0; i < nfds; i++) {
-		if (fds[i] >= 0)
+		if (owned[i] && fds[i] >= 0)
 			close(fds[i]);
 	}
 	if (btf_fd >= 0)

@@ -82,6 +82,8 @@ int verdict_kernel(const struct verdict_prog *p, struct text *log);
 /* As verdict_kernel, but keeps the program: a descriptor. */
 int kernel_load(const struct verdict_prog *p, struct text *log);
 
+const char *verdict_map_name(u32 type); /* as in the corpus; "?" for a type it does not use */
+
 /* The last line of a log that says why. */
 void verdict_reason(const struct text *log, char *out, size_t size);
 

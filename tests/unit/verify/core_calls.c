@@ -21,7 +21,7 @@ static void arguments_have_the_kind_of_the_prototype(void **state)
 		     -EACCES, "invalid read from stack");
 	core_refuses(XDP,
 		     "*(u64 *)(r10 -8) = 0\nr1 = map[1] ll\nr2 = r10\nr2 += -4\ncall 1\nr0 = 0\nexit\n",
-		     -EACCES, "invalid read from stack R2");
+		     -EINVAL, "invalid read from stack R2");
 	core_refuses(XDP, "call 9999\nr0 = 0\nexit\n", -EINVAL, "invalid func unknown#9999");
 	core_refuses(XDP, "*(u64 *)(r10 -8) = 0\nr1 = map[2] ll\nr2 = r10\nr2 += -8\ncall 1\nr0 = 0\nexit\n",
 		     -EINVAL, "cannot pass map_type 3 into func");

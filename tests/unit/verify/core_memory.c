@@ -43,7 +43,7 @@ static void spilled_numbers_keep_their_range(void **state)
 	core_refuses(XDP,
 		     "r2 = *(u32 *)(r1 +12)\nr2 &= 7\n*(u64 *)(r10 -8) = r2\n*(u8 *)(r10 -7) = 1\n"
 		     "r3 = *(u64 *)(r10 -8)\nr4 = map_value[5]+0 ll\nr4 += r3\nr0 = *(u8 *)(r4 +56)\nexit\n",
-		     -EACCES, "");
+		     -EINVAL, "");
 	/* A narrow spill cuts the number. */
 	core_refuses(XDP,
 		     "r2 = 0x100000001 ll\n*(u64 *)(r10 -8) = r2\nr3 = *(u32 *)(r10 -4)\n"
@@ -76,14 +76,14 @@ static void variable_stack_index_needs_written_bytes_inside(void **state)
 	snprintf(src, sizeof(src), fill, "r2 &= 15", "*(u8 *)(r3 +0) = 1");
 	core_accepts(XDP, src);
 	snprintf(src, sizeof(src), fill, "r2 &= 31", "r4 = *(u8 *)(r3 +0)");
-	core_refuses(XDP, src, -EACCES, "invalid variable-offset read from stack");
+	core_refuses(XDP, src, -EINVAL, "invalid variable-offset read from stack");
 	snprintf(src, sizeof(src), fill, "r2 &= 15", "r4 = *(u8 *)(r3 -8)");
 	core_refuses(XDP, src, -EACCES, "invalid read from stack");
 	/* What was known to be zero is not after a write somewhere. */
 	snprintf(src, sizeof(src), fill, "r2 &= 15",
 		 "*(u8 *)(r3 +0) = 255\nr4 = *(u64 *)(r10 -16)\nr5 = map_value[5]+0 ll\nr5 += r4\n"
 		 "r0 = *(u8 *)(r5 +0)");
-	core_refuses(XDP, src, -EACCES, "");
+	core_refuses(XDP, src, -EINVAL, "");
 }
 
 /* ---- map values -------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The checked interpreter: the oracle for what the verifier accepts. */
-#include "execute.h"
+#include "random.h"
 #include "helper/helper.h"
 #include "unit/verify/num_ref.h"
 

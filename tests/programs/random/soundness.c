@@ -3,14 +3,7 @@
  * What the verifier accepts, corpus and random programs, touches only what it may, whatever the
  * input. VERDICTS_RANDOM=N sets the number of random programs, VERDICTS_SEED=N the first.
  */
-#include "execute.h"
-
-static unsigned long number_from(const char *name, unsigned long otherwise)
-{
-	const char *s = getenv(name);
-
-	return s ? strtoul(s, NULL, 0) : otherwise;
-}
+#include "random.h"
 
 static void show(const struct verdict_prog *p)
 {

@@ -3,83 +3,7 @@
  * Random programs of the kind that people write: values from maps, packets and contexts, masks and
  * comparisons, pointer arithmetic, spills, calls, loops. Mostly right, with a mistake now and then.
  */
-#include "execute.h"
-
-#define MAX_INSNS 400
-#define NREGS 10
-
-/* SMALL: mostly one of a few constants below 41, and so an offset. */
-enum kind { NONE, NUMBER, SMALL, CTX, VALUE, MAYBE, STACK, PKT, PKT_END };
-
-struct gen {
-	u64 seed;
-	struct bpf_insn *insns;
-	u32 cnt;
-	u8 kind[NREGS];
-	u8 slot[16];    /* kinds of spilled registers */
-	u16 stack_init; /* slots written */
-	bool careless;
-	bool plain;
-	u64 pieces;     /* those that it uses, a bit each */
-	u8 lends_stack; /* subprograms get a slot of the stack: 1 to read, 2 to write */
-	u8 returns;     /* what they give back */
-	u32 type;
-	u32 calls[8], ncalls; /* to be given their target */
-	u32 depth;
-};
-
-static u64 rnd(struct gen *g)
-{
-	g->seed ^= g->seed << 13;
-	g->seed ^= g->seed >> 7;
-	g->seed ^= g->seed << 17;
-	return g->seed * 0x2545f4914f6cdd1dull >> 11;
-}
-
-static bool once_in(struct gen *g, u32 n)
-{
-	return rnd(g) % n == 0;
-}
-
-static void emit(struct gen *g, u8 code, u8 dst, u8 src, s16 off, s32 imm)
-{
-	if (g->cnt < MAX_INSNS)
-		g->insns[g->cnt++] = (struct bpf_insn){ code, (u8)(dst & 15), (u8)(src & 15), off, imm };
-}
-
-/* A register of this kind; -1 when there is none. */
-static int pick(struct gen *g, u8 kind)
-{
-	u32 start = rnd(g) % NREGS;
-
-	for (u32 k = 0; k < NREGS; k++) {
-		u32 n = (start + k) % NREGS;
-
-		if (g->kind[n] == kind || (g->careless && once_in(g, 40) && g->kind[n] != NONE))
-			return (int)n;
-	}
-	return -1;
-}
-
-/* A register to be overwritten: rather one that holds nothing of use. */
-static u8 target(struct gen *g)
-{
-	for (u32 k = 0; k < 4; k++) {
-		u8 n = (u8)(rnd(g) % NREGS);
-
-		if (g->kind[n] == NONE || g->kind[n] == NUMBER)
-			return n;
-	}
-	return (u8)(rnd(g) % 6);
-}
-
-static s32 constant(struct gen *g)
-{
-	static const s32 edges[] = { 0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 40, 47, 48, 63, 64, 127, 128,
-				     255, 256, 0x7fffffff, (s32)0x80000000, -1, -2, -8, 0xffff };
-
-	return once_in(g, 6) ? (s32)rnd(g) : edges[rnd(g) % ARRAY_SIZE(edges)];
-}
+#include "generate_int.h"
 
 static void number(struct gen *g)
 {
@@ -87,18 +11,6 @@ static void number(struct gen *g)
 
 	emit(g, (once_in(g, 4) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_K, r, 0, 0, constant(g));
 	g->kind[r] = NUMBER;
-}
-
-static u8 some_size(struct gen *g)
-{
-	static const u8 sizes[] = { BPF_B, BPF_H, BPF_W, BPF_DW };
-
-	return sizes[rnd(g) % 4];
-}
-
-static u32 bytes_of(u8 size)
-{
-	return size == BPF_B ? 1 : size == BPF_H ? 2 : size == BPF_W ? 4 : 8;
 }
 
 /* A load or store through a pointer, near the limits of 48 bytes. */
@@ -165,8 +77,6 @@ static void arithmetic(struct gen *g)
 	}
 }
 
-static void piece(struct gen *g);
-
 /* `if a op b goto behind`, with some pieces before `behind`. Kinds afterwards: what both ends have. */
 static void branch(struct gen *g)
 {
@@ -196,7 +106,7 @@ static void branch(struct gen *g)
 		return;
 	}
 	while (n--)
-		piece(g);
+		generate_piece(g);
 	g->depth--;
 	if (at < MAX_INSNS)
 		g->insns[at].off = (s16)(g->cnt - at - 1);
@@ -386,7 +296,7 @@ static void loop(struct gen *g)
 	memcpy(before, g->kind, sizeof(before));
 	g->depth += 2;
 	while (n--)
-		piece(g);
+		generate_piece(g);
 	g->depth -= 2;
 	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, counter, 0, 0, 1);
 	emit(g, BPF_JMP | (once_in(g, 4) ? BPF_JNE : BPF_JLT) | BPF_K, counter, 0,
@@ -394,11 +304,6 @@ static void loop(struct gen *g)
 	for (u32 k = 0; k < NREGS; k++)
 		g->kind[k] = g->kind[k] == before[k] ? before[k] : NONE;
 	g->kind[counter] = NUMBER;
-}
-
-static s32 small(struct gen *g)
-{
-	return (s32)(once_in(g, 10) ? 36 + rnd(g) % 14 : rnd(g) % 41);
 }
 
 /* A number from outside, bounded by one or two comparisons, as an offset: half of them wrong. */
@@ -612,7 +517,7 @@ static void null_check(struct gen *g)
 		g->stack_init |= 4;
 	}
 	for (u32 n = rnd(g) % 3; n; n--)
-		piece(g);
+		generate_piece(g);
 	if (g->kind[to] != MAYBE)
 		return;
 	used = once_in(g, 2) && g->kind[m] == MAYBE ? (u8)m : to;
@@ -669,7 +574,7 @@ static void stack_pointer(struct gen *g)
 	g->kind[r] = STACK;
 }
 
-static void piece(struct gen *g)
+void generate_piece(struct gen *g)
 {
 	static void (*const pieces[])(struct gen *) = {
 		number, access, access, access, arithmetic, arithmetic, arithmetic, branch, branch,
@@ -681,16 +586,27 @@ static void piece(struct gen *g)
 
 	u32 n = rnd(g) % ARRAY_SIZE(pieces);
 
+	if (g->cnt >= MAX_INSNS - 60)
+		return;
+	if (once_in(g, 3)) {
+		n = rnd(g) % generate_ncalls;
+		if (g->calls_used >> n & 1)
+			generate_calls[n](g);
+		return;
+	}
 	/* Each program has some of the pieces, and so more of their combinations. */
 	for (u32 tries = 0; tries < 50 && !(g->pieces >> n & 1); tries++)
 		n = rnd(g) % ARRAY_SIZE(pieces);
-	if (g->cnt < MAX_INSNS - 60)
-		pieces[n](g);
+	pieces[n](g);
 }
 
 static void end(struct gen *g)
 {
-	if (g->kind[0] != NUMBER)
+	s32 min, max;
+
+	if (g->kind[0] == NUMBER && prog_type_ret(prog_type_of(g->type), 0, &min, &max))
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 0, 0, 0, 1);
+	else if (g->kind[0] != NUMBER)
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
 	emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
@@ -718,7 +634,7 @@ static void subprogram(struct gen *g)
 	if (g->lends_stack == 1)
 		g->kind[3] = SMALL;
 	while (n--)
-		piece(g);
+		generate_piece(g);
 	if (g->returns == VALUE) {
 		lookup(g);
 		emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
@@ -733,36 +649,61 @@ static void subprogram(struct gen *g)
 	end(g);
 }
 
+/* Those that need nothing to be attached to. */
+static u32 some_type(struct gen *g)
+{
+	static const u32 types[] = { BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_SCHED_CLS,
+				     BPF_PROG_TYPE_SCHED_ACT, BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_XDP,
+				     BPF_PROG_TYPE_PERF_EVENT, BPF_PROG_TYPE_CGROUP_SKB,
+				     BPF_PROG_TYPE_RAW_TRACEPOINT,
+				     BPF_PROG_TYPE_SYSCALL };
+
+	return types[rnd(g) % ARRAY_SIZE(types)];
+}
+
+const struct verdict_map gen_maps[GEN_MAPS] = {
+	[GEN_ARRAY] = { .attr = { BPF_MAP_TYPE_ARRAY, 4, 48, 2, 0, 0, "a" } },
+	[GEN_HASH] = { .attr = { BPF_MAP_TYPE_HASH, 8, 64, 4, 0, 0, "h" } },
+	[GEN_RINGBUF] = { .attr = { BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0, 0, "r" } },
+	[GEN_PROGS] = { .attr = { BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0, 0, "p" } },
+	[GEN_STRINGS] = { .attr = { BPF_MAP_TYPE_ARRAY, 4, 16, 1, BPF_F_RDONLY_PROG, 0, "s" }, .frozen = true,
+			  .value = "%d of %s\n", .value_len = 16 },
+	[GEN_LRU] = { .attr = { BPF_MAP_TYPE_LRU_HASH, 4, 48, 4, 0, 0, "l" } },
+	[GEN_PERCPU] = { .attr = { BPF_MAP_TYPE_PERCPU_ARRAY, 4, 48, 2, 0, 0, "c" } },
+	[GEN_ONE] = { .attr = { BPF_MAP_TYPE_ARRAY, 4, 48, 1, 0, 0, "o" } },
+};
+
 void generate(u64 seed, bool plain, struct verdict_prog *p)
 {
 	struct gen g = { .seed = (seed + 1) * 0x9e3779b97f4a7c15ull | 1, .plain = plain };
 	u32 n;
 
-	*p = (struct verdict_prog){ .file = "generated", .gpl = true, .nmaps = 3 };
-	p->maps[0].attr = (struct map_attr){ BPF_MAP_TYPE_ARRAY, 4, 48, 2, 0, 0, "a" };
-	p->maps[1].attr = (struct map_attr){ BPF_MAP_TYPE_HASH, 8, 64, 4, 0, 0, "h" };
-	p->maps[2].attr = (struct map_attr){ BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0, 0, "r" };
+	*p = (struct verdict_prog){ .file = "generated", .gpl = true, .nmaps = GEN_MAPS };
+	memcpy(p->maps, gen_maps, sizeof(gen_maps));
 	p->insns = base_array(MAX_INSNS, sizeof(*p->insns));
 	assert_non_null(p->insns);
 	g.insns = p->insns;
 	for (n = 0; n < 5; n++)
 		rnd(&g);
-	g.type = once_in(&g, 2) ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
+	g.type = once_in(&g, 3) ? some_type(&g) : once_in(&g, 2) ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
 	g.careless = once_in(&g, 4);
 	g.pieces = rnd(&g) | (rnd(&g) & rnd(&g)) | 0x1ff;
 	if (once_in(&g, 2))
 		g.pieces &= rnd(&g) | 0xa;
+	g.calls_used = once_in(&g, 4) ? 0 : rnd(&g);
 	g.lends_stack = (u8)(rnd(&g) % 3);
 	g.returns = once_in(&g, 2) ? NUMBER : once_in(&g, 8) ? VALUE : SMALL;
 	p->type = g.type;
 	if (once_in(&g, 2))
 		p->flags = BPF_F_TEST_STATE_FREQ;
+	if (g.type == BPF_PROG_TYPE_SYSCALL)
+		p->flags |= 1u << 4; /* BPF_F_SLEEPABLE */
 	emit(&g, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
 	g.kind[1] = g.kind[6] = CTX;
 	if (once_in(&g, 2))
 		lookup(&g);
 	for (n = 4 + rnd(&g) % 20; n; n--)
-		piece(&g);
+		generate_piece(&g);
 	end(&g);
 	if (g.ncalls)
 		subprogram(&g);
