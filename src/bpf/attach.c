@@ -1,96 +1,177 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Commands that put programs on events or name them in a file system. None is carried out here:
- * each checks what a client's probe looks at, then refuses and logs why.
- */
+/* The table of what programs are put on, and BPF_PROG_ATTACH, BPF_PROG_DETACH, BPF_PROG_QUERY. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/vfs.h>
 
+#include "bpf/link.h"
 #include "bpf/sys_int.h"
 
-static long refuse(int err, const char *what)
+static const struct sys_attach_ops *_Atomic sources[SYS_ATTACH_KINDS];
+static const char *const names[] = {
+#define ATTACH(kind, link_type, name) [SYS_ATTACH_##kind] = name,
+#include "bpf/attach.def"
+#undef ATTACH
+};
+
+void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops)
 {
-	log_msg(LOG_INFO, "bpf(2): %s is not supported", what);
+	sources[kind] = ops;
+}
+
+int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out)
+{
+	const struct sys_attach_ops *ops = sources[kind];
+	struct text why = { 0 };
+	int err = -EOPNOTSUPP;
+
+	if (ops)
+		err = ops->attach(a, &out->event, &why);
+	else
+		text_puts(&why, "nothing here makes such events");
+	if (err)
+		log_msg(LOG_INFO, "'%s' cannot be put on %s%s%s: %s (%s)", a->p ? a->p->name : "",
+			names[kind], a->name ? " " : "", a->name ? a->name : "",
+			why.len ? text_str(&why) : "refused", strerror(-err));
+	else
+		out->ops = ops;
+	text_free(&why);
 	return err;
 }
 
-/* The program behind a descriptor, or why there is none, as the kernel says it. */
-static int check_prog(int fd, u32 *type)
+void sys_detach(struct sys_attached *at)
 {
-	struct prog *p = sys_fd_prog(fd);
+	if (at->ops)
+		at->ops->detach(at->event);
+	at->ops = NULL;
+}
 
-	if (!p)
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
-	*type = p->type;
+/* ---- BPF_PROG_ATTACH and the like ----------------------------------------------------------- */
+
+/* The kind of target, and the program type, that an attach type means (attach_type_to_prog_type). */
+static const struct {
+	u8 prog_type;
+	u8 kind;
+} targets[] = {
+#define TARGET(attach, type, what) [BPF_##attach] = { BPF_PROG_TYPE_##type, SYS_ATTACH_##what },
+	TARGET(CGROUP_INET_INGRESS, CGROUP_SKB, CGROUP)
+	TARGET(CGROUP_INET_EGRESS, CGROUP_SKB, CGROUP)
+	TARGET(CGROUP_INET_SOCK_CREATE, CGROUP_SOCK, CGROUP)
+	TARGET(CGROUP_INET_SOCK_RELEASE, CGROUP_SOCK, CGROUP)
+	TARGET(CGROUP_INET4_POST_BIND, CGROUP_SOCK, CGROUP)
+	TARGET(CGROUP_INET6_POST_BIND, CGROUP_SOCK, CGROUP)
+	TARGET(CGROUP_INET4_BIND, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET6_BIND, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET4_CONNECT, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET6_CONNECT, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET4_GETPEERNAME, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET6_GETPEERNAME, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET4_GETSOCKNAME, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_INET6_GETSOCKNAME, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_UDP4_SENDMSG, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_UDP6_SENDMSG, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_UDP4_RECVMSG, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_UDP6_RECVMSG, CGROUP_SOCK_ADDR, CGROUP)
+	TARGET(CGROUP_SOCK_OPS, SOCK_OPS, CGROUP)
+	TARGET(CGROUP_DEVICE, CGROUP_DEVICE, CGROUP)
+	TARGET(CGROUP_SYSCTL, CGROUP_SYSCTL, CGROUP)
+	TARGET(CGROUP_GETSOCKOPT, CGROUP_SOCKOPT, CGROUP)
+	TARGET(CGROUP_SETSOCKOPT, CGROUP_SOCKOPT, CGROUP)
+	TARGET(SK_MSG_VERDICT, SK_MSG, SOCKMAP)
+	TARGET(SK_SKB_STREAM_PARSER, SK_SKB, SOCKMAP)
+	TARGET(SK_SKB_STREAM_VERDICT, SK_SKB, SOCKMAP)
+	TARGET(SK_SKB_VERDICT, SK_SKB, SOCKMAP)
+	TARGET(LIRC_MODE2, LIRC_MODE2, LIRC)
+	TARGET(FLOW_DISSECTOR, FLOW_DISSECTOR, NETNS)
+	TARGET(SK_LOOKUP, SK_LOOKUP, NETNS)
+	TARGET(XDP, XDP, XDP)
+#undef TARGET
+};
+
+u32 sys_attach_prog_type(u32 attach_type, enum sys_attach_kind *kind)
+{
+	if (attach_type >= ARRAY_SIZE(targets) || !targets[attach_type].prog_type)
+		return BPF_PROG_TYPE_UNSPEC;
+	*kind = targets[attach_type].kind;
+	return targets[attach_type].prog_type;
+}
+
+/* bpf_prog_attach_check_attach_type(): some programs may only go where they were loaded for. */
+bool sys_attach_type_fits(const struct prog *p, u32 attach_type)
+{
+	switch (p->type) {
+	case BPF_PROG_TYPE_CGROUP_SOCK:
+	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
+	case BPF_PROG_TYPE_CGROUP_SOCKOPT:
+	case BPF_PROG_TYPE_SK_LOOKUP: return attach_type == p->attach_type;
+	default: return true;
+	}
+}
+
+static bool is_cgroup(int fd)
+{
+	struct statfs st;
+
+	return !fstatfs(fd, &st) && st.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* What is to be attached, and where, is looked at as the kernel does; then the table decides. */
+static long attach(struct sys_call *c, u32 prog_fd, bool detach)
+{
+	enum sys_attach_kind kind = 0;
+	u32 type = sys_attach_prog_type(c->attr.attach_type, &kind);
+	struct sys_attach a = { .pid = -1, .cpu = -1 };
+	struct sys_attached at = { 0 };
+	struct prog *p;
+	long err;
+
+	if (type == BPF_PROG_TYPE_UNSPEC || kind == SYS_ATTACH_XDP)
+		return -EINVAL;
+	p = sys_fd_prog(prog_fd);
+	if (!p && !detach)
+		return fcntl(prog_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	if (!detach && (p->type != type || !sys_attach_type_fits(p, c->attr.attach_type)))
+		err = -EINVAL;
+	else if (kind == SYS_ATTACH_CGROUP && !is_cgroup(c->attr.target_fd))
+		err = -EBADF;
+	else if (detach)
+		err = -ENOENT; /* nothing is attached */
+	else
+		err = (a.p = p, sys_attach(kind, &a, &at));
 	sys_prog_put(p);
-	return 0;
-}
-
-static bool is_open(int fd)
-{
-	return fcntl(fd, F_GETFD) >= 0;
-}
-
-long sys_cmd_link_create(struct sys_call *c)
-{
-	u32 type;
-	int err = check_prog(c->attr.link_create.prog_fd, &type);
-
-	if (err)
-		return err;
-	/* libbpf asks with a bad descriptor whether perf events take links: EBADF says yes. */
-	if (c->attr.link_create.attach_type == BPF_PERF_EVENT &&
-	    !is_open(c->attr.link_create.target_fd))
-		return -EBADF;
-	return refuse(-EOPNOTSUPP, "BPF_LINK_CREATE");
-}
-
-long sys_cmd_raw_tracepoint_open(struct sys_call *c)
-{
-	u32 type;
-	int err = check_prog(c->attr.raw_tracepoint.prog_fd, &type);
-
-	return err ? err : refuse(-EOPNOTSUPP, "BPF_RAW_TRACEPOINT_OPEN");
+	return err;
 }
 
 long sys_cmd_prog_attach(struct sys_call *c)
 {
-	(void)c;
-	return refuse(-EINVAL, "BPF_PROG_ATTACH");
+	if (c->attr.attach_flags & ~(u32)(BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI | BPF_F_REPLACE))
+		return -EINVAL;
+	return attach(c, c->attr.attach_bpf_fd, false);
 }
 
 long sys_cmd_prog_detach(struct sys_call *c)
 {
-	(void)c;
-	return refuse(-EINVAL, "BPF_PROG_DETACH");
+	return attach(c, c->attr.attach_bpf_fd, true);
 }
 
 long sys_cmd_prog_query(struct sys_call *c)
 {
-	(void)c;
-	return refuse(-EINVAL, "BPF_PROG_QUERY");
-}
+	enum sys_attach_kind kind = 0;
+	u32 type = sys_attach_prog_type(c->attr.query.attach_type, &kind);
 
-long sys_cmd_link_update(struct sys_call *c)
-{
-	return is_open(c->attr.link_update.link_fd) ? -EINVAL : -EBADF;
-}
-
-long sys_cmd_link_detach(struct sys_call *c)
-{
-	return is_open(c->attr.link_detach.link_fd) ? -EINVAL : -EBADF;
-}
-
-long sys_cmd_iter_create(struct sys_call *c)
-{
-	if (c->attr.iter_create.flags)
+	if (c->attr.query.query_flags & ~(u32)BPF_F_QUERY_EFFECTIVE)
 		return -EINVAL;
-	return is_open(c->attr.iter_create.link_fd) ? -EINVAL : -EBADF;
-}
-
-long sys_cmd_task_fd_query(struct sys_call *c)
-{
-	if (c->attr.task_fd_query.flags)
+	if (type == BPF_PROG_TYPE_UNSPEC || kind == SYS_ATTACH_XDP || kind == SYS_ATTACH_SOCKMAP)
 		return -EINVAL;
-	return refuse(-EOPNOTSUPP, "BPF_TASK_FD_QUERY");
+	if (kind == SYS_ATTACH_CGROUP && !is_cgroup(c->attr.query.target_fd))
+		return -EBADF;
+	if (kind != SYS_ATTACH_CGROUP)
+		return -EINVAL;
+	/* A group that Ferry attaches nothing to has nothing attached. */
+	if (SYS_PUT(c, query.attach_flags, 0) || SYS_PUT(c, query.prog_cnt, 0))
+		return -EFAULT;
+	return 0;
 }

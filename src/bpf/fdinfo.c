@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/link.h"
 #include "bpf/sys_int.h"
 
 /* "/proc/self/fdinfo/N", also by number of the process or thread: N, or -1. */
@@ -78,6 +79,17 @@ static void prog_lines(const struct sys_prog *sp, struct text *t)
 		    (unsigned long long)p->recursion_misses, p->verified_insns);
 }
 
+static void link_lines(const struct sys_link *l, struct text *t)
+{
+	char tag[17];
+
+	tag_text(l->prog->tag, tag);
+	text_printf(t, "link_type:\t%s\nlink_id:\t%u\nprog_tag:\t%s\nprog_id:\t%u\n",
+		    sys_link_type_name(l->type), l->o.id, tag, l->prog->o.id);
+	if (l->type == BPF_LINK_TYPE_RAW_TRACEPOINT)
+		text_printf(t, "tp_name:\t%s\n", l->name);
+}
+
 void *sys_fdinfo(const char *path, u32 *size)
 {
 	int fd = fd_of(path);
@@ -93,6 +105,7 @@ void *sys_fdinfo(const char *path, u32 *size)
 	switch (o->kind) {
 	case SYS_MAP: map_lines(container_of(o, struct sys_map, o), &t); break;
 	case SYS_PROG: prog_lines(container_of(o, struct sys_prog, o), &t); break;
+	case SYS_LINK: link_lines(container_of(o, struct sys_link, o), &t); break;
 	case SYS_BTF: text_printf(&t, "btf_id:\t%u\n", o->id); break;
 	}
 	sys_put(o);

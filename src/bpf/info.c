@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bpf/link.h"
 #include "bpf/sys_int.h"
 #include "jit/jit.h"
 
@@ -253,6 +254,20 @@ static int prog_info(struct sys_call *c, struct sys_prog *sp)
 	return err ? err : finish(c, &out, sizeof(out));
 }
 
+static int link_info(struct sys_call *c, struct sys_link *l)
+{
+	struct bpf_link_info in, out;
+	int err = sys_in_struct(&in, sizeof(in), c->attr.info.info, c->attr.info.info_len), later;
+
+	if (err)
+		return err;
+	err = sys_link_info(l, &in, &out);
+	if (err && err != -ENOSPC)
+		return err;
+	later = finish(c, &out, sizeof(out));
+	return later ? later : err;
+}
+
 long sys_cmd_info(struct sys_call *c)
 {
 	struct sys_obj *o = sys_fd_get(c->attr.info.bpf_fd, 0);
@@ -264,6 +279,7 @@ long sys_cmd_info(struct sys_call *c)
 	case SYS_MAP: err = map_info(c, container_of(o, struct sys_map, o)); break;
 	case SYS_PROG: err = prog_info(c, container_of(o, struct sys_prog, o)); break;
 	case SYS_BTF: err = btf_info(c, container_of(o, struct sys_btf, o)); break;
+	case SYS_LINK: err = link_info(c, container_of(o, struct sys_link, o)); break;
 	}
 	sys_put(o);
 	return err;

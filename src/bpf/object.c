@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/link.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 
@@ -87,6 +88,7 @@ static void init(void)
 	map_drop_obj = sys_map_drop;
 	sys_run_init();
 	sys_trace_init();
+	sys_clock_init();
 }
 
 static void init_once(void)
@@ -491,6 +493,8 @@ void sys_obj_free(struct sys_obj *o)
 		[SYS_BTF] = sys_btf_free,
 		[SYS_STATS] = sys_stats_free,
 		[SYS_PERF] = sys_perf_free,
+		[SYS_LINK] = sys_link_free,
+		[SYS_EVENT] = sys_event_free,
 	};
 
 	sys_inside++;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * perf_event_open(2) for the events that are part of bpf(2): PERF_COUNT_SW_BPF_OUTPUT, the buffers
- * that bpf_perf_event_output() fills. All other events are the kernel's.
+ * that bpf_perf_event_output() fills. Those that run programs are in event.c, all others the kernel's.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -83,7 +84,7 @@ long sys_perf_open(const void *uattr, s32 pid, s32 cpu, s32 group, u64 flags)
 	    sys_in_struct(&attr, sizeof(attr), (u64)(uintptr_t)uattr, size))
 		return -ENOSYS; /* what is wrong with it is for the kernel to say */
 	if (attr.type != PERF_TYPE_SOFTWARE || attr.config != PERF_COUNT_SW_BPF_OUTPUT)
-		return -ENOSYS;
+		return sys_event_open(&attr, pid, cpu, flags);
 	if (cpu < -1 || cpu >= (s32)map_cpus() || (cpu == -1 && pid == -1) ||
 	    flags & ~(u64)(PERF_FLAG_FD_CLOEXEC | PERF_FLAG_FD_NO_GROUP | PERF_FLAG_FD_OUTPUT))
 		return -EINVAL;
@@ -107,12 +108,15 @@ long sys_perf_open(const void *uattr, s32 pid, s32 cpu, s32 group, u64 flags)
 
 bool sys_perf_ioctl(int fd, unsigned long request, unsigned long arg, long *ret)
 {
-	struct sys_obj *o = sys_fd_get(fd, SYS_PERF);
+	struct sys_obj *o;
 	struct map_perf *p;
 	u64 id;
 
-	if (!o)
+	if (_IOC_TYPE(request) != '$') /* nobody's but perf's */
 		return false;
+	o = sys_fd_get(fd, SYS_PERF);
+	if (!o)
+		return sys_event_ioctl(fd, request, arg, ret);
 	p = sys_perf_of(o);
 	*ret = 0;
 	switch (request) {

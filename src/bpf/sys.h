@@ -17,7 +17,7 @@
  */
 long sys_bpf(int cmd, void *attr, unsigned int size);
 
-enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_PERF, SYS_KINDS };
+enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_PERF, SYS_EVENT, SYS_KINDS };
 
 /* Something to be freed when the program that let go of it is left (run.c). */
 struct sys_deferred {

@@ -135,6 +135,11 @@ void sys_map_free(struct sys_obj *o);
 void sys_prog_free(struct sys_obj *o);
 void sys_btf_free(struct sys_obj *o);
 void sys_stats_free(struct sys_obj *o);
+
+/* Events that run programs (event.c): a descriptor, -ENOSYS when it is the kernel's, or -errno. */
+struct perf_event_attr;
+long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 flags);
+bool sys_event_ioctl(int fd, unsigned long request, unsigned long arg, long *ret);
 void sys_perf_free(struct sys_obj *o);
 void sys_obj_free(struct sys_obj *o); /* by its kind; its last reference is gone */
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What programs are put on. A kind of event that has a source registers its operations here
+ * (src/attach does); kinds without one are refused, and the log says so.
+ */
+#ifndef FERRY_BPF_ATTACH_H
+#define FERRY_BPF_ATTACH_H
+
+#include "prog/prog.h"
+
+enum sys_attach_kind {
+#define ATTACH(kind, link_type, name) SYS_ATTACH_##kind,
+#include "bpf/attach.def"
+#undef ATTACH
+	SYS_ATTACH_KINDS
+};
+
+/* What is asked for. Strings and the program live as long as the event. */
+struct sys_attach {
+	const struct prog *p;
+	u64 cookie;
+	const char *name; /* of the binary, function, tracepoint; NULL */
+	u64 offset;       /* uprobe: in the file; kprobe: from the function */
+	u64 ref_ctr_off;
+	u64 period;       /* clocks: ns */
+	u32 id;           /* tracepoint: number in tracefs */
+	s32 pid, cpu;     /* -1: any */
+};
+
+struct sys_attach_ops {
+	/* From now on the program runs: 0 with *event, which is detach's; -errno, reason in `why`. */
+	int (*attach)(const struct sys_attach *a, void **event, struct text *why);
+	void (*detach)(void *event); /* the program does not run when it returns */
+};
+
+/* One source a kind; again replaces, NULL takes away. What is attached stays as it is. */
+void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops);
+
+/* Attaches through the kind's source, or says why not: -EOPNOTSUPP when it has none. */
+struct sys_attached {
+	const struct sys_attach_ops *ops;
+	void *event;
+};
+int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out);
+void sys_detach(struct sys_attached *at); /* does nothing when it is not attached */
+
+#endif

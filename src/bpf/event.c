@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Events of perf_event_open(2) that run programs: software clocks, tracepoints and probes. The
+ * descriptor, its ioctls and what they refuse are the kernel's; what happens at the event is the
+ * table's (attach.h). Buffers for bpf_perf_event_output() are in perf.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/link.h"
+#include "bpf/session.h"
+#include "bpf/sys_int.h"
+
+/* Types of dynamic events, as session.def has them in event_source. */
+#define TYPE_KPROBE 7
+#define TYPE_UPROBE 8
+
+struct sys_event {
+	struct sys_obj o;
+	pthread_mutex_t lock; /* of what follows */
+	enum sys_attach_kind kind;
+	struct sys_attach what;
+	char *name;
+	bool enabled;
+	struct sys_prog *prog; /* referenced; NULL: none yet */
+	struct sys_attached at;
+};
+
+static struct sys_event *event_of(struct sys_obj *o)
+{
+	return container_of(o, struct sys_event, o);
+}
+
+void sys_event_free(struct sys_obj *o)
+{
+	struct sys_event *e = event_of(o);
+
+	sys_detach(&e->at);
+	if (e->prog)
+		sys_put(&e->prog->o);
+	if (o->id)
+		close(o->fd);
+	base_free(e->name);
+	base_free(e);
+}
+
+/* ---- open ----------------------------------------------------------------------------------- */
+
+/* A string behind a field of the attr: 0, or what the kernel says of bad ones. */
+static int name_in(struct sys_event *e, u64 addr, size_t most)
+{
+	char buf[PATH_MAX];
+	s64 n = sys_in_string(buf, addr, most);
+
+	if (n < 0)
+		return -EFAULT;
+	if (buf[n - 1] || n == 1)
+		return -EINVAL;
+	e->name = base_strdup(buf);
+	e->what.name = e->name;
+	return e->name ? 0 : -ENOMEM;
+}
+
+static int fill_probe(struct sys_event *e, const struct perf_event_attr *attr)
+{
+	bool ret = attr->config & 1, user = attr->type == TYPE_UPROBE;
+	struct stat st;
+	int err = 0;
+
+	e->kind = user ? (ret ? SYS_ATTACH_URETPROBE : SYS_ATTACH_UPROBE)
+		       : (ret ? SYS_ATTACH_KRETPROBE : SYS_ATTACH_KPROBE);
+	e->what.offset = attr->config2;
+	e->what.ref_ctr_off = user ? attr->config >> 32 : 0;
+	if (user || attr->config1)
+		err = name_in(e, attr->config1, user ? PATH_MAX : 128);
+	if (!err && user && stat(e->name, &st))
+		err = -errno;
+	if (!err && user && !S_ISREG(st.st_mode))
+		err = -EINVAL;
+	return err;
+}
+
+/* What the attr asks for: 0, -ENOSYS when it is the kernel's, or another -errno. */
+static int fill(struct sys_event *e, const struct perf_event_attr *attr)
+{
+	char name[128];
+
+	switch (attr->type) {
+	case PERF_TYPE_SOFTWARE:
+		/* Counting is the kernel's; sampling is what a program can be put on. */
+		if ((attr->config != PERF_COUNT_SW_CPU_CLOCK &&
+		     attr->config != PERF_COUNT_SW_TASK_CLOCK) ||
+		    !attr->sample_period)
+			return -ENOSYS;
+		e->kind = SYS_ATTACH_CLOCK;
+		e->what.period = attr->freq ? 1000000000ull / attr->sample_freq
+					    : attr->sample_period;
+		return 0;
+	case PERF_TYPE_TRACEPOINT:
+		e->kind = SYS_ATTACH_TRACEPOINT;
+		e->what.id = (u32)attr->config;
+		if (attr->config > UINT32_MAX || !sys_event_name(e->what.id, name))
+			return -ENOENT; /* perf_trace_init(): no such event */
+		e->name = base_strdup(name);
+		e->what.name = e->name;
+		return e->name ? 0 : -ENOMEM;
+	case TYPE_KPROBE:
+	case TYPE_UPROBE: return fill_probe(e, attr);
+	default: return -ENOSYS;
+	}
+}
+
+static long add(struct sys_event *e, u64 flags)
+{
+	u64 count = 0; /* what read(2) gives */
+	int fd = sys_memfd("ferry-event", &count, sizeof(count), NULL, 0), err;
+
+	if (fd < 0)
+		return fd;
+	fd = sys_fd_move(fd);
+	err = sys_obj_add(&e->o, SYS_EVENT, fd);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	fd = sys_fd_new(&e->o, 0);
+	if (fd >= 0 && !(flags & PERF_FLAG_FD_CLOEXEC))
+		fcntl(fd, F_SETFD, 0);
+	sys_put(&e->o);
+	return fd;
+}
+
+long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 flags)
+{
+	struct sys_event *e;
+	long ret;
+
+	if (attr->type != PERF_TYPE_SOFTWARE && attr->type != PERF_TYPE_TRACEPOINT &&
+	    attr->type != TYPE_KPROBE && attr->type != TYPE_UPROBE)
+		return -ENOSYS;
+	e = base_alloc(sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	pthread_mutex_init(&e->lock, NULL);
+	e->what.pid = pid;
+	e->what.cpu = cpu;
+	e->enabled = !attr->disabled;
+	sys_inside++;
+	ret = fill(e, attr);
+	if (!ret && (cpu < -1 || cpu >= (s32)map_cpus() || (cpu == -1 && pid == -1) || pid < -1))
+		ret = -EINVAL;
+	if (!ret)
+		ret = add(e, flags);
+	if (ret < 0 && !e->o.id)
+		sys_event_free(&e->o);
+	sys_inside--;
+	return ret;
+}
+
+/* ---- programs on them ----------------------------------------------------------------------- */
+
+/* perf_event_set_bpf_prog(): which programs an event takes. */
+static bool takes(const struct sys_event *e, const struct prog *p)
+{
+	switch (e->kind) {
+	case SYS_ATTACH_CLOCK: return p->type == BPF_PROG_TYPE_PERF_EVENT;
+	case SYS_ATTACH_TRACEPOINT: return p->type == BPF_PROG_TYPE_TRACEPOINT;
+	default: return p->type == BPF_PROG_TYPE_KPROBE;
+	}
+}
+
+static int start(struct sys_event *e)
+{
+	return e->at.ops ? 0 : sys_attach(e->kind, &e->what, &e->at);
+}
+
+/* By ioctl: an event that nothing makes here is one that never happens. */
+static int start_or_wait(struct sys_event *e)
+{
+	int err = e->prog && e->enabled ? start(e) : 0;
+
+	if (err != -EOPNOTSUPP)
+		return err;
+	log_msg(LOG_WARN, "'%s' is on an event that never happens here%s%s", e->prog->p->name,
+		e->name ? ": " : "", e->name ? e->name : "");
+	return 0;
+}
+
+static int set_prog(struct sys_event *e, struct sys_prog *sp, u64 cookie)
+{
+	if (e->prog)
+		return -EEXIST;
+	if (!takes(e, sp->p) || (sp->p->flags & BPF_F_SLEEPABLE && e->kind != SYS_ATTACH_UPROBE &&
+				 e->kind != SYS_ATTACH_URETPROBE))
+		return -EINVAL;
+	sys_hold(&sp->o);
+	e->prog = sp;
+	e->what.p = sp->p;
+	e->what.cookie = cookie;
+	return 0;
+}
+
+static void drop_prog(struct sys_event *e)
+{
+	struct sys_prog *sp = e->prog;
+
+	sys_detach(&e->at);
+	e->prog = NULL;
+	e->what.p = NULL;
+	if (sp)
+		sys_put(&sp->o);
+}
+
+int sys_event_link(struct sys_obj *o, struct sys_link *l, u64 cookie)
+{
+	struct sys_event *e = event_of(o);
+	int err;
+
+	pthread_mutex_lock(&e->lock);
+	err = set_prog(e, l->prog, cookie);
+	if (!err) {
+		err = start(e);
+		if (err)
+			drop_prog(e);
+		else if (!e->enabled)
+			sys_detach(&e->at);
+	}
+	if (!err)
+		l->event = o;
+	pthread_mutex_unlock(&e->lock);
+	return err;
+}
+
+void sys_event_unlink(struct sys_obj *o, struct sys_link *l)
+{
+	struct sys_event *e = event_of(o);
+
+	pthread_mutex_lock(&e->lock);
+	drop_prog(e);
+	pthread_mutex_unlock(&e->lock);
+	l->event = NULL;
+	sys_put(o);
+}
+
+/* ---- ioctl ---------------------------------------------------------------------------------- */
+
+static long ioctl_set_bpf(struct sys_event *e, int fd)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_PROG);
+	long err;
+
+	if (!o)
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	err = set_prog(e, container_of(o, struct sys_prog, o), 0);
+	if (!err) {
+		err = start_or_wait(e);
+		if (err)
+			drop_prog(e);
+	}
+	sys_put(o);
+	return err;
+}
+
+/* perf_event_query_prog_array(): the programs of a tracepoint, here that of this event. */
+static long ioctl_query(struct sys_event *e, u64 addr)
+{
+	struct perf_event_query_bpf q;
+	u32 count = e->prog != NULL;
+
+	if (e->kind != SYS_ATTACH_TRACEPOINT)
+		return -EINVAL;
+	if (sys_in(&q, addr, sizeof(q)))
+		return -EFAULT;
+	if (q.ids_len > 64)
+		return -E2BIG;
+	if (sys_out(addr + offsetof(struct perf_event_query_bpf, prog_cnt), &count, sizeof(count)))
+		return -EFAULT;
+	if (!q.ids_len || !count)
+		return 0;
+	return sys_out(addr + sizeof(q), &e->prog->o.id, sizeof(u32));
+}
+
+static long do_ioctl(struct sys_event *e, unsigned long request, unsigned long arg)
+{
+	u64 id = e->o.id;
+
+	switch (request) {
+	case PERF_EVENT_IOC_ENABLE: e->enabled = true; return start_or_wait(e);
+	case PERF_EVENT_IOC_DISABLE:
+		e->enabled = false;
+		sys_detach(&e->at);
+		return 0;
+	case PERF_EVENT_IOC_RESET: return 0;
+	case PERF_EVENT_IOC_ID: return sys_out(arg, &id, sizeof(id));
+	case PERF_EVENT_IOC_SET_BPF: return ioctl_set_bpf(e, (int)arg);
+	case PERF_EVENT_IOC_QUERY_BPF: return ioctl_query(e, arg);
+	case PERF_EVENT_IOC_PERIOD:
+		if (sys_in(&e->what.period, arg, sizeof(u64)))
+			return -EFAULT;
+		if (e->kind != SYS_ATTACH_CLOCK || !e->what.period)
+			return -EINVAL;
+		sys_detach(&e->at);
+		return start_or_wait(e);
+	default: return -ENOTTY;
+	}
+}
+
+bool sys_event_ioctl(int fd, unsigned long request, unsigned long arg, long *ret)
+{
+	struct sys_obj *o;
+
+	o = sys_fd_get(fd, SYS_EVENT);
+	if (!o)
+		return false;
+	sys_inside++;
+	pthread_mutex_lock(&event_of(o)->lock);
+	*ret = do_ioctl(event_of(o), request, arg);
+	pthread_mutex_unlock(&event_of(o)->lock);
+	sys_inside--;
+	sys_put(o);
+	return true;
+}
+
+/* ---- BPF_TASK_FD_QUERY ---------------------------------------------------------------------- */
+
+static u32 query_type(enum sys_attach_kind kind)
+{
+	switch (kind) {
+	case SYS_ATTACH_TRACEPOINT: return BPF_FD_TYPE_TRACEPOINT;
+	case SYS_ATTACH_KPROBE: return BPF_FD_TYPE_KPROBE;
+	case SYS_ATTACH_KRETPROBE: return BPF_FD_TYPE_KRETPROBE;
+	case SYS_ATTACH_UPROBE: return BPF_FD_TYPE_UPROBE;
+	default: return BPF_FD_TYPE_URETPROBE;
+	}
+}
+
+/* bpf_task_fd_query_copy() */
+static long answer(struct sys_call *c, u32 prog_id, u32 type, const char *name, u64 offset)
+{
+	u32 room = c->attr.task_fd_query.buf_len, len = name ? strlen(name) : 0;
+	u64 buf = c->attr.task_fd_query.buf;
+	long err = 0;
+
+	if (SYS_PUT(c, task_fd_query.buf_len, len))
+		return -EFAULT;
+	if (room && buf) {
+		if (!len || room > len) {
+			err = sys_out(buf, name ? name : "", len + 1);
+		} else {
+			err = sys_out(buf, name, room - 1);
+			if (!err)
+				err = sys_out(buf + room - 1, "", 1);
+			if (!err)
+				err = -ENOSPC;
+		}
+	}
+	if (err == -EFAULT || SYS_PUT(c, task_fd_query.prog_id, prog_id) ||
+	    SYS_PUT(c, task_fd_query.fd_type, type) ||
+	    SYS_PUT(c, task_fd_query.probe_offset, offset) ||
+	    SYS_PUT(c, task_fd_query.probe_addr, 0))
+		return -EFAULT;
+	return err;
+}
+
+static long query(struct sys_call *c, struct sys_obj *o)
+{
+	struct sys_event *e;
+	struct sys_link *l;
+
+	if (o->kind == SYS_LINK) {
+		l = container_of(o, struct sys_link, o);
+		if (l->type != BPF_LINK_TYPE_RAW_TRACEPOINT)
+			return -SYS_ENOTSUPP;
+		return answer(c, l->prog->o.id, BPF_FD_TYPE_RAW_TRACEPOINT, l->name, 0);
+	}
+	if (o->kind != SYS_EVENT)
+		return -SYS_ENOTSUPP;
+	e = event_of(o);
+	if (!e->prog)
+		return -ENOENT;
+	if (e->kind == SYS_ATTACH_CLOCK)
+		return -EOPNOTSUPP; /* bpf_get_perf_event_info(): no event of tracing */
+	return answer(c, e->prog->o.id, query_type(e->kind),
+		      e->kind == SYS_ATTACH_TRACEPOINT ? strchr(e->name, ':') + 1 : e->name,
+		      e->what.offset);
+}
+
+long sys_cmd_task_fd_query(struct sys_call *c)
+{
+	s32 pid = c->attr.task_fd_query.pid;
+	struct sys_obj *o;
+	long err;
+
+	if (c->attr.task_fd_query.flags)
+		return -EINVAL;
+	if (pid <= 0 || (kill(pid, 0) && errno == ESRCH))
+		return -ENOENT;
+	if (pid != getpid()) {
+		log_msg(LOG_INFO, "BPF_TASK_FD_QUERY: process %d is another one", pid);
+		return -SYS_ENOTSUPP;
+	}
+	o = sys_fd_get(c->attr.task_fd_query.fd, 0);
+	if (!o)
+		return fcntl(c->attr.task_fd_query.fd, F_GETFD) < 0 ? -EBADF : -SYS_ENOTSUPP;
+	err = query(c, o);
+	sys_put(o);
+	return err;
+}

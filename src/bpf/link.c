@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Links: a program on an event, for as long as descriptors or pins of the link live. The commands
+ * check what the kernel checks, in its order; the event itself is the table's (attach.h).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/link.h"
+#include "bpf/session.h"
+#include "bpf/sys_int.h"
+
+void sys_link_free(struct sys_obj *o)
+{
+	struct sys_link *l = container_of(o, struct sys_link, o);
+
+	sys_detach(&l->at);
+	if (l->event)
+		sys_event_unlink(l->event, l);
+	if (o->id)
+		close(o->fd);
+	if (l->prog)
+		sys_put(&l->prog->o);
+	base_free(l->name);
+	base_free(l);
+}
+
+static struct sys_link *new_link(struct sys_prog *sp, u32 type, u32 attach_type)
+{
+	struct sys_link *l = base_alloc(sizeof(*l));
+
+	if (!l)
+		return NULL;
+	sys_hold(&sp->o);
+	l->prog = sp;
+	l->type = type;
+	l->attach_type = attach_type;
+	l->o.kind = SYS_LINK;
+	return l;
+}
+
+/* A descriptor for a link that is attached; the link is freed when there can be none. */
+static long give(struct sys_link *l)
+{
+	struct {
+		char magic[8];
+		u32 type, attach_type;
+	} file = { "FERRYLNK", l->type, l->attach_type };
+	int fd = sys_memfd("bpf-link", &file, sizeof(file), NULL, 0), err = fd;
+
+	if (fd >= 0) {
+		fd = sys_fd_move(fd);
+		err = sys_obj_add(&l->o, SYS_LINK, fd);
+		if (err)
+			close(fd);
+	}
+	if (err < 0) {
+		sys_link_free(&l->o);
+		return err;
+	}
+	fd = sys_fd_new(&l->o, 0);
+	sys_put(&l->o);
+	return fd;
+}
+
+static struct sys_prog *prog_of(int fd, long *err)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_PROG);
+
+	if (!o)
+		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	return o ? container_of(o, struct sys_prog, o) : NULL;
+}
+
+static struct sys_link *link_of(int fd, long *err)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_LINK);
+
+	if (!o)
+		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	return o ? container_of(o, struct sys_link, o) : NULL;
+}
+
+/* ---- create --------------------------------------------------------------------------------- */
+
+static long create_on_event(struct sys_call *c, struct sys_prog *sp)
+{
+	int target = c->attr.link_create.target_fd;
+	struct sys_obj *o;
+	struct sys_link *l;
+	long err;
+
+	if (c->attr.link_create.flags)
+		return -EINVAL;
+	o = sys_fd_get(target, SYS_EVENT);
+	if (!o) /* bpf_perf_link_attach(): perf_event_get() */
+		return -EBADF;
+	l = new_link(sp, BPF_LINK_TYPE_PERF_EVENT, BPF_PERF_EVENT);
+	if (!l) {
+		sys_put(o);
+		return -ENOMEM;
+	}
+	/* The link has the event from here on, and gives it back. */
+	err = sys_event_link(o, l, c->attr.link_create.perf_event.bpf_cookie);
+	if (err) {
+		sys_put(o);
+		sys_link_free(&l->o);
+		return err;
+	}
+	return give(l);
+}
+
+static long create_on(enum sys_attach_kind kind, u32 type, struct sys_call *c, struct sys_prog *sp,
+		      const char *name)
+{
+	struct sys_attach a = { .p = sp->p, .pid = -1, .cpu = -1 };
+	struct sys_link *l = new_link(sp, type, c->cmd == BPF_LINK_CREATE
+							? c->attr.link_create.attach_type
+							: 0);
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	if (name)
+		l->name = base_strdup(name);
+	a.name = l->name;
+	err = name && !l->name ? -ENOMEM : sys_attach(kind, &a, &l->at);
+	if (err) {
+		sys_link_free(&l->o);
+		return err;
+	}
+	return give(l);
+}
+
+static bool on_events(const struct prog *p)
+{
+	return p->type == BPF_PROG_TYPE_PERF_EVENT || p->type == BPF_PROG_TYPE_TRACEPOINT ||
+	       p->type == BPF_PROG_TYPE_KPROBE;
+}
+
+static long create(struct sys_call *c, struct sys_prog *sp)
+{
+	u32 attach_type = c->attr.link_create.attach_type;
+	enum sys_attach_kind kind = 0;
+
+	if (!sys_attach_type_fits(sp->p, attach_type))
+		return -EINVAL;
+	if (on_events(sp->p)) {
+		if (attach_type == BPF_PERF_EVENT)
+			return create_on_event(c, sp);
+		if (sp->p->type == BPF_PROG_TYPE_KPROBE && attach_type == BPF_TRACE_KPROBE_MULTI)
+			return create_on(SYS_ATTACH_KPROBE_MULTI, BPF_LINK_TYPE_KPROBE_MULTI, c, sp,
+					 NULL);
+		return -EINVAL;
+	}
+	if (sp->p->type == BPF_PROG_TYPE_TRACING || sp->p->type == BPF_PROG_TYPE_EXT ||
+	    sp->p->type == BPF_PROG_TYPE_LSM)
+		return create_on(SYS_ATTACH_TRACING, BPF_LINK_TYPE_TRACING, c, sp, NULL);
+	if (sys_attach_prog_type(attach_type, &kind) != sp->p->type)
+		return -EINVAL;
+	switch (kind) {
+	case SYS_ATTACH_CGROUP:
+		if (c->attr.link_create.flags)
+			return -EINVAL;
+		return create_on(kind, BPF_LINK_TYPE_CGROUP, c, sp, NULL);
+	case SYS_ATTACH_NETNS: return create_on(kind, BPF_LINK_TYPE_NETNS, c, sp, NULL);
+	case SYS_ATTACH_XDP: return create_on(kind, BPF_LINK_TYPE_XDP, c, sp, NULL);
+	default: return -EINVAL;
+	}
+}
+
+long sys_cmd_link_create(struct sys_call *c)
+{
+	long err;
+	struct sys_prog *sp = prog_of(c->attr.link_create.prog_fd, &err);
+
+	if (!sp)
+		return err;
+	err = create(c, sp);
+	sys_put(&sp->o);
+	return err;
+}
+
+/* Tracepoints by name: those of tracefs and, as the kernel has it, without their category. */
+static bool is_raw_tracepoint(const char *name)
+{
+	char full[128];
+	u32 id;
+
+	for (id = 0; id < 256; id++) {
+		if (!sys_event_name(id, full))
+			continue;
+		if (!strcmp(strchr(full, ':') + 1, name))
+			return true;
+	}
+	return false;
+}
+
+long sys_cmd_raw_tracepoint_open(struct sys_call *c)
+{
+	char name[128];
+	long err;
+	struct sys_prog *sp = prog_of(c->attr.raw_tracepoint.prog_fd, &err);
+	s64 n;
+
+	if (!sp)
+		return err;
+	switch (sp->p->type) {
+	case BPF_PROG_TYPE_TRACING:
+	case BPF_PROG_TYPE_EXT:
+	case BPF_PROG_TYPE_LSM:
+		/* These say at load what they go on. */
+		err = c->attr.raw_tracepoint.name
+			      ? -EINVAL
+			      : create_on(SYS_ATTACH_TRACING, BPF_LINK_TYPE_TRACING, c, sp, NULL);
+		break;
+	case BPF_PROG_TYPE_RAW_TRACEPOINT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE:
+		n = sys_in_string(name, c->attr.raw_tracepoint.name, sizeof(name) - 1);
+		name[sizeof(name) - 1] = '\0';
+		err = n < 0		   ? -EFAULT
+		      : !is_raw_tracepoint(name) ? -ENOENT
+						 : create_on(SYS_ATTACH_RAW_TRACEPOINT,
+							     BPF_LINK_TYPE_RAW_TRACEPOINT, c, sp, name);
+		break;
+	default: err = -EINVAL;
+	}
+	sys_put(&sp->o);
+	return err;
+}
+
+/* ---- update, detach ------------------------------------------------------------------------- */
+
+/* No kind of link that works here takes another program: the kernel's perf_event and raw ones do
+ * not either. */
+static long update(struct sys_call *c)
+{
+	struct sys_prog *sp, *old = NULL;
+	long err = 0;
+
+	sp = prog_of(c->attr.link_update.new_prog_fd, &err);
+	if (!sp)
+		return err;
+	if (c->attr.link_update.flags & BPF_F_REPLACE)
+		old = prog_of(c->attr.link_update.old_prog_fd, &err);
+	else if (c->attr.link_update.old_prog_fd)
+		err = -EINVAL;
+	if (!err)
+		err = -EINVAL;
+	if (old)
+		sys_put(&old->o);
+	sys_put(&sp->o);
+	return err;
+}
+
+long sys_cmd_link_update(struct sys_call *c)
+{
+	struct sys_link *l;
+	long err;
+
+	if (c->attr.link_update.flags & ~(u32)BPF_F_REPLACE)
+		return -EINVAL;
+	l = link_of(c->attr.link_update.link_fd, &err);
+	if (!l)
+		return err;
+	err = update(c);
+	sys_put(&l->o);
+	return err;
+}
+
+long sys_cmd_link_detach(struct sys_call *c)
+{
+	long err;
+	struct sys_link *l = link_of(c->attr.link_detach.link_fd, &err);
+
+	if (!l)
+		return err;
+	sys_put(&l->o);
+	return -EOPNOTSUPP; /* as the kernel's links on events: closing them is what ends them */
+}
+
+long sys_cmd_iter_create(struct sys_call *c)
+{
+	struct sys_link *l;
+	long err;
+
+	if (c->attr.iter_create.flags)
+		return -EINVAL;
+	l = link_of(c->attr.iter_create.link_fd, &err);
+	if (!l)
+		return err;
+	sys_put(&l->o);
+	return -EINVAL; /* it is none of an iterator */
+}
+
+/* ---- what is known of them ------------------------------------------------------------------ */
+
+int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out)
+{
+	u32 len = l->name ? strlen(l->name) + 1 : 0, room;
+
+	memset(out, 0, sizeof(*out));
+	out->type = l->type;
+	out->id = l->o.id;
+	out->prog_id = l->prog->o.id;
+	if (l->type != BPF_LINK_TYPE_RAW_TRACEPOINT)
+		return 0;
+	/* bpf_raw_tp_link_fill_link_info() */
+	if (!in->raw_tracepoint.tp_name != !in->raw_tracepoint.tp_name_len)
+		return -EINVAL;
+	room = in->raw_tracepoint.tp_name_len;
+	out->raw_tracepoint.tp_name = in->raw_tracepoint.tp_name;
+	out->raw_tracepoint.tp_name_len = len;
+	if (!room)
+		return 0;
+	if (sys_out(in->raw_tracepoint.tp_name, l->name, room < len ? room - 1 : len))
+		return -EFAULT;
+	if (room >= len)
+		return 0;
+	return sys_out(in->raw_tracepoint.tp_name + room - 1, "", 1) ? -EFAULT : -ENOSPC;
+}
+
+const char *sys_link_type_name(u32 type)
+{
+	switch (type) {
+	case BPF_LINK_TYPE_RAW_TRACEPOINT: return "raw_tracepoint";
+	case BPF_LINK_TYPE_TRACING: return "tracing";
+	case BPF_LINK_TYPE_CGROUP: return "cgroup";
+	case BPF_LINK_TYPE_ITER: return "iter";
+	case BPF_LINK_TYPE_NETNS: return "netns";
+	case BPF_LINK_TYPE_XDP: return "xdp";
+	case BPF_LINK_TYPE_PERF_EVENT: return "perf";
+	case BPF_LINK_TYPE_KPROBE_MULTI: return "kprobe_multi";
+	default: return "unknown";
+	}
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside src/bpf: links, and events of perf_event_open(2) that run programs. */
+#ifndef FERRY_LINK_H
+#define FERRY_LINK_H
+
+#include "bpf/attach.h"
+#include "bpf/sys.h"
+
+struct sys_link {
+	struct sys_obj o;
+	u32 type;               /* enum bpf_link_type */
+	u32 attach_type;        /* enum bpf_attach_type */
+	struct sys_prog *prog;  /* referenced */
+	struct sys_attached at; /* of those that are not on an event of perf */
+	struct sys_obj *event;  /* referenced: the event of perf it is on; NULL */
+	char *name;             /* raw tracepoint's; NULL */
+};
+
+void sys_link_free(struct sys_obj *o);
+int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out);
+const char *sys_link_type_name(u32 type); /* as fdinfo names it */
+
+/* The program type of an attach type and what it goes on; BPF_PROG_TYPE_UNSPEC. */
+u32 sys_attach_prog_type(u32 attach_type, enum sys_attach_kind *kind);
+bool sys_attach_type_fits(const struct prog *p, u32 attach_type);
+
+/* ---- events (event.c) ----------------------------------------------------------------------- */
+
+void sys_event_free(struct sys_obj *o);
+/*
+ * Puts the link's program on the event, which becomes the link's: 0, -EEXIST (it has one), -EINVAL
+ * (of another type), or why it cannot be attached. sys_event_unlink() takes it off again.
+ */
+int sys_event_link(struct sys_obj *event, struct sys_link *l, u64 cookie);
+void sys_event_unlink(struct sys_obj *event, struct sys_link *l);
+
+void sys_clock_init(void); /* software clocks register as a source (clock.c) */
+
+#endif
