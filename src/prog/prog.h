@@ -206,6 +206,7 @@ struct prog {
 	struct insn_fact *facts;   /* one an instruction; NULL when not verified */
 	_Atomic u64 *faults;       /* loads that faulted, an instruction; NULL: none can (insn_fact.probe) */
 	struct prog_sig *sig;      /* typed programs, set by the verifier; owned */
+	bool reads_any;            /* may read at any address, as probe_read does: pointers to no struct */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
 	u32 verified_insns;        /* processed by the verifier */
 

@@ -69,6 +69,11 @@ static int move_pointer(struct verifier *v, const struct bpf_insn *insn, const s
 	int err = may_move(v, insn->dst_reg, &out, op);
 	s64 off;
 
+	if (!err && out.type == REG_BTF && !out.type_id) {
+		/* Nothing is known of where it points to. */
+		*cur_reg(v, insn->dst_reg) = out;
+		return 0;
+	}
 	if (!err)
 		err = sane_number(v, &num.n, &out);
 	if (err)

@@ -115,6 +115,8 @@ const char *reg_type_name(const struct reg *r)
 	case REG_PKT_END: return "pkt_end";
 	case REG_FUNC: return "func";
 	case REG_BTF:
+		if (!r->type_id)
+			return null ? "rdonly_untrusted_mem_or_null" : "rdonly_untrusted_mem";
 		if (r->flags & REG_PERCPU)
 			return "percpu_ptr_";
 		if (r->flags & REG_TRUSTED)

@@ -21,8 +21,12 @@ enum reg_type {
 	REG_PKT_META,
 	REG_PKT_END,
 	REG_MEM,      /* `size` bytes of a helper or native function */
-	REG_BTF,      /* a struct of `type_id` in the BTF `what` of the run (typed.c) */
 	REG_FUNC,     /* subprogram `what`, to be called back */
+	/*
+	 * A struct of `type_id` in the BTF `what` of the run (typed.c). type_id 0: behind a pointer to
+	 * anything else, where any offset may be read as data.
+	 */
+	REG_BTF,
 };
 
 enum reg_flag {

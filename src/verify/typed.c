@@ -50,7 +50,7 @@ const char *vtyped_name(const struct verifier *v, const struct reg *r)
 {
 	const struct btf_type *t = btf__type_by_id(vtyped_btf(v, r), r->type_id);
 
-	return t ? fbtf_name(vtyped_btf(v, r), t->name_off) : "";
+	return t && r->type_id ? fbtf_name(vtyped_btf(v, r), t->name_off) : "";
 }
 
 int vtyped_make(struct verifier *v, struct reg *r, const struct btf *btf, u32 id, u32 flags)
@@ -108,7 +108,7 @@ int vtyped_value(struct verifier *v, struct reg *r, const struct btf *btf, u32 i
 
 bool vtyped_is(const struct verifier *v, const struct reg *r, const struct btf *btf, u32 id)
 {
-	if (r->type != REG_BTF || !fbtf_strip(btf, id, &id) || r->off < 0 || !num_is_const(&r->n) ||
+	if (r->type != REG_BTF || !r->type_id || !fbtf_strip(btf, id, &id) || r->off < 0 || !num_is_const(&r->n) ||
 	    r->n.bits.value)
 		return false;
 	/* A member's type may be in the base of the BTF that the struct is in. */
@@ -153,19 +153,48 @@ static int look(struct verifier *v, u32 r, s64 off, u32 size, struct fbtf_access
 	return err;
 }
 
+/* A pointer to no struct: what lies behind it is data of any length, as far as it can be read. */
+static void untyped(struct reg *out, const struct reg *from)
+{
+	u16 what = from->what;
+
+	reg_pointer(out, REG_BTF);
+	out->what = what;
+	out->flags = REG_RDONLY;
+}
+
+static int load_untyped(struct verifier *v, struct reg *out)
+{
+	if (v->o->strict)
+		return refuse(v, -EPERM, "let the owner load it",
+			      "memory behind pointers to no struct is only for the owner of the process");
+	v->aux[v->insn].probe = true;
+	v->p->reads_any = true;
+	reg_unknown(out);
+	return 0;
+}
+
 int vtyped_load(struct verifier *v, u32 r, s64 off, u32 size, struct reg *out)
 {
 	struct fbtf_access a;
 	u32 flags = REG_RDONLY;
-	int err = place(v, r, &off);
+	int err;
+
+	if (!cur_reg(v, r)->type_id)
+		return load_untyped(v, out);
+	err = place(v, r, &off);
 
 	if (!err)
 		err = look(v, r, off, size, &a);
 	if (err)
 		return err;
 	v->aux[v->insn].probe = true;
-	if (!a.is_ptr) {
+	if (!a.points) {
 		reg_unknown(out);
+		return 0;
+	}
+	if (!a.is_ptr) {
+		untyped(out, cur_reg(v, r));
 		return 0;
 	}
 	if (a.tag && !strcmp(a.tag, "percpu"))
@@ -177,8 +206,11 @@ int vtyped_store(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 {
 	const struct reg *reg = cur_reg(v, r);
 	struct fbtf_access a;
-	int err = place(v, r, &off);
+	int err;
 
+	if (!reg->type_id)
+		return refuse(v, -EACCES, READ_HINT, "R%u cannot write into %s", r, reg_type_name(reg));
+	err = place(v, r, &off);
 	if (err)
 		return err;
 	if (reg->flags & REG_RDONLY || !(reg->flags & REG_TRUSTED))

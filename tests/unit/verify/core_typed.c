@@ -124,10 +124,18 @@ static const struct typed_case {
 	{ UNTRUSTED, "r0 = *(u32 *)(r1 +114)\n", "access beyond struct other" },
 	/* The first member of a union that fits is what is read. */
 	{ UNTRUSTED, "r1 = *(u64 *)(r1 +72)\nr0 = *(u32 *)(r1 +0)\n", "invalid mem access 'scalar'" },
-	/* Pointers to anything but structs are numbers. */
-	{ UNTRUSTED, "r1 = *(u64 *)(r1 +48)\nr0 = *(u8 *)(r1 +0)\n", "invalid mem access 'scalar'" },
-	{ UNTRUSTED, "r1 = *(u64 *)(r1 +80)\nr0 = *(u64 *)(r1 +0)\n", "invalid mem access 'scalar'" },
-	{ UNTRUSTED, "r1 = *(u64 *)(r1 +88)\nr0 = *(u8 *)(r1 +0)\n", "invalid mem access 'scalar'" },
+	/* Behind pointers to anything but structs there is data. */
+	{ UNTRUSTED, "r1 = *(u64 *)(r1 +48)\nr0 = *(u8 *)(r1 +0)\n", NULL },
+	{ UNTRUSTED, "r1 = *(u64 *)(r1 +48)\nr2 = *(u8 *)(r1 +0)\nr1 += r2\nr0 = *(u8 *)(r1 -9)\n",
+	  NULL },
+	{ UNTRUSTED, "r1 = *(u64 *)(r1 +80)\nr1 = *(u64 *)(r1 +0)\nr0 = *(u64 *)(r1 +0)\n",
+	  "invalid mem access 'scalar'" },
+	{ UNTRUSTED, "r1 = *(u64 *)(r1 +88)\nr0 = *(u8 *)(r1 +1000)\n", NULL },
+	{ UNTRUSTED, "r1 = *(u64 *)(r1 +88)\n*(u8 *)(r1 +0) = 1\n",
+	  "cannot write into rdonly_untrusted_mem" },
+	{ WRITABLE, "r1 = *(u64 *)(r1 +88)\n*(u8 *)(r1 +0) = 1\n", "cannot write into" },
+	{ UNTRUSTED, "r1 = *(u64 *)(r1 +88)\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\n",
+	  "BPF_ATOMIC stores into R1" },
 	/* Offsets add up; variable ones say nothing of the type. */
 	{ UNTRUSTED, "r1 += 16\nr0 = *(u32 *)(r1 +0)\n", NULL },
 	{ UNTRUSTED, "r1 += 24\nr1 = *(u64 *)(r1 -16)\nr0 = *(u64 *)(r1 +0)\n", NULL },
@@ -188,7 +196,7 @@ static void arguments_are_typed_by_the_prototype(void **state)
 		{ TRUSTED, "r0 = *(u32 *)(r1 +16)\n", NULL },
 		{ TRUSTED, "r0 = *(u32 *)(r1 +20)\n", "not multiple of 8" },
 		{ TRUSTED, "r0 = *(u32 *)(r1 +0)\n", "size 4 must be 8" },
-		{ TRUSTED, "r1 = *(u64 *)(r1 +24)\nr0 = *(u8 *)(r1 +0)\n", "'scalar'" },
+		{ TRUSTED, "r1 = *(u64 *)(r1 +24)\nr0 = *(u8 *)(r1 +0)\n", "'scalar'" }, /* void * */
 		{ TRUSTED, "r1 = *(u64 *)(r1 +32)\nr0 = *(u32 *)(r1 +0)\n", NULL },
 		{ TRUSTED, "r0 = *(u64 *)(r1 +40)\n", NULL }, /* the result */
 		{ TRUSTED, "r0 = *(u64 *)(r1 +48)\n", "doesn't have 7-th argument" },
