@@ -99,6 +99,17 @@ FERRY_API int ferry_runner_new(int prog_fd, size_t ctx_size, struct ferry_runner
 FERRY_API uint64_t ferry_runner_run(const struct ferry_runner *r, void *ctx);
 FERRY_API void ferry_runner_free(struct ferry_runner *r);
 
+/*
+ * Loads through pointers typed by BTF that found a bad address and gave 0, since the program was
+ * loaded: fills in, in order, instructions that had any (at most `n`), by their number in the program
+ * as verified. Returns how many there are, which may be more than n. -EBADF, -EINVAL.
+ */
+struct ferry_fault {
+	uint32_t insn;
+	uint64_t count;
+};
+FERRY_API int ferry_prog_faults(int prog_fd, struct ferry_fault *out, size_t n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -20,6 +20,11 @@ extern "C" {
 #define FERRY_SLEEPABLE   (1u << 5) /* may block */
 #define FERRY_DESTRUCTIVE (1u << 6) /* needs a grant of its own */
 
+/* Of a variable: */
+#define FERRY_VARIABLE    (1u << 16) /* the entry is one: FERRY_VAR sets it */
+#define FERRY_WRITABLE    (1u << 17) /* programs may write its numbers */
+#define FERRY_PERCPU      (1u << 18) /* an array of one a processor: see bpf_per_cpu_ptr(3) */
+
 struct ferry_func {
 	const char *prototype; /* C, with the kernel's argument suffixes: `const void *p, u32 p__sz` */
 	void (*fn)(void);
@@ -49,11 +54,24 @@ struct ferry_func {
 		(prototype), (void (*)(void))(fn), (flags)                                         \
 	}
 
+/*
+ * A variable of the host, also an entry of a module: FERRY_VAR("struct stats app_stats", &app_stats).
+ * Programs declare `extern const struct stats app_stats __ksym;` and read it, members that point to
+ * structs too. With FERRY_PERCPU as a third argument an array is one variable of its element's type
+ * that each processor has its own of. The type must have a size; the variable must outlive the module
+ * and every program that uses it.
+ */
+#define FERRY_VAR(...) FERRY_VAR_WITH(__VA_ARGS__, 0u, 0u)
+#define FERRY_VAR_WITH(declaration, addr, flags, ...)                                              \
+	{                                                                                          \
+		(declaration), (void (*)(void))(addr), (flags) | FERRY_VARIABLE                    \
+	}
+
 struct ferry_module {
 	size_t sz;          /* sizeof(struct ferry_module): room to grow */
 	const char *name;   /* an identifier, unique in the process, at most 55 bytes */
 	const char *types;  /* C declarations of the structs in the prototypes; may be NULL */
-	const struct ferry_func *funcs;
+	const struct ferry_func *funcs; /* and variables */
 	size_t nfuncs;
 };
 

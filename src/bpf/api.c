@@ -2,6 +2,7 @@
 /* Ferry's public functions (ferry/ferry.h), but for ferry_hook (src/preload). */
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -245,4 +246,25 @@ void ferry_runner_free(struct ferry_runner *r)
 		return;
 	sys_prog_put(r->p);
 	base_free(r);
+}
+
+int ferry_prog_faults(int prog_fd, struct ferry_fault *out, size_t n)
+{
+	struct prog *p;
+	int found = 0, err = !out && n ? -EINVAL : prog_of(prog_fd, &p);
+	u32 i;
+
+	if (err)
+		return err;
+	for (i = 0; p->faults && i < p->insn_cnt; i++) {
+		u64 count = atomic_load_explicit(&p->faults[i], memory_order_relaxed);
+
+		if (!count)
+			continue;
+		if ((size_t)found < n)
+			out[found] = (struct ferry_fault){ i, count };
+		found++;
+	}
+	sys_prog_put(p);
+	return found;
 }

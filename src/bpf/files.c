@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files made in memory: BTF of vmlinux and modules, fdinfo of objects, and trace_pipe. */
+/* Files made in memory: BTF of vmlinux and modules, fdinfo of objects, symbols, and trace_pipe. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -29,6 +29,8 @@ void *sys_file(const char *path, size_t *size)
 	sys_inside++;
 	if (!strncmp(path, btf_dir, sizeof(btf_dir) - 1))
 		data = sys_btf_copy(path + sizeof(btf_dir) - 1, &n);
+	else if (!strcmp(path, "/proc/kallsyms"))
+		data = sys_kallsyms(&n);
 	else if (!strncmp(path, "/proc/", 6))
 		data = sys_fdinfo(path, &n);
 	sys_inside--;

@@ -60,3 +60,33 @@ int sys_missing_ksyms(const struct bpf_object *obj, struct text *out)
 	}
 	return failed.n;
 }
+
+static void list_symbols(const struct module *m, struct text *out)
+{
+	u32 i;
+
+	for (i = 0; i < m->nfuncs; i++)
+		text_printf(out, "%016llx t %s\t[%s]\n",
+			    (unsigned long long)(uintptr_t)m->funcs[i].addr, m->funcs[i].name, m->name);
+	for (i = 0; i < m->nvars; i++)
+		text_printf(out, "%016llx d %s\t[%s]\n",
+			    (unsigned long long)(uintptr_t)m->vars[i].addr, m->vars[i].name, m->name);
+}
+
+void *sys_kallsyms(u32 *size)
+{
+	struct text out = { 0 };
+	struct module *m;
+	void *data;
+	u32 n;
+
+	for (n = 0; (m = module_nth_get(n)); n++) {
+		list_symbols(m, &out);
+		module_put(m);
+	}
+	*size = (u32)out.len;
+	/* With no module the list is empty: the machine's kernel has nothing that programs here can use. */
+	data = out.oom ? NULL : base_memdup(text_str(&out), out.len + 1);
+	text_free(&out);
+	return data;
+}

@@ -9,6 +9,7 @@
 
 #include "bpf/sys_int.h"
 
+#define MAX_SYMS      256
 #define MAX_NATIVES   256        /* the kernel's MAX_KFUNC_DESCS */
 #define MAX_VALUE_OFF (1u << 29) /* the kernel's BPF_MAX_VAR_OFF */
 
@@ -111,6 +112,80 @@ static int resolve_map(struct resolve *r, struct bpf_insn *in, bool by_index, bo
 	return 0;
 }
 
+/* The module whose BTF the descriptor is, with a reference on its BTF object in *o. */
+static int module_of(struct resolve *r, int fd, struct sys_obj **o, struct module **mod)
+{
+	*o = sys_fd_get(fd, SYS_BTF);
+	if (!*o) {
+		text_puts(r->log, "invalid module BTF fd specified\n");
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	}
+	*mod = container_of(*o, struct sys_btf, o)->mod;
+	if (*mod && !(*mod)->gone)
+		return 0;
+	text_puts(r->log, *mod ? "the module was unregistered\n" :
+				 "the BTF is not that of a module\n");
+	sys_put(*o);
+	return *mod ? -ENXIO : -EINVAL;
+}
+
+static int use_sym(struct resolve *r, struct module *mod, const struct module_var *var, u64 value)
+{
+	struct prog *p = r->p;
+	u32 i;
+
+	for (i = 0; i < p->nsyms; i++)
+		if (p->syms[i].var == var && p->syms[i].value == value)
+			return (int)i;
+	if (p->nsyms == MAX_SYMS) {
+		text_printf(r->log, "The program uses more than %d variables\n", MAX_SYMS);
+		return -E2BIG;
+	}
+	if (!p->syms)
+		p->syms = base_array(MAX_SYMS, sizeof(*p->syms));
+	if (!p->syms)
+		return -ENOMEM;
+	p->syms[p->nsyms++] = (struct prog_sym){ module_get(mod), var, value };
+	return (int)i;
+}
+
+/* A variable or function of a module: its BTF id, and the descriptor of the BTF in the second half. */
+static int resolve_sym(struct resolve *r, struct bpf_insn *in, u32 at)
+{
+	const struct module_func *f;
+	const struct module_var *v;
+	struct module *mod;
+	struct sys_obj *o;
+	int err;
+
+	if (!in[1].imm) {
+		text_printf(r->log,
+			    "insn %u: BTF id %d is not a variable of a module; there is no kernel here "
+			    "whose variables could be read\n", at, in->imm);
+		return -EINVAL;
+	}
+	err = module_of(r, in[1].imm, &o, &mod);
+	if (err)
+		return err;
+	v = module_var(mod, (u32)in->imm);
+	f = v ? NULL : module_func(mod, (u32)in->imm);
+	if (v)
+		err = use_sym(r, mod, v, (u64)(uintptr_t)(v->flags & FERRY_PERCPU ? (void *)v : v->addr));
+	else if (f)
+		err = use_sym(r, mod, NULL, (u64)(uintptr_t)f->addr);
+	else
+		err = -EINVAL;
+	if (!v && !f)
+		text_printf(r->log, "insn %u: BTF id %d is neither a variable nor a function of module %s\n",
+			    at, in->imm, mod->name);
+	sys_put(o);
+	if (err < 0)
+		return err;
+	in[0].imm = err;
+	in[1].imm = 0;
+	return 0;
+}
+
 static int resolve_ldimm64(struct resolve *r, struct bpf_insn *in, u32 at)
 {
 	switch (in->src_reg) {
@@ -120,12 +195,7 @@ static int resolve_ldimm64(struct resolve *r, struct bpf_insn *in, u32 at)
 	case BPF_PSEUDO_MAP_VALUE: return resolve_map(r, in, false, true);
 	case BPF_PSEUDO_MAP_IDX: return resolve_map(r, in, true, false);
 	case BPF_PSEUDO_MAP_IDX_VALUE: return resolve_map(r, in, true, true);
-	case BPF_PSEUDO_BTF_ID:
-		text_printf(r->log,
-			    "insn %u: variables of the kernel or of modules (BTF id %d) cannot be "
-			    "read here: register a function that returns the value\n",
-			    at, in->imm);
-		return -EINVAL;
+	case BPF_PSEUDO_BTF_ID: return resolve_sym(r, in, at);
 	}
 	text_printf(r->log, "insn %u: unrecognized bpf_ld_imm64 insn\n", at);
 	return -EINVAL;
@@ -160,6 +230,11 @@ static int resolve_native(struct resolve *r, struct bpf_insn *in, u32 at)
 	struct module *mod;
 	int fd, err;
 
+	/* A weak function that nobody has: the call must not be reached. */
+	if (!in->off && !in->imm) {
+		in->imm = -1;
+		return 0;
+	}
 	if (in->off <= 0) {
 		text_printf(r->log,
 			    "insn %u: kernel BTF ID %d is not a function that programs may call: "
@@ -174,18 +249,9 @@ static int resolve_native(struct resolve *r, struct bpf_insn *in, u32 at)
 	err = array_fd(r, in->off, &fd);
 	if (err)
 		return err;
-	o = sys_fd_get(fd, SYS_BTF);
-	if (!o) {
-		text_puts(r->log, "invalid module BTF fd specified\n");
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
-	}
-	mod = container_of(o, struct sys_btf, o)->mod;
-	if (!mod || mod->gone) {
-		text_puts(r->log, mod ? "the module was unregistered\n"
-				      : "BTF fd for kfunc is not a module BTF\n");
-		sys_put(o);
-		return mod ? -ENXIO : -EINVAL;
-	}
+	err = module_of(r, fd, &o, &mod);
+	if (err)
+		return err;
 	f = module_func(mod, in->imm);
 	err = f ? use_native(r, f) : -EINVAL;
 	if (!f)

@@ -211,6 +211,12 @@ void sys_prog_tag(const struct bpf_insn *insns, u32 cnt, u8 tag[BPF_TAG_SIZE]);
 /* Why a program that declares `name` as a __ksym does not load, and the nearest names. */
 void sys_explain_ksym(const char *name, struct text *out);
 
+/*
+ * The functions and variables of modules as /proc/kallsyms lists symbols, which is where libbpf looks
+ * for `extern const void x __ksym`. Freed with base_free; NULL without memory.
+ */
+void *sys_kallsyms(u32 *size);
+
 /* Brings ids of vmlinux (1) and of registered modules up to date: 0 or -errno. */
 int sys_btf_sync(void);
 /* The bytes of "vmlinux" or of a module's BTF; freed with base_free. NULL: there is none. */

@@ -26,6 +26,7 @@ enum helper_arg {
 	ARG_LONG_OUT,        /* 8 bytes, written */
 	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (what a callback gets) */
 	ARG_FUNC,            /* a subprogram that the helper calls back: see verify/callback.c */
+	ARG_CPU_VAR,         /* the address of a variable that is one a processor */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 
@@ -33,6 +34,8 @@ enum helper_ret {
 	RET_INTEGER,
 	RET_VOID,
 	RET_MAP_VALUE_OR_NULL,
+	RET_CPU_VAR,           /* what the ARG_CPU_VAR argument is on a processor */
+	RET_CPU_VAR_OR_NULL,
 	RET_TASK,              /* a valid pointer to a task_struct, by BTF */
 	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */
 };

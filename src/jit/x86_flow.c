@@ -42,6 +42,9 @@ void x86_ldimm64_insn(struct jx *c, const struct bpf_insn *i)
 	case BPF_PSEUDO_FUNC:
 		func_address(c, i);
 		return;
+	case BPF_PSEUDO_BTF_ID:
+		x86_set_imm(c, i->dst_reg, (u32)i->imm < p->nsyms ? p->syms[i->imm].value : 0);
+		return;
 	case BPF_PSEUDO_MAP_FD:
 	case BPF_PSEUDO_MAP_VALUE:
 		m = (u32)i->imm < p->nmaps ? p->maps[i->imm] : NULL;

@@ -94,14 +94,23 @@ static int unique_name(struct maker *mk, const char *name)
 	return hash_put(&mk->names, key, mk);
 }
 
+static int make_var(struct maker *mk, const struct ferry_func *def)
+{
+	int err = module_add_var(mk->m, def, mk->cs, mk->btf, &mk->seen, mk->why);
+
+	return err ? err : unique_name(mk, mk->m->vars[mk->m->nvars - 1].name);
+}
+
 static int make_func(struct maker *mk, const struct ferry_func *def, size_t i)
 {
-	struct module_func *f = &mk->m->funcs[i];
+	struct module_func *f = &mk->m->funcs[mk->m->nfuncs];
 	const struct ctype *proto;
 	struct text inner = { 0 };
 	const char *name;
 	int id, err;
 
+	if (def->flags & FERRY_VARIABLE)
+		return make_var(mk, def);
 	if (!def->prototype || !def->fn)
 		return refuse(mk->why, "function %zu of module %s has no %s", i + 1, mk->m->name,
 			      def->prototype ? "address" : "prototype");
@@ -115,6 +124,7 @@ static int make_func(struct maker *mk, const struct ferry_func *def, size_t i)
 	f->name = base_strdup(name);
 	if (!f->name)
 		return -ENOMEM;
+	mk->m->nfuncs++;
 	f->addr = (const void *)(uintptr_t)def->fn;
 	f->flags = def->flags;
 	f->mod = mk->m;
@@ -173,6 +183,9 @@ static void module_free(struct module *m)
 
 	for (i = 0; i < m->nfuncs; i++)
 		base_free((void *)(uintptr_t)m->funcs[i].name);
+	for (i = 0; i < m->nvars; i++)
+		base_free((void *)(uintptr_t)m->vars[i].name);
+	base_free(m->vars);
 	base_free(m->funcs);
 	btf__free(m->btf);
 	base_free(m);
@@ -187,10 +200,10 @@ static int make_module(struct module *m, const struct ferry_module *def, struct 
 	strcpy(m->name, def->name);
 	m->refs = 1;
 	m->funcs = base_array(def->nfuncs, sizeof(*m->funcs));
-	err = m->funcs && fbtf_vmlinux() ? ctypes_new(&mk.cs) : -ENOMEM;
+	m->vars = base_array(def->nfuncs, sizeof(*m->vars));
+	err = m->funcs && m->vars && fbtf_vmlinux() ? ctypes_new(&mk.cs) : -ENOMEM;
 	if (err)
 		goto out;
-	m->nfuncs = (u32)def->nfuncs;
 	err = fbtf_seal(fbtf_vmlinux(), NULL, &mk.base);
 	if (err)
 		goto out;

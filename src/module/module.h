@@ -53,6 +53,17 @@ struct module_func {
 	struct module_arg args[MODULE_MAX_ARGS];
 };
 
+/* A variable of the host. A pointer to one that is one a processor is the address of this. */
+struct module_var {
+	const char *name;
+	void *addr;
+	struct module *mod;
+	u32 btf_id;      /* of the VAR in the module's BTF */
+	u32 flags;       /* FERRY_WRITABLE, FERRY_PERCPU */
+	u32 type_id;     /* of the VAR */
+	u32 stride, count; /* FERRY_PERCPU: bytes from one processor's to the next, and how many */
+};
+
 struct module {
 	char name[64];
 	struct btf *btf;  /* split from fbtf_vmlinux() */
@@ -60,6 +71,8 @@ struct module {
 	u32 raw_size;
 	struct module_func *funcs;
 	u32 nfuncs;
+	struct module_var *vars;
+	u32 nvars;
 	_Atomic u32 refs; /* programs that use it, and the registration */
 	_Atomic bool gone; /* unregistered: no new program may use it */
 };
@@ -84,6 +97,8 @@ struct module *module_nth_get(u32 n);
 
 /* The function whose FUNC id in the module's BTF is `btf_id`; NULL. */
 const struct module_func *module_func(const struct module *m, u32 btf_id);
+/* The variable whose VAR id in the module's BTF is `btf_id`; NULL. */
+const struct module_var *module_var(const struct module *m, u32 btf_id);
 /* Over all modules: by name, and the nearest names for "did you mean" (at most n; returns count).
  */
 const struct module_func *module_func_named(const char *name);

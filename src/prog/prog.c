@@ -37,6 +37,9 @@ void prog_free(struct prog *p)
 		if (p->natives[i])
 			module_put(p->natives[i]->mod);
 	base_free(p->maps);
+	for (i = 0; i < p->nsyms; i++)
+		module_put(p->syms[i].mod);
+	base_free(p->syms);
 	base_free(p->natives);
 	base_free(p->funcs);
 	base_free(p->lines);

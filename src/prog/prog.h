@@ -178,10 +178,18 @@ struct prog_args {
 	bool writable;        /* numbers in what they point to may be written, unless const */
 };
 
+/* What a program has the address of: a variable of a module, or one of its functions. */
+struct prog_sym {
+	struct module *mod;            /* with a reference */
+	const struct module_var *var;  /* NULL: a function, of which only the address is of use */
+	u64 value;                     /* what LD_IMM64 gives */
+};
+
 /*
  * The internal form of references, made by src/bpf from file descriptors before the verifier runs:
  *   LD_IMM64 src=BPF_PSEUDO_MAP_FD     imm = index into maps
  *   LD_IMM64 src=BPF_PSEUDO_MAP_VALUE  imm = index into maps, second imm = offset in the value
+ *   LD_IMM64 src=BPF_PSEUDO_BTF_ID     imm = index into syms
  *   LD_IMM64 src=BPF_PSEUDO_FUNC       imm = distance to the subprogram, as for a call;
  *                                      its value is a prog_callback
  *   CALL src=0  imm = helper id;  src=1  imm = distance;  src=2  imm = index into natives
@@ -197,6 +205,8 @@ struct prog {
 	u32 nmaps;
 	const struct module_func **natives; /* each with a reference on its module */
 	u32 nnatives;
+	struct prog_sym *syms;
+	u32 nsyms;
 	struct prog_func *funcs;   /* NULL, 0 before the verifier found them */
 	u32 nfuncs;
 	struct btf *btf;           /* borrowed from the BTF object that src/bpf holds; NULL */

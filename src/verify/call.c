@@ -13,6 +13,7 @@ struct call {
 	u64 alloc_size;        /* ARG_CONST_SIZE */
 	u64 max_size;          /* the largest ARG_SIZE */
 	u32 release;           /* reference of ARG_ALLOC_MEM */
+	struct reg var;        /* ARG_CPU_VAR */
 	bool key_known;
 	u64 key;
 };
@@ -319,6 +320,12 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return long_out(v, r);
 	case ARG_FUNC:
 		return vcallback_arg(v, r);
+	case ARG_CPU_VAR:
+		c->var = *cur_reg(v, r);
+		if (c->var.type != REG_BTF || !(c->var.flags & REG_PERCPU) || c->var.off ||
+		    !num_is_const(&c->var.n) || c->var.n.bits.value)
+			return expected(v, r, "percpu_ptr_");
+		return 0;
 	case ARG_STACK_OR_ZERO:
 		return cur_reg(v, r)->type == REG_STACK || is_null(v, r) ? 0 : expected(v, r, "fp, 0");
 	}
@@ -423,6 +430,9 @@ static int set_result(struct verifier *v, struct call *c)
 		if (c->h->id == BPF_FUNC_map_lookup_elem)
 			note_key(v, in_array, c->key);
 		return 0;
+	case RET_CPU_VAR:
+	case RET_CPU_VAR_OR_NULL:
+		return vtyped_cpu(v, &c->var, r0, c->h->ret == RET_CPU_VAR_OR_NULL);
 	case RET_TASK:
 		return vtyped_kernel(v, r0, "task_struct", REG_TRUSTED | REG_RDONLY);
 	case RET_ALLOC_MEM_OR_NULL:

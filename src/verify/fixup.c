@@ -65,6 +65,9 @@ int vfixup(struct verifier *v)
 		struct insn_fact *fact = &v->p->facts[i];
 
 		fact->const_key = -1;
+		/* A weak function that is not there, and is not called. */
+		if (!fact->seen && isa_is_call(&v->insns[i], BPF_PSEUDO_KFUNC_CALL) && v->insns[i].imm == -1)
+			fix_constant(&v->insns[i], 0);
 		if (!fact->seen)
 			continue;
 		fact->const_map = aux->map_known && !aux->map_varies;

@@ -502,6 +502,8 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 	}
 	if (insn->src_reg == BPF_PSEUDO_FUNC)
 		return vcallback_ldimm64(v, insn);
+	if (insn->src_reg == BPF_PSEUDO_BTF_ID)
+		return vtyped_sym(v, insn);
 	if (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE)
 		return refuse(v, -EINVAL,
 			      "load the object with libbpf, which fills in what src_reg stands for",

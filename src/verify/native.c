@@ -250,6 +250,9 @@ int vcall_native(struct verifier *v, const struct bpf_insn *insn)
 	u32 index = (u32)insn->imm, ref = 0;
 	int err;
 
+	if (insn->imm == -1)
+		return refuse(v, -EINVAL, "ask bpf_ksym_exists() before calling a weak function",
+			      "invalid kernel function call not eliminated in verifier pass");
 	if (index >= v->p->nnatives || !v->p->natives[index])
 		return refuse(
 			v, -EINVAL,

@@ -243,3 +243,77 @@ int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access)
 			      (long long)off, (unsigned long long)size);
 	return 0;
 }
+
+/* ---- variables -------------------------------------------------------------------------------- */
+
+/* A variable's memory: typed when it is a struct, else so many bytes. */
+static int variable(struct verifier *v, struct reg *out, const struct btf *btf, u32 id, u32 flags)
+{
+	s64 size = fbtf_size(btf, id);
+	int err = vtyped_make(v, out, btf, id, flags | REG_TRUSTED);
+
+	if (err != -EINVAL)
+		return err;
+	if (size <= 0 || size >= MAX_VAR_SIZE)
+		return refuse(v, -EINVAL, "declare a variable of a type with a size",
+			      "ldimm64 unable to resolve the size of type %u", id);
+	reg_pointer(out, REG_MEM);
+	out->size = (u32)size;
+	out->flags = (u8)flags;
+	if (flags & REG_NULLABLE)
+		out->id = ++v->ids;
+	return 0;
+}
+
+/* Of any type that has a size: nothing is read through it before a helper chose the processor. */
+static int percpu(struct verifier *v, struct reg *out, const struct btf *btf, u32 id)
+{
+	u16 index = 0;
+	int err;
+
+	if (!fbtf_strip(btf, id, &id))
+		return refuse_internal(v, "variable without a type");
+	err = index_of(v, owner(btf, id), &index);
+	if (err)
+		return err;
+	reg_pointer(out, REG_BTF);
+	out->what = index;
+	out->type_id = id;
+	out->flags = REG_PERCPU | REG_RDONLY;
+	return 0;
+}
+
+int vtyped_sym(struct verifier *v, const struct bpf_insn *insn)
+{
+	struct reg *dst = cur_reg(v, insn->dst_reg);
+	const struct btf_type *t;
+	const struct prog_sym *s;
+
+	if ((u32)insn->imm >= v->p->nsyms)
+		return refuse(v, -EINVAL, "load it with libbpf", "reference to variable %d that is not there",
+			      insn->imm);
+	s = &v->p->syms[insn->imm];
+	if (!s->var) {
+		/* A function's address: not NULL, and not to be followed. */
+		reg_pointer(dst, REG_MEM);
+		dst->flags = REG_RDONLY;
+		return 0;
+	}
+	t = btf__type_by_id(s->mod->btf, s->var->btf_id);
+	if (!t || !btf_is_var(t))
+		return refuse_internal(v, "variable without a VAR");
+	if (s->var->flags & FERRY_PERCPU) {
+		return percpu(v, dst, s->mod->btf, t->type);
+	}
+	return variable(v, dst, s->mod->btf, t->type,
+			s->var->flags & FERRY_WRITABLE && !fbtf_is_const(s->mod->btf, t->type) ?
+				0 : REG_RDONLY);
+}
+
+int vtyped_cpu(struct verifier *v, const struct reg *var, struct reg *out, bool nullable)
+{
+	const struct btf *btf = vtyped_btf(v, var);
+	u32 id = var->type_id;
+
+	return variable(v, out, btf, id, REG_RDONLY | (nullable ? REG_NULLABLE : 0));
+}

@@ -209,6 +209,9 @@ int vtyped_make(struct verifier *v, struct reg *r, const struct btf *btf, u32 id
 int vtyped_value(struct verifier *v, struct reg *r, const struct btf *btf, u32 id, u32 flags);
 /* To the struct `name` of what stands for the kernel's BTF; -EINVAL when it has none. */
 int vtyped_kernel(struct verifier *v, struct reg *r, const char *name, u32 flags);
+int vtyped_sym(struct verifier *v, const struct bpf_insn *insn); /* LD_IMM64 of prog->syms[imm] */
+/* bpf_per_cpu_ptr, bpf_this_cpu_ptr: what one processor's is, of the variable in register r. */
+int vtyped_cpu(struct verifier *v, const struct reg *var, struct reg *out, bool nullable);
 /* What it points to. */
 const struct btf *vtyped_btf(const struct verifier *v, const struct reg *r);
 const char *vtyped_name(const struct verifier *v, const struct reg *r); /* "task_struct" */

@@ -123,6 +123,9 @@ static bool imm64(const struct prog *p, const struct vm_code *c, u32 at, u64 *va
 					 (u64)(uintptr_t)m->ops->direct(m, (u32)in[1].imm) : 0;
 		}
 		return *value != 0;
+	case BPF_PSEUDO_BTF_ID:
+		*value = (u32)in->imm < p->nsyms ? p->syms[in->imm].value : 0;
+		return *value != 0;
 	case BPF_PSEUDO_FUNC:
 		*value = vm_callback_entry(c, (s64)at + 1 + in->imm);
 		return *value != 0;

@@ -9,6 +9,7 @@
 #include "code/code.h"
 #include "core.h"
 #include "jit/jit.h"
+#include "module/module.h"
 #include "vm/vm.h"
 
 #define TYPES(...)                                                                                 \
@@ -369,6 +370,101 @@ static void the_current_task_is_this_thread(void **state)
 	assert_int_equal(run_typed(text, ctx, &faults), getppid());
 }
 
+/* ---- variables of modules --------------------------------------------------------------------- */
+
+static struct { long a; int b; } one = { 5, 6 };
+static int number = -3, cpus[2] = { 8, 9 };
+static const struct ferry_func entries[] = {
+	FERRY_VAR("struct pair one", &one),
+	FERRY_VAR("int number", &number),
+	FERRY_VAR("int cpus[2]", cpus, FERRY_PERCPU),
+	FERRY_VAR("struct pair one_more", &one, FERRY_WRITABLE),
+	FERRY_VAR("const int fixed", &number, FERRY_WRITABLE),
+};
+
+static void variables_are_memory_of_their_type(void **state)
+{
+	static const struct {
+		const char *source, *error;
+	} progs[] = {
+		{ "r1 = btf_id[0] ll\nr0 = *(u32 *)(r1 +8)\n", NULL },
+		{ "r1 = btf_id[0] ll\nr0 = *(u64 *)(r1 +8)\n", "access beyond the end of member b" },
+		{ "r1 = btf_id[0] ll\n*(u64 *)(r1 +0) = 1\n", "only read is supported" },
+		{ "r1 = btf_id[3] ll\n*(u64 *)(r1 +0) = 1\n", NULL },
+		{ "r1 = btf_id[1] ll\nr0 = *(u32 *)(r1 +0)\n", NULL },
+		{ "r1 = btf_id[1] ll\nr0 = *(u64 *)(r1 +0)\n", "invalid access to memory" },
+		{ "r1 = btf_id[1] ll\n*(u32 *)(r1 +0) = 1\n", "cannot write into rdonly_mem" },
+		{ "r1 = btf_id[4] ll\n*(u32 *)(r1 +0) = 1\n", "cannot write into rdonly_mem" },
+		{ "r1 = btf_id[5] ll\nr0 = *(u32 *)(r1 +0)\n", "reference to variable 5" },
+		/* One a processor: a helper says which. */
+		{ "r1 = btf_id[2] ll\nr0 = *(u32 *)(r1 +0)\n", "access percpu memory" },
+		{ "r1 = btf_id[2] ll\nr2 = 0\ncall per_cpu_ptr\nr0 = *(u32 *)(r0 +0)\n",
+		  "invalid mem access 'rdonly_mem_or_null'" },
+		{ "r1 = btf_id[2] ll\nr2 = 0\ncall per_cpu_ptr\nif r0 == 0 goto +1\n"
+		  "r0 = *(u32 *)(r0 +0)\n", NULL },
+		{ "r1 = btf_id[2] ll\ncall this_cpu_ptr\nr0 = *(u32 *)(r0 +0)\n", NULL },
+		{ "r1 = btf_id[2] ll\ncall this_cpu_ptr\nr0 = *(u32 *)(r0 +4)\n", "invalid access to memory" },
+		{ "r1 = btf_id[2] ll\nr1 += 4\ncall this_cpu_ptr\n", "R1 type=percpu_ptr_" },
+		{ "r1 = btf_id[0] ll\ncall this_cpu_ptr\n", "R1 type=trusted_ptr_" },
+	};
+	const struct ferry_module def = { sizeof(def), "vars", "struct pair { long a; int b; };", entries,
+					  ARRAY_SIZE(entries) };
+	struct module *m;
+	size_t i;
+	u32 k;
+
+	(void)state;
+	assert_int_equal(module_register(&def, &m, NULL), 0);
+	for (i = 0; i < ARRAY_SIZE(progs); i++) {
+		char source[512];
+		struct core c;
+
+		snprintf(source, sizeof(source), "%sr0 = 0\nexit\n", progs[i].source);
+		core_open(&c, BPF_PROG_TYPE_XDP, source);
+		c.p->syms = base_array(ARRAY_SIZE(entries), sizeof(*c.p->syms));
+		for (k = 0; k < ARRAY_SIZE(entries); k++)
+			c.p->syms[c.p->nsyms++] = (struct prog_sym){ module_get(m), &m->vars[k], 1 };
+		core_verify(&c);
+		if (!c.err != !progs[i].error || (c.err && !strstr(text_str(&c.log), progs[i].error)))
+			fail_msg("%s: gave %d: %s", progs[i].source, c.err, text_str(&c.log));
+		core_close(&c);
+	}
+	module_unregister("vars");
+}
+
+static void declarations_of_variables_are_checked(void **state)
+{
+	static const struct {
+		struct ferry_func var;
+		const char *why;
+	} cases_of[] = {
+		{ FERRY_VAR("int", &number), "type name" },
+		{ FERRY_VAR("", &number), "type name" },
+		{ FERRY_VAR(NULL, &number), "type name" },
+		{ FERRY_VAR("int x", NULL), "address" },
+		{ FERRY_VAR("struct nothing x", &number), "no size" },
+		{ FERRY_VAR("void x", &number), "" },
+		{ FERRY_VAR("int x; int y", &number), "" },
+		{ FERRY_VAR("int (*f)(int)", &number), "" },
+		{ FERRY_VAR("int x[]", &number), "" },
+		{ FERRY_VAR("int x", &number, FERRY_PERCPU), "has to be an array" },
+		{ FERRY_VAR("int x", &number, FERRY_ACQUIRE), "flags of variables" },
+	};
+	struct text why = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases_of); i++) {
+		const struct ferry_module def = { sizeof(def), "vars", NULL, &cases_of[i].var, 1 };
+
+		text_reset(&why);
+		assert_int_equal(module_register(&def, NULL, &why), -EINVAL);
+		if (!strstr(text_str(&why), cases_of[i].why) || !strstr(text_str(&why), "module vars"))
+			fail_msg("%zu: %s", i, text_str(&why));
+	}
+	text_free(&why);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -378,6 +474,8 @@ int main(void)
 		cmocka_unit_test(addresses_that_are_not_there_give_zero_and_are_counted),
 		cmocka_unit_test(a_file_that_was_cut_off_gives_zero),
 		cmocka_unit_test(the_current_task_is_this_thread),
+		cmocka_unit_test(variables_are_memory_of_their_type),
+		cmocka_unit_test(declarations_of_variables_are_checked),
 	};
 
 	return cmocka_run_group_tests_name("typed", tests, setup, teardown);
