@@ -153,7 +153,12 @@ static void explanation(const struct page *g)
 				    w->left_out, WHY_FIRST + w->left_out + 1);
 		path_step(g, &w->steps[i]);
 	}
-	text_puts(g->t, w->nsteps ? "</ol></div>\n" : "</div>\n");
+	if (w->nsteps) {
+		text_puts(g->t, "<li>");
+		place(g, &w->at);
+		text_puts(g->t, " <b class=bad>refused here</b></li></ol>");
+	}
+	text_puts(g->t, "</div>\n");
 }
 
 /* ---- states
@@ -242,32 +247,31 @@ static void insn(const struct page *g, u32 i)
 {
 	const struct watch_insn *in = &g->w->insns[i];
 	const char *class = !in->visits && g->w->nsteps == 0 ? " d" : "";
+	bool states = in->visits && in->states[0];
+	const char *element = states ? "details" : "div";
 	u32 k;
 
 	if (g->mark[i] & MARK_END)
 		class = " p x";
 	else if (g->mark[i] & MARK_PATH)
 		class = " p";
-	text_printf(g->t, "<div class=\"i%s\" id=\"p%u-i%u\"><span class=\"n m\">%u</span>", class,
-		    g->id, i, i);
+	/* An instruction with states is its own disclosure. */
+	text_printf(g->t, "<%s class=\"i%s\" id=\"p%u-i%u\">%s<span class=\"n m\">%u</span>", element, class, g->id,
+		    i, states ? "<summary>" : "", i);
 	code(g, in->at.code ? in->at.code : "");
 	if (in->visits > 1)
 		text_printf(g->t, "<span class=v>%u times</span>", in->visits);
 	else if (!in->visits)
 		text_puts(g->t, "<span class=v>not reached</span>");
-	if (in->visits && in->states[0]) {
-		text_puts(g->t, "<details><summary>state</summary>");
-		for (k = 0; k < WATCH_VISITS && in->states[k]; k++) {
-			text_puts(g->t, "<pre>");
-			html(g->t, in->states[k] + (in->states[k][0] == ' '));
-			text_puts(g->t, "</pre>");
-		}
-		if (in->visits > WATCH_VISITS)
-			text_printf(g->t, "<p class=dim>and %u more visits</p>",
-				    in->visits - WATCH_VISITS);
-		text_puts(g->t, "</details>");
+	text_puts(g->t, states ? "</summary>" : "");
+	for (k = 0; k < WATCH_VISITS && states && in->states[k]; k++) {
+		text_puts(g->t, "<pre>");
+		html(g->t, in->states[k] + (in->states[k][0] == ' '));
+		text_puts(g->t, "</pre>");
 	}
-	text_puts(g->t, "</div>\n");
+	if (states && in->visits > WATCH_VISITS)
+		text_printf(g->t, "<p class=dim>and %u more visits</p>", in->visits - WATCH_VISITS);
+	text_printf(g->t, "</%s>\n", element);
 }
 
 static bool same_line(const struct watch_insn *a, const struct watch_insn *b)
@@ -299,7 +303,7 @@ static void instructions(const struct page *g)
 		if (!in->at.code)
 			continue; /* the second half of the one before */
 		/* Where room runs out, what is near the failing path goes on. */
-		if (!room(g) || (g->t->len - g->start > PROG_MAX / 2 && !g->mark[i])) {
+		if (!room(g) || (g->t->len - g->start > PROG_MAX / 2 && !(g->mark[i] & (MARK_NEAR | MARK_END)))) {
 			left++;
 			continue;
 		}
@@ -333,14 +337,15 @@ static void instructions(const struct page *g)
 static void mark_path(const struct page *g)
 {
 	const struct verify_watch *w = g->w;
-	u32 i, k;
+	u32 i, k, at;
 
+	for (at = 0; at < w->ninsns; at++)
+		g->mark[at] = w->insns[at].on_path ? MARK_PATH : 0;
 	for (i = 0; i < w->nsteps; i++) {
-		u32 at = w->steps[i].insn;
-
+		at = w->steps[i].insn;
 		if (at >= w->ninsns)
 			continue;
-		g->mark[at] |= MARK_PATH | (i + 1 == w->nsteps ? MARK_END : 0);
+		g->mark[at] |= i + 1 == w->nsteps ? MARK_END : 0;
 		for (k = at > NEAR ? at - NEAR : 0; k <= at + NEAR && k < w->ninsns; k++)
 			g->mark[k] |= MARK_NEAR;
 	}

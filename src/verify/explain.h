@@ -77,6 +77,7 @@ struct watch_insn {
 	struct why_place at;
 	u32 func; /* its number; ~0: not known */
 	u32 visits;
+	bool on_path; /* the one that failed */
 	char *states[WATCH_VISITS]; /* before it; NULL: not kept */
 };
 

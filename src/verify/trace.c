@@ -140,6 +140,9 @@ static void watch_path(struct verifier *v)
 	struct verify_watch *w = v->watch;
 	u32 n = v->ntrace < WATCH_STEPS ? v->ntrace : WATCH_STEPS, i;
 
+	for (i = 0; i < v->ntrace; i++)
+		if (trace_insn(v->trace[i]) < w->ninsns)
+			w->insns[trace_insn(v->trace[i])].on_path = true;
 	w->steps = n ? base_array(n, sizeof(*w->steps)) : NULL;
 	if (!w->steps)
 		return;
