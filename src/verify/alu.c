@@ -89,9 +89,9 @@ static int move_pointer(struct verifier *v, const struct bpf_insn *insn, const s
 				      (long long)off);
 		out.off = (s32)off;
 	} else {
-		if (v->o->strict && out.type == REG_STACK)
-			return refuse(v, -EACCES, "use constant offsets, or a map for the array",
-				      "R%u variable stack access prohibited for !root", insn->dst_reg);
+		err = vstrict_number(v, insn->dst_reg, &out, &num.n);
+		if (err)
+			return err;
 		if (op == BPF_ADD)
 			num_add(&out.n, &num.n);
 		else
@@ -105,8 +105,10 @@ static int move_pointer(struct verifier *v, const struct bpf_insn *insn, const s
 			out.size = 0;
 		}
 	}
-	*cur_reg(v, insn->dst_reg) = out;
-	return 0;
+	err = vstrict_pointer(v, insn->dst_reg, &out);
+	if (!err)
+		*cur_reg(v, insn->dst_reg) = out;
+	return err;
 }
 
 static int pointer_alu(struct verifier *v, const struct bpf_insn *insn, struct reg *dst,
@@ -129,7 +131,7 @@ static int pointer_alu(struct verifier *v, const struct bpf_insn *insn, struct r
 		return refuse(v, -EACCES,
 			      "subtract and add numbers; keep one pointer and an offset",
 			      "R%u pointer %s pointer prohibited", insn->dst_reg,
-			      isa_ops[insn->code].name);
+			      isa_ops[insn->code].sym);
 	if (reg_is_ptr(dst))
 		return move_pointer(v, insn, dst, src);
 	if (op == BPF_SUB)

@@ -353,7 +353,7 @@ static int find_helper(struct verifier *v, u32 id, const struct helper_proto **o
 		return refuse(v, -EINVAL, "give the object a GPL-compatible license",
 			      "cannot call GPL-restricted function from non-GPL compatible program");
 	*out = h;
-	return 0;
+	return vstrict_helper(v, id);
 }
 
 /* What holds for each visit of the instruction becomes a fact (fixup.c). */

@@ -168,6 +168,11 @@ void vprune_path_end(struct verifier *v, struct state *s);
 int valu(struct verifier *v, const struct bpf_insn *insn);
 int vbranch(struct verifier *v, const struct bpf_insn *insn);
 
+/* strict.c: 0 when the strict policy is off, or allows it. */
+int vstrict_helper(struct verifier *v, u32 id);
+int vstrict_number(struct verifier *v, u32 r, const struct reg *ptr, const struct num *n); /* added to ptr */
+int vstrict_pointer(struct verifier *v, u32 r, const struct reg *ptr); /* the result, for register r */
+
 /* mem.c */
 enum access { ACCESS_READ, ACCESS_WRITE };
 int vmem_load(struct verifier *v, const struct bpf_insn *insn);

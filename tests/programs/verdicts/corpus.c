@@ -179,6 +179,8 @@ static void read_key(const struct reader *r, struct verdict_prog *p, const char 
 		read_expect(r, p, value);
 	else if (!strcmp(key, "kernel"))
 		read_kernel(r, p, value);
+	else if (!strcmp(key, "strict"))
+		p->strict = !strcmp(value, "yes");
 	else if (!strcmp(key, "gap"))
 		p->gap = true;
 	else

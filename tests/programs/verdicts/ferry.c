@@ -80,7 +80,7 @@ static int add_maps(const struct verdict_prog *p, struct prog *prog, struct text
 
 int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out)
 {
-	struct verify_opts opts = { .log_level = log ? 1 : 0, .log = log };
+	struct verify_opts opts = { .log_level = log ? 1 : 0, .log = log, .strict = p->strict };
 	struct verify_stats stats = { 0 };
 	struct prog *prog = prog_new(p->insns, p->cnt);
 	int err;

@@ -11,6 +11,7 @@
  *   maps: array 4 8 1, hash 4 16 9  map[0], map[1]: type, bytes of key and value, entries; then words
  *                                   rdonly wronly (by programs) frozen mmap value=HEX (element 0)
  *                                   lock=N timer=N (bpf_spin_lock, bpf_timer at byte N of the value)
+ *   strict: yes                     under the strict policy; the kernel is asked without CAP_PERFMON
  *   license: none                   not GPL-compatible
  *   expect: accept
  *   expect: reject EACCES text that the log contains
@@ -42,7 +43,7 @@ struct verdict_prog {
 	unsigned line;
 	char name[120];
 	u32 type, flags;
-	bool gpl;
+	bool gpl, strict;
 	struct verdict_map maps[VERDICT_MAPS];
 	u32 nmaps;
 	bool accept;
