@@ -45,8 +45,8 @@ def is_hint(arg, known):
     arg = known.get(arg, arg)
     if arg in HANDED_ON:
         return True
-    # Each string of at least 12 bytes is an S.
-    short = re.sub(r'("(?:[^"\\\n]|\\.)*"\s*)+', lambda m: "S" if len(m[0]) >= 14 else "", arg)
+    # Each string of some words is an S.
+    short = re.sub(r'("(?:[^"\\\n]|\\.)*"\s*)+', lambda m: "S" if len(m[0].strip()) >= 10 else "", arg)
     return bool(re.fullmatch(r"S|[^?]*\?\s*S:\s*S", short))
 
 
