@@ -142,6 +142,7 @@ static inline void thread_leave(struct thread *t)
 extern _Thread_local struct thread *thread_self __attribute__((tls_model("initial-exec")));
 /* This thread's record, made at its first hit. No malloc: the probe may be on it. NULL: no room. */
 struct thread *thread_get(void);
+struct thread *thread_first(void); /* the same with vector registers kept */
 int thread_init(void);
 /* Waits until no other thread is in a hook that it entered before this call. */
 void thread_wait(void);

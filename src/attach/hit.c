@@ -19,12 +19,26 @@ void probe_run_hooks(struct thread *t, const struct hooks *h, struct pt_regs *re
 			probe_call_saved(h->hook[i].fn, regs, h->hook[i].arg);
 }
 
+static void get_thread(struct pt_regs *regs, void *arg)
+{
+	(void)regs;
+	*(struct thread **)arg = thread_get();
+}
+
+struct thread *thread_first(void)
+{
+	struct thread *t;
+
+	probe_call_saved(get_thread, NULL, &t);
+	return t;
+}
+
 u32 probe_hit(struct site *s, struct pt_regs *regs)
 {
 	struct thread *t = thread_self;
 	bool out;
 
-	if (!t && !(t = thread_get())) {
+	if (!t && !(t = thread_first())) {
 		s->missed++;
 		return 0;
 	}

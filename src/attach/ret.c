@@ -188,16 +188,23 @@ void ret_forget(struct thread *t)
 		drop(t, &t->pending);
 }
 
-static void drop_stale(struct thread *t)
+/* The rare part of a hijack: other code than ours runs here, with vector registers kept. */
+static void make_room(struct pt_regs *regs, void *arg)
 {
+	struct thread *t = arg;
 	struct pending **p = &t->pending;
+	bool all = t->npending && t->npending % TOO_MANY == 0;
 
-	while (*p) {
+	while (*p && (all || (*p)->sp <= regs->rsp)) {
 		if (is_stale(*p))
 			drop(t, p);
-		else
+		else if (all)
 			p = &(*p)->next;
+		else
+			break;
 	}
+	if (!t->spare)
+		refill(t);
 }
 
 bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs)
@@ -205,12 +212,9 @@ bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs)
 	u64 *at = (u64 *)(uintptr_t)regs->rsp;
 	struct pending *r;
 
-	while (t->pending && t->pending->sp <= regs->rsp && is_stale(t->pending))
-		drop(t, &t->pending);
-	if (t->npending && t->npending % TOO_MANY == 0)
-		drop_stale(t);
-	if (!t->spare)
-		refill(t);
+	if (!t->spare || (t->pending && t->pending->sp <= regs->rsp) ||
+	    (t->npending && t->npending % TOO_MANY == 0))
+		probe_call_saved(make_room, regs, t);
 	r = t->spare;
 	if (!r)
 		return false;
@@ -228,7 +232,7 @@ bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs)
 u64 probe_returned(u64 slot, struct pt_regs *regs)
 {
 	struct pending *r = &records[slot], **p;
-	struct thread *t = thread_self ? thread_self : thread_get();
+	struct thread *t = thread_self ? thread_self : thread_first();
 	struct site *s = r->site;
 	u64 orig = r->orig;
 

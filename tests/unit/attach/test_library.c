@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <zlib.h>
 
-#include "attach/attach.h"
+#include "attach/attach_int.h"
 #include "base/base.h"
 #include "test.h"
 
@@ -52,7 +52,8 @@ static int find(struct dl_phdr_info *info, size_t size, void *arg)
 	}
 	/* GNU ld puts the strings right behind the symbols. */
 	for (; syms && (u64)(uintptr_t)syms < strtab && l->n < MAX_FUNCS; syms++)
-		if (ELF64_ST_TYPE(syms->st_info) == STT_FUNC && syms->st_shndx && syms->st_size)
+		if (ELF64_ST_TYPE(syms->st_info) == STT_FUNC && syms->st_shndx && syms->st_size &&
+		    !func_returns_twice((void *)(l->base + syms->st_value)))
 			l->funcs[l->n++] = l->base + syms->st_value;
 	return 1;
 }
