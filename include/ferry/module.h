@@ -17,6 +17,7 @@ extern "C" {
 #define FERRY_ACQUIRE     (1u << 0) /* returns a reference that must be released */
 #define FERRY_RELEASE     (1u << 1) /* releases the reference given to it */
 #define FERRY_RET_NULL    (1u << 2) /* may return NULL: the program has to check */
+#define FERRY_TRUSTED_ARGS (1u << 4) /* pointers to structs are the host's own, never a program's memory */
 #define FERRY_SLEEPABLE   (1u << 5) /* may block */
 #define FERRY_DESTRUCTIVE (1u << 6) /* needs a grant of its own */
 

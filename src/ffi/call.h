@@ -75,6 +75,15 @@ struct shape {
  */
 ffi_status call_layout(ffi_type *t, ffi_abi abi);
 
+/*
+ * A prepared call (ferry/call.h) of a function type that was parsed already and is not variadic; the type is
+ * needed no longer than this takes. 0, -ENOMEM, -EOPNOTSUPP with `why`.
+ */
+struct ferry_call;
+struct ctype;
+int call_of_ctype(const struct ctype *func, struct ferry_call **out, struct text *why);
+u32 call_shape_number(const struct ferry_call *call); /* for call_shape() */
+
 #define CALL_MAX_SHAPES 16384 /* power of two: the low bits of cif->flags */
 #define CALL_MAX_ARGS 65535
 #define CALL_MAX_BYTES (1u << 20) /* of arguments of one call */

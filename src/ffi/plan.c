@@ -336,6 +336,33 @@ int ferry_call_prepare(const char *prototype, const char *types, struct ferry_ca
 	return 0;
 }
 
+int call_of_ctype(const struct ctype *func, struct ferry_call **out, struct text *why)
+{
+	struct ferry_call *c = base_alloc(sizeof(*c));
+	int err = -ENOMEM;
+
+	if (!c)
+		return err;
+	c->sig = base_alloc(sizeof(*c->sig));
+	if (c->sig) {
+		c->sig->func = func;
+		err = fill_cif(c->sig, func->count, why);
+		c->sig->func = NULL;
+	}
+	if (err) {
+		ferry_call_free(c);
+		return err;
+	}
+	c->thunk = call_thunks[c->sig->cif.flags % CALL_MAX_SHAPES];
+	*out = c;
+	return 0;
+}
+
+u32 call_shape_number(const struct ferry_call *call)
+{
+	return call->sig->cif.flags % CALL_MAX_SHAPES;
+}
+
 void ferry_call_invoke(const struct ferry_call *call, void (*fn)(void), void *ret, void **args)
 {
 	call->thunk(&call->sig->cif, fn, ret, args);

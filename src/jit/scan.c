@@ -22,7 +22,7 @@ static u16 call_args(const struct prog *p, const struct bpf_insn *i)
 		if (!proto)
 			n = 5;
 	} else if (i->src_reg == 2 && (u32)i->imm < p->nnatives) {
-		n = p->natives[i->imm]->nargs;
+		n = p->natives[i->imm]->variadic ? 5 : p->natives[i->imm]->nregs;
 	}
 	return (u16)(((1u << (n < 5 ? n : 5)) - 1) << 1);
 }

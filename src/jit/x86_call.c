@@ -154,6 +154,24 @@ static bool width_ok(u8 w)
 	return w == 1 || w == 2 || w == 4 || w == 8;
 }
 
+/* All that is more than a jump is done in C (module_invoke), which gets the registers in memory. */
+static void invoke(struct jx *c, const struct module_func *f)
+{
+	static const struct module_site none;
+	const struct prog *p = c->u->prog;
+	const struct module_site *site = p->facts ? &p->facts[c->at].site : &none;
+	u8 n = f->variadic ? MODULE_MAX_REGS : f->nregs;
+
+	x86_alu_ri(&c->b, X86_SUB, 8, X86_RSP, 48); /* keeps the alignment of a call */
+	for (u8 r = 0; r < n; r++)
+		x86_store(&c->b, 8, x86_at(X86_RSP, 8 * r), c->map[r + 1]);
+	x86_mov_ri(&c->b, X86_RDI, (u64)(uintptr_t)f, true);
+	x86_mov_rr(&c->b, 8, X86_RSI, X86_RSP);
+	x86_mov_ri(&c->b, X86_RDX, (u64)(uintptr_t)site, true);
+	call_native_code(c, (const void *)(uintptr_t)module_invoke);
+	x86_alu_ri(&c->b, X86_ADD, 8, X86_RSP, 48);
+}
+
 static void native_call(struct jx *c, const struct bpf_insn *i)
 {
 	const struct module_func *f = c->u->prog->natives[i->imm];
@@ -164,6 +182,11 @@ static void native_call(struct jx *c, const struct bpf_insn *i)
 		return;
 	}
 	before_call(c);
+	if (f->bridged) {
+		invoke(c, f);
+		after_call(c);
+		return;
+	}
 	for (u8 n = 0; n < f->nargs; n++) {
 		if (!width_ok(f->args[n].width)) {
 			c->err = -EINVAL;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "ferry/call.h"
 #include "module/module_int.h"
 
 #define MAX_NAME  55   /* what bpf(2)'s BTF info and its readers have room for */
@@ -63,16 +64,6 @@ static int check_def(const struct ferry_module *def, struct text *why)
 	return 0;
 }
 
-static int check_flags(const struct module_func *f, struct text *why)
-{
-	if (f->flags & ~(u32)(FERRY_SLEEPABLE | FERRY_DESTRUCTIVE))
-		return refuse(why,
-			      "function %s: flags 0x%x; only FERRY_SLEEPABLE and FERRY_DESTRUCTIVE "
-			      "have a meaning for functions that return no pointer",
-			      f->name, f->flags);
-	return 0;
-}
-
 /* Everything needed while one module is made. */
 struct maker {
 	struct module *m;
@@ -101,43 +92,89 @@ static int make_var(struct maker *mk, const struct ferry_func *def)
 	return err ? err : unique_name(mk, mk->m->vars[mk->m->nvars - 1].name);
 }
 
+/* The FUNC in the module's BTF has the prototype as programs declare it. */
+static int add_btf(struct maker *mk, struct module_func *f, const char *bits_proto)
+{
+	struct text inner = { 0 };
+	const struct ctype *proto;
+	const char *name;
+	int id, err = *f->decls ? ctypes_declare(mk->cs, f->decls, &inner) : 0;
+
+	if (!err)
+		err = ctypes_prototype(mk->cs, bits_proto, &proto, &name, &inner);
+	if (err == -EINVAL)
+		refuse(mk->why, "function %s, as programs declare it, `%s': %s", f->name, bits_proto,
+		       text_str(&inner));
+	text_free(&inner);
+	if (err)
+		return err;
+	id = fbtf_add_func(mk->btf, &mk->seen, f->name, proto);
+	if (id < 0)
+		return id;
+	f->btf_id = (u32)id;
+	return 0;
+}
+
+static int read_func(struct maker *mk, struct module_func *f, const struct ctype *proto,
+		     const struct annots *as)
+{
+	struct text bits = { 0 };
+	int err = unique_name(mk, f->name);
+
+	module_flags(f, as);
+	err = err ? err : module_args(f, proto, as, mk->why);
+	err = err ? err : module_result(f, proto, as, mk->why);
+	err = err ? err : module_pass(f, proto, &bits, mk->why);
+	err = err ? err : add_btf(mk, f, text_str(&bits));
+	text_free(&bits);
+	return err;
+}
+
 static int make_func(struct maker *mk, const struct ferry_func *def, size_t i)
 {
 	struct module_func *f = &mk->m->funcs[mk->m->nfuncs];
 	const struct ctype *proto;
 	struct text inner = { 0 };
+	struct annots as;
 	const char *name;
-	int id, err;
+	int err;
 
 	if (def->flags & FERRY_VARIABLE)
 		return make_var(mk, def);
 	if (!def->prototype || !def->fn)
 		return refuse(mk->why, "function %zu of module %s has no %s", i + 1, mk->m->name,
 			      def->prototype ? "address" : "prototype");
-	err = ctypes_prototype(mk->cs, def->prototype, &proto, &name, &inner);
+	err = annots_read(def->prototype, &as, &inner);
+	if (!err)
+		err = ctypes_prototype(mk->cs, as.text, &proto, &name, &inner);
 	if (err == -EINVAL)
 		refuse(mk->why, "function %zu of module %s, `%.200s': %s", i + 1, mk->m->name,
 		       def->prototype, text_str(&inner));
 	text_free(&inner);
 	if (err)
-		return err;
+		goto out;
+	mk->m->nfuncs++; /* from here on its parts are freed with the module */
 	f->name = base_strdup(name);
-	if (!f->name)
-		return -ENOMEM;
-	mk->m->nfuncs++;
+	f->prototype = base_strdup(def->prototype);
 	f->addr = (const void *)(uintptr_t)def->fn;
 	f->flags = def->flags;
 	f->mod = mk->m;
-	err = unique_name(mk, name);
-	err = err ? err : check_flags(f, mk->why);
-	err = err ? err : module_args(f, proto, mk->why);
-	if (err)
-		return err;
-	id = fbtf_add_func(mk->btf, &mk->seen, name, proto);
-	if (id < 0)
-		return id;
-	f->btf_id = (u32)id;
-	return 0;
+	err = f->name && f->prototype ? read_func(mk, f, proto, &as) : -ENOMEM;
+out:
+	base_free(as.text);
+	return err;
+}
+
+/* The type of argument i: of a parameter, or of a member of the argument block. */
+static u32 arg_type(const struct module *m, const struct module_func *f, const struct btf_type *proto, u32 i)
+{
+	const struct btf_type *t;
+
+	if (f->args[i].reg)
+		return btf_params(proto)[f->args[i].reg - 1].type;
+	t = fbtf_strip(m->btf, btf_params(proto)[f->block_reg - 1].type, NULL);
+	t = t && btf_is_ptr(t) ? fbtf_strip(m->btf, t->type, NULL) : NULL;
+	return t && btf_is_struct(t) && i < btf_vlen(t) ? btf_members(t)[i].type : 0;
 }
 
 /* The BTF ids of the arguments, and the raw bytes. */
@@ -155,10 +192,10 @@ static int finish_btf(struct maker *mk)
 		return -ENOMEM;
 	for (i = 0; i < m->nfuncs; i++) {
 		t = btf__type_by_id(m->btf, btf__type_by_id(m->btf, m->funcs[i].btf_id)->type);
-		if (!t || !btf_is_func_proto(t) || btf_vlen(t) != m->funcs[i].nargs)
+		if (!t || !btf_is_func_proto(t) || btf_vlen(t) != m->funcs[i].nregs + m->funcs[i].variadic)
 			return BROKEN("module BTF is not what was put into it");
 		for (j = 0; j < m->funcs[i].nargs; j++)
-			m->funcs[i].args[j].btf_id = btf_params(t)[j].type;
+			m->funcs[i].args[j].btf_id = arg_type(m, &m->funcs[i], t, j);
 	}
 	return 0;
 }
@@ -177,16 +214,30 @@ static int make_types(struct maker *mk, const struct ferry_module *def)
 	return err;
 }
 
+static void func_free(struct module_func *f)
+{
+	u32 i;
+
+	for (i = 0; i < f->nargs; i++)
+		base_free(f->args[i].values);
+	base_free((void *)(uintptr_t)f->name);
+	base_free(f->prototype);
+	base_free(f->decls);
+	base_free(f->extern_proto);
+	ferry_call_free(f->call);
+}
+
 static void module_free(struct module *m)
 {
 	u32 i;
 
-	for (i = 0; i < m->nfuncs; i++)
-		base_free((void *)(uintptr_t)m->funcs[i].name);
+	for (i = 0; m->funcs && i < m->nfuncs; i++)
+		func_free(&m->funcs[i]);
 	for (i = 0; i < m->nvars; i++)
 		base_free((void *)(uintptr_t)m->vars[i].name);
 	base_free(m->vars);
 	base_free(m->funcs);
+	base_free(m->types);
 	btf__free(m->btf);
 	base_free(m);
 }
@@ -201,7 +252,8 @@ static int make_module(struct module *m, const struct ferry_module *def, struct 
 	m->refs = 1;
 	m->funcs = base_array(def->nfuncs, sizeof(*m->funcs));
 	m->vars = base_array(def->nfuncs, sizeof(*m->vars));
-	err = m->funcs && m->vars && fbtf_vmlinux() ? ctypes_new(&mk.cs) : -ENOMEM;
+	m->types = base_strdup(def->types ? def->types : "");
+	err = m->funcs && m->vars && m->types && fbtf_vmlinux() ? ctypes_new(&mk.cs) : -ENOMEM;
 	if (err)
 		goto out;
 	err = fbtf_seal(fbtf_vmlinux(), NULL, &mk.base);

@@ -1,15 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to src/module: what a prototype asks the verifier to prove. */
+/* Private to src/module: from the text of a prototype to what is proved of its calls and how they are made. */
 #ifndef FERRY_MODULE_INT_H
 #define FERRY_MODULE_INT_H
 
 #include "module/module.h"
 
+/* ---- annotations (annot.c) --------------------------------------------------------------------- */
+
+enum annot_id {
+#define ANNOT(id, word, where, nargs, meaning) ANNOT_##id,
+#include "module/annot.def"
+#undef ANNOT
+};
+#define ANNOT_FUNC ~0u /* behind the parameter list: says something of the function */
+
+struct annot {
+	u32 param; /* which, from 0; or ANNOT_FUNC */
+	u8 id;     /* enum annot_id */
+	char arg[2][32];
+};
+
+struct annots {
+	char *text; /* the prototype without them; base_free() it, after an error too */
+	u32 n;
+	struct annot all[48];
+};
+
+/* 0, -ENOMEM, -EINVAL with the column and what is wrong in `why`. */
+int annots_read(const char *prototype, struct annots *out, struct text *why);
+const struct annot *annot_find(const struct annots *as, u32 param, u32 id); /* NULL */
+const char *annot_word(u32 id);
+
+/* ---- one function ------------------------------------------------------------------------------ */
+
 /*
- * Fills ret and args of `f` (not their BTF ids) from the prototype `t`. 0 or -EINVAL with `why`
- * naming the function, the argument, the reason and what to write instead.
+ * Fill `f` (not its BTF ids) from the prototype `t` and its annotations, in this order. 0, -ENOMEM, or -EINVAL
+ * with `why` naming the function, the argument, the reason and what to write instead.
  */
-int module_args(struct module_func *f, const struct ctype *t, struct text *why);
+void module_flags(struct module_func *f, const struct annots *as);                    /* result.c */
+int module_args(struct module_func *f, const struct ctype *t, const struct annots *as,
+		struct text *why);                                                    /* args.c */
+int module_result(struct module_func *f, const struct ctype *t, const struct annots *as,
+		  struct text *why);                                                  /* result.c */
+/*
+ * Where each argument travels, and the native call. *bits_proto gets the prototype that BTF has: as programs
+ * declare it, except that floating point is the integer of its bits.
+ */
+int module_pass(struct module_func *f, const struct ctype *t, struct text *bits_proto,
+		struct text *why);                                                    /* pass.c */
 
 /*
  * A variable into m->vars, which has room, and as VAR into `btf`: 0, -EINVAL with `why`, -ENOMEM. Its

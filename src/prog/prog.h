@@ -160,6 +160,7 @@ struct insn_fact {
 	bool const_map;  /* a helper call whose r1 is always p->maps[map] */
 	bool zext_dead;  /* the upper half of a 32-bit result is never read */
 	u16 map;
+	struct module_site site; /* a call of a native function that is bridged */
 	/* Tail call or array look-up whose index is always this; -1 otherwise. */
 	s64 const_key;
 };

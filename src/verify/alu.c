@@ -118,7 +118,7 @@ static int pointer_alu(struct verifier *v, const struct bpf_insn *insn, struct r
 	bool both = reg_is_ptr(dst) && src && reg_is_ptr(src);
 
 	/* The owner of the process may see addresses, and so their difference. */
-	if (op == BPF_SUB && !v->o->strict && (both || !is_alu64(insn))) {
+	if (op == BPF_SUB && !vsecret(v, dst) && !(src && vsecret(v, src)) && (both || !is_alu64(insn))) {
 		reg_unknown(dst);
 		if (!is_alu64(insn))
 			num_zext(&dst->n, 32);
@@ -169,7 +169,7 @@ static int mov(struct verifier *v, const struct bpf_insn *insn, struct reg *dst)
 		return 0;
 	}
 	if (reg_is_ptr(src)) {
-		if (v->o->strict)
+		if (vsecret(v, src))
 			return refuse(v, -EACCES, "copy all 64 bits of a pointer",
 				      "R%u partial copy of pointer", insn->src_reg);
 		reg_unknown(dst);
@@ -202,7 +202,7 @@ static int unary(struct verifier *v, const struct bpf_insn *insn, struct reg *ds
 	struct num zero = num_const(0);
 
 	if (reg_is_ptr(dst)) {
-		if (v->o->strict)
+		if (vsecret(v, dst))
 			return refuse(v, -EACCES,
 				      "do it to a number: a pointer's bits are not the program's "
 				      "to change here",

@@ -90,7 +90,7 @@ static void settle_null(struct verifier *v, struct state *s, u32 id, bool is_nul
 			continue;
 		r = reg_iter_edit(v, &it);
 		if (is_null) {
-			ref = r->ref;
+			ref = r->flags & REG_BORROWED ? 0 : r->ref;
 			reg_const(r, 0);
 		} else {
 			r->flags &= ~REG_NULLABLE;

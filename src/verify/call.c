@@ -130,7 +130,7 @@ static void forget_packet(struct verifier *v)
 }
 
 /* Bytes of a frozen map's value from a known place on; NULL when they are not known. */
-static const char *frozen_bytes(struct verifier *v, const struct reg *r, size_t *n)
+const char *vcall_frozen(struct verifier *v, const struct reg *r, size_t *n)
 {
 	const struct map *m = v->p->maps[r->what];
 	s64 off = r->off;
@@ -157,7 +157,7 @@ int vcall_string(struct verifier *v, u32 r)
 		return vstack_string(v, r);
 	if (reg->type != REG_MAP_VALUE)
 		return expected(v, r, "map_value, fp");
-	s = frozen_bytes(v, reg, &n);
+	s = vcall_frozen(v, reg, &n);
 	if (!s)
 		return refuse(v, -EACCES, "use a string constant, or an array on the stack",
 			      "R%u does not point to a readonly map at a constant address", r);
@@ -535,7 +535,7 @@ static int return_value(struct verifier *v)
 	err = vcall_read_ok(v, 0);
 	if (err)
 		return err;
-	if (v->o->strict && reg_is_ptr(r0))
+	if (vsecret(v, r0))
 		return refuse(v, -EACCES, "return a number", "R0 leaks addr as return value");
 	if (!prog_type_ret(v->type, v->p->attach_type, &min, &max))
 		return 0;

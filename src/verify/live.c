@@ -23,7 +23,7 @@ static u32 call_args(const struct verifier *v, const struct bpf_insn *insn)
 		while (h && n < 5 && h->args[n] != ARG_NONE)
 			n++;
 	} else if (insn->src_reg == BPF_PSEUDO_KFUNC_CALL && (u32)insn->imm < v->p->nnatives) {
-		n = v->p->natives[insn->imm]->nargs;
+		n = v->p->natives[insn->imm]->variadic ? 5 : v->p->natives[insn->imm]->nregs;
 	} else {
 		n = 5;
 	}

@@ -110,7 +110,7 @@ static int check_aligned(struct verifier *v, const struct acc *a)
 
 static int check_leak(struct verifier *v, const struct acc *a, const char *where)
 {
-	if (!v->o->strict || a->access == ACCESS_READ || !a->value || !reg_is_ptr(a->value))
+	if (a->access == ACCESS_READ || !a->value || !vsecret(v, a->value))
 		return 0;
 	return refuse(v, -EACCES, "store data, not an address", "R%u leaks addr into %s",
 		      v->insns[v->insn].src_reg, where);
@@ -467,15 +467,14 @@ int vmem_atomic(struct verifier *v, const struct bpf_insn *insn)
 		err = vcall_read_ok(v, 0);
 	if (err)
 		return err;
-	if (v->o->strict && (reg_is_ptr(cur_reg(v, insn->src_reg)) ||
-			     (cmpxchg && reg_is_ptr(cur_reg(v, 0)))))
+	if (vsecret(v, cur_reg(v, insn->src_reg)) || (cmpxchg && vsecret(v, cur_reg(v, 0))))
 		return refuse(v, -EACCES, "store data, not an address", "R%u leaks addr into mem",
 			      insn->src_reg);
 	a.out = &old;
 	err = access_memory(v, &a);
 	if (err)
 		return err;
-	if (old.type != REG_SCALAR && v->o->strict)
+	if (vsecret(v, &old))
 		return refuse(v, -EACCES, "use another stack variable for the counter",
 			      "R%u atomic operation on a spilled pointer", a.r);
 	a.out = NULL;

@@ -1,175 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls of native functions (the kernel's kfuncs): each argument is proved to be what the prototype
- * and its suffixes say, for the callee believes it.
+ * Calls of native functions (the kernel's kfuncs): may the program call it, what is released, what
+ * comes back. The arguments are in native_arg.c.
  */
 #include <errno.h>
 
-#include "verify/verify_int.h"
-
-static int arg_error(struct verifier *v, const struct module_func *f, u32 i, const char *hint,
-		     const char *what)
-{
-	const struct module_arg *a = &f->args[i];
-
-	return refuse(v, -EINVAL, hint, "arg#%u of %s() (R%u, %s%s%s): %s", i, f->name, i + 1,
-		      reg_type_name(cur_reg(v, i + 1)), a->name[0] ? ", " : "", a->name, what);
-}
-
-static bool is_zero(struct verifier *v, u32 r)
-{
-	const struct reg *reg = cur_reg(v, r);
-
-	if (!reg_is_const(reg) || reg->n.bits.value)
-		return false;
-	vprecise_reg(v, reg);
-	return true;
-}
-
-/* The type a pointer type points to; 0 when it is no pointer. */
-static u32 pointee(const struct btf *btf, u32 id, u32 *out)
-{
-	const struct btf_type *t = btf ? fbtf_strip(btf, id, NULL) : NULL;
-
-	if (!t || !btf_is_ptr(t) || !fbtf_strip(btf, t->type, out))
-		return 0;
-	return *out;
-}
-
-/* The type that a native function returns a pointer to. */
-static u32 returned_type(const struct module_func *f, s64 *size)
-{
-	const struct btf *btf = f->mod ? f->mod->btf : NULL;
-	const struct btf_type *t = btf ? btf__type_by_id(btf, f->btf_id) : NULL;
-	u32 id;
-
-	if (t && btf_is_func(t))
-		t = btf__type_by_id(btf, t->type);
-	if (!t || !btf_is_func_proto(t) || !pointee(btf, t->type, &id))
-		return 0;
-	if (size)
-		*size = fbtf_size(btf, id);
-	return id;
-}
-
-/* Is register r, unchanged, what a native function of the same module returned for this type? */
-static bool is_object(struct verifier *v, const struct module_func *f, const struct module_arg *a,
-		      u32 r)
-{
-	const struct reg *reg = cur_reg(v, r);
-	const struct module_func *from;
-	u32 want;
-
-	if (reg->type != REG_MEM || !(reg->flags & REG_NATIVE) || reg->off || !num_is_const(&reg->n) ||
-	    reg->n.bits.value)
-		return false;
-	from = v->p->natives[reg->what];
-	if (from->mod != f->mod || !f->mod || !pointee(f->mod->btf, a->btf_id, &want))
-		return false;
-	return returned_type(from, NULL) == want;
-}
-
-/* Memory that the callee reads, writes, or both; its size is in a register or that of the type. */
-static int memory(struct verifier *v, const struct module_func *f, const struct module_arg *a, u32 i,
-		  bool sized)
-{
-	u32 r = i + 1;
-	int err = 0;
-
-	if (!sized && is_object(v, f, a, r))
-		return 0;
-	if (!a->uninit)
-		err = sized ? vcall_size(v, r + 1, true, ACCESS_READ, false) :
-			      vmem_arg(v, r, a->size, ACCESS_READ, false);
-	if (!err && (a->writable || a->uninit))
-		err = sized ? vcall_size(v, r + 1, true, ACCESS_WRITE, a->uninit) :
-			      vmem_arg(v, r, a->size, ACCESS_WRITE, a->uninit);
-	return err;
-}
-
-static int arg_memory(struct verifier *v, const struct module_func *f, u32 i)
-{
-	const struct module_arg *a = &f->args[i];
-	struct reg *reg = cur_reg(v, i + 1);
-	bool sized = a->size == 0, maybe = reg->flags & REG_NULLABLE;
-	int err;
-
-	if (sized && (i + 1 >= f->nargs || (f->args[i + 1].kind != MODULE_ARG_SIZE &&
-					    f->args[i + 1].kind != MODULE_ARG_CONST_SIZE)))
-		return arg_error(v, f, i, "the parameter behind it must be its size, named mem__sz",
-				 "the size of this memory is not known");
-	if (sized) {
-		err = vcall_read_ok(v, i + 2);
-		if (err)
-			return err;
-	}
-	if (a->nullable && is_zero(v, i + 1))
-		return 0;
-	if (maybe && !a->nullable)
-		return arg_error(v, f, i, "compare it with NULL first", "possibly NULL pointer");
-	/* The callee sees the size cut to its type; checked sizes are below 2^29. */
-	if (sized && f->args[i + 1].width < 4)
-		return arg_error(v, f, i + 1, "declare the size as unsigned int or size_t",
-				 "sizes of less than 32 bits are not supported");
-	/* If it is there, it has to be good. */
-	reg->flags &= ~REG_NULLABLE;
-	err = memory(v, f, a, i, sized);
-	if (maybe)
-		reg->flags |= REG_NULLABLE;
-	return err;
-}
-
-static int arg(struct verifier *v, const struct module_func *f, u32 i)
-{
-	const struct module_arg *a = &f->args[i];
-	const struct reg *reg = cur_reg(v, i + 1);
-	u64 value;
-	int err;
-
-	if (a->kind == MODULE_ARG_IGNORE)
-		return 0;
-	err = vcall_read_ok(v, i + 1);
-	if (err)
-		return err;
-	switch (a->kind) {
-	case MODULE_ARG_SCALAR:
-	case MODULE_ARG_SIZE:
-		if (reg->type != REG_SCALAR)
-			return arg_error(v, f, i, "pass a number, not a pointer",
-					 "is not a scalar");
-		return 0;
-	case MODULE_ARG_CONST:
-	case MODULE_ARG_CONST_SIZE:
-		if (reg->type != REG_SCALAR)
-			return arg_error(v, f, i, "pass a number, not a pointer",
-					 "is not a scalar");
-		return vcall_const(v, i + 1, &value);
-	case MODULE_ARG_MEM:
-		return arg_memory(v, f, i);
-	case MODULE_ARG_STRING:
-		if (a->nullable && is_zero(v, i + 1))
-			return 0;
-		return vcall_string(v, i + 1);
-	case MODULE_ARG_CTX:
-		if (reg->type != REG_CTX || reg->off || !num_is_const(&reg->n) || reg->n.bits.value)
-			return arg_error(v, f, i, "pass the context as it was given", "is not the context");
-		return 0;
-	}
-	return arg_error(v, f, i, "integers, strings, memory and the context can be passed",
-			 "this kind of argument is not supported yet");
-}
-
-static int check_args(struct verifier *v, const struct module_func *f)
-{
-	u32 i;
-	int err = 0;
-
-	if (f->nargs > MODULE_MAX_ARGS)
-		return refuse_internal(v, "native function has too many arguments");
-	for (i = 0; i < f->nargs && !err; i++)
-		err = arg(v, f, i);
-	return err;
-}
+#include "verify/native_int.h"
 
 static int check_may_call(struct verifier *v, const struct module_func *f)
 {
@@ -185,93 +21,187 @@ static int check_may_call(struct verifier *v, const struct module_func *f)
 	return 0;
 }
 
-/* The reference that a releasing function takes: of its first argument that is one. */
-static int find_release(struct verifier *v, const struct module_func *f, u32 *ref)
+/* The reference that a releasing function takes: that of its one object, as it was acquired. */
+static int find_release(struct verifier *v, const struct native *c, u32 *ref)
 {
 	u32 i;
 
-	for (i = 0; i < f->nargs; i++) {
-		const struct reg *reg = cur_reg(v, i + 1);
+	for (i = 0; i < c->f->nargs; i++) {
+		const struct reg *reg = &c->args[i];
 
-		if (f->args[i].kind != MODULE_ARG_MEM || !reg_is_ptr(reg) || !reg->ref)
+		if (c->f->args[i].kind != MODULE_ARG_OBJECT)
 			continue;
-		/* Only the object itself, of the type that the function releases. */
-		if (!is_object(v, f, &f->args[i], i + 1) || reg->flags & REG_NULLABLE)
-			continue;
+		/* What was found through an object is not the program's to release. */
+		if (!native_is_object(v, c, i) || !reg->ref || reg->flags & (REG_NULLABLE | REG_BORROWED))
+			break;
 		*ref = reg->ref;
 		return 0;
 	}
 	return refuse(v, -EINVAL, "pass the pointer that was acquired, after a check for NULL",
-		      "release kernel function %s expects refcounted pointer", f->name);
+		      "release kernel function %s expects refcounted pointer", c->f->name);
 }
 
-static int set_result(struct verifier *v, const struct module_func *f, u32 index)
+/*
+ * The object that owns what is returned: the argument marked __owner, else the one object given that
+ * will be released. 0: it is valid as long as the program runs.
+ */
+static int find_owner(struct verifier *v, const struct native *c, u32 *owner)
 {
-	struct reg *r0 = cur_reg(v, 0);
-	s64 size;
+	u32 i, ref;
 
-	switch (f->ret_kind) {
-	case MODULE_RET_VOID:
-		return 0;
-	case MODULE_RET_SCALAR:
-		/* Engines extend the result from its type; a bool may be any byte. */
-		if (f->ret_width != 1 && f->ret_width != 2 && f->ret_width != 4)
-			reg_unknown(r0);
-		else if (f->ret_signed && !f->ret_bool)
-			reg_number(r0, num_load_sx(f->ret_width * 8u));
-		else
-			reg_number(r0, num_load(f->ret_width * 8u));
-		return 0;
-	case MODULE_RET_MEM:
-		break;
-	default:
-		return refuse(v, -EINVAL,
-			      "let it return an integer, bool, or a pointer to a struct",
-			      "return type of kfunc %s is not supported yet", f->name);
+	*owner = 0;
+	for (i = 0; i < c->f->nargs; i++)
+		if (c->f->args[i].owner) {
+			*owner = c->args[i].ref;
+			return 0;
+		}
+	for (i = 0; i < c->f->nargs; i++) {
+		ref = c->f->args[i].kind == MODULE_ARG_OBJECT || c->f->args[i].kind == MODULE_ARG_MEM ?
+			      c->args[i].ref : 0;
+		if (ref && *owner && ref != *owner)
+			return refuse(v, -EINVAL, "mark one parameter with __owner in the prototype",
+				      "what %s() returns could belong to several of its arguments", c->f->name);
+		if (ref)
+			*owner = ref;
 	}
-	if (!returned_type(f, &size) || size <= 0 || size >= MAX_VAR_SIZE)
-		return refuse(v, -EINVAL, "declare the struct it points to",
-			      "kernel function %s returns pointer to a type of unknown size", f->name);
+	return 0;
+}
+
+/* The type that the function returns a pointer to; 0 when BTF does not say. */
+static u32 returned_type(const struct module_func *f)
+{
+	const struct btf_type *t = btf__type_by_id(f->mod->btf, f->btf_id);
+
+	t = t ? btf__type_by_id(f->mod->btf, t->type) : NULL;
+	t = t && btf_is_func_proto(t) ? fbtf_strip(f->mod->btf, t->type, NULL) : NULL;
+	return t && btf_is_ptr(t) ? t->type : 0;
+}
+
+static int set_memory(struct verifier *v, const struct native *c, struct reg *r0, u16 index)
+{
+	const struct module_func *f = c->f;
+	u64 size = f->ret_size;
+
+	if (f->ret_size_arg) {
+		size = c->args[f->ret_size_arg - 1].n.bits.value;
+		if (!size || size >= MAX_VAR_SIZE / f->ret_elem)
+			return native_error(v, c, f->ret_size_arg - 1u, "ask for less memory",
+					    "the size of the returned memory is 0 or too large");
+		size *= f->ret_elem;
+	}
 	reg_pointer(r0, REG_MEM);
-	/* The object is the native code's: programs look at it and hand it back. */
-	r0->flags = REG_NATIVE | REG_RDONLY;
-	r0->what = (u16)index;
+	r0->flags = REG_NATIVE | (f->ret_writable ? 0 : REG_RDONLY);
+	r0->what = index;
 	r0->size = (u32)size;
 	if (f->flags & FERRY_RET_NULL) {
 		r0->flags |= REG_NULLABLE;
 		r0->id = ++v->ids;
 	}
-	return f->flags & FERRY_ACQUIRE ? state_add_ref(v, v->cur, v->insn, &r0->ref) : 0;
+	return 0;
+}
+
+static void set_scalar(const struct module_func *f, struct reg *r0)
+{
+	/* Engines extend the result from its type; a bool may be any byte. */
+	if (f->ret_width != 1 && f->ret_width != 2 && f->ret_width != 4)
+		reg_unknown(r0);
+	else if (f->ret_signed && !f->ret_bool)
+		reg_number(r0, num_load_sx(f->ret_width * 8u));
+	else
+		reg_number(r0, num_load(f->ret_width * 8u));
+}
+
+static int set_result(struct verifier *v, const struct native *c, u16 index, u32 owner)
+{
+	const struct module_func *f = c->f;
+	struct reg *r0 = cur_reg(v, 0);
+	int err = 0;
+
+	switch (f->ret_kind) {
+	case MODULE_RET_VOID:
+	case MODULE_RET_STRUCT: return 0;
+	case MODULE_RET_SCALAR: set_scalar(f, r0); return 0;
+	case MODULE_RET_MEM:
+	case MODULE_RET_STRING: err = set_memory(v, c, r0, index); break;
+	case MODULE_RET_OBJECT:
+		err = vtyped_make(v, r0, f->mod->btf, returned_type(f),
+				  REG_NATIVE | REG_TRUSTED | REG_RDONLY |
+					  (f->flags & FERRY_RET_NULL ? REG_NULLABLE : 0));
+		break;
+	default: return refuse_internal(v, "a native function returns what nobody knows");
+	}
+	if (err)
+		return err == -EINVAL && !v->explained ? refuse_internal(v, "object without a type") : err;
+	if (f->flags & FERRY_ACQUIRE)
+		return state_add_ref(v, v->cur, v->insn, &r0->ref);
+	if (owner) {
+		r0->ref = owner;
+		r0->flags |= REG_BORROWED;
+	}
+	return 0;
+}
+
+/* What the engines have to know of this call; it is one instruction for all paths. */
+static int note_site(struct verifier *v, const struct native *c)
+{
+	struct module_site *site = &v->p->facts[v->insn].site;
+	struct insn_aux *aux = &v->aux[v->insn];
+
+	if (!aux->site_known) {
+		aux->site_known = true;
+		*site = c->site;
+		return 0;
+	}
+	if (c->site.str_len && (!site->str_len || c->site.str_len < site->str_len))
+		site->str_len = c->site.str_len;
+	if (c->site.va_count == site->va_count && c->site.va_float == site->va_float)
+		return 0;
+	return refuse(v, -EINVAL, "call the function once for each format",
+		      "the formats of one call of %s() ask for different arguments", c->f->name);
+}
+
+static int check_call(struct verifier *v, struct native *c)
+{
+	const struct module_func *f = c->f;
+	int err = native_fetch(v, c);
+
+	if (!err)
+		err = native_args(v, c);
+	if (!err && f->ret_kind == MODULE_RET_STRUCT) {
+		err = vcall_read_ok(v, 1);
+		if (!err)
+			err = vmem_arg(v, 1, f->ret_size, ACCESS_WRITE, true);
+		if (err && v->explained)
+			vlog_note(v, "in the call of %s(), the memory for its result, a struct of %u bytes", f->name,
+				  f->ret_size);
+	}
+	return err ? err : note_site(v, c);
 }
 
 int vcall_native(struct verifier *v, const struct bpf_insn *insn)
 {
-	const struct module_func *f;
-	u32 index = (u32)insn->imm, ref = 0;
+	struct native c = { 0 };
+	u32 index = (u32)insn->imm, ref = 0, owner = 0;
 	int err;
 
 	if (insn->imm == -1)
 		return refuse(v, -EINVAL, "ask bpf_ksym_exists() before calling a weak function",
 			      "invalid kernel function call not eliminated in verifier pass");
 	if (index >= v->p->nnatives || !v->p->natives[index])
-		return refuse(
-			v, -EINVAL,
-			"register its module (ferry_module_register, --module) before loading",
-			"native function %u is not registered", index);
-	f = v->p->natives[index];
-	err = check_may_call(v, f);
-	if (!err && f->flags & FERRY_RELEASE)
-		err = find_release(v, f, &ref);
+		return refuse(v, -EINVAL, "register the module and declare the function as __ksym",
+			      "native function %u is not registered", index);
+	c.f = v->p->natives[index];
+	err = check_may_call(v, c.f);
 	if (!err)
-		err = check_args(v, f);
+		err = check_call(v, &c);
+	if (!err && c.f->flags & FERRY_RELEASE)
+		err = find_release(v, &c, &ref);
+	if (!err)
+		err = find_owner(v, &c, &owner);
 	if (err)
 		return err;
 	if (ref)
 		vcall_release(v, ref);
 	vcall_clobber(v);
-	if (f->flags & FERRY_ACQUIRE && f->ret_kind != MODULE_RET_MEM)
-		return refuse(v, -EINVAL,
-			      "FERRY_ACQUIRE is for functions that return a pointer to a struct",
-			      "acquiring function %s returns no pointer", f->name);
-	return set_result(v, f, index);
+	return set_result(v, &c, (u16)index, owner);
 }

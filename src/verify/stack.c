@@ -202,6 +202,20 @@ bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value)
 	return true;
 }
 
+u32 vstack_written(struct verifier *v, const struct reg *r)
+{
+	const struct frame *f = v->cur->frames[r->what];
+	s64 off = r->off + (s64)r->n.bits.value, i = off;
+
+	if (off < -ISA_STACK_SIZE || off >= 0)
+		return 0;
+	while (i < 0 && slot_at(i) < f->nslots && f->slots[slot_at(i)].bytes[byte_at(i)] != BYTE_NONE)
+		i++;
+	if (i > off)
+		state_mark_read(v, v->cur, r->what, slots_mask(off, i));
+	return (u32)(i - off);
+}
+
 /* Is the byte known to be zero? */
 static bool zero_byte(struct verifier *v, const struct slot *s, u32 byte)
 {
@@ -355,6 +369,22 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 
 /* ---- arguments -------------------------------------------------------------------------------- */
 
+/* Bytes that a helper or native function reads could end up anywhere. */
+static int check_secrets(struct verifier *v, const struct frame *f, u32 r, s64 min, s64 max)
+{
+	s64 i;
+
+	for (i = min; i < max; i++) {
+		const struct slot *s = &f->slots[slot_at(i)];
+
+		if (s->bytes[byte_at(i)] == BYTE_SPILL && reg_is_ptr(&s->spill) && s->spill.flags & REG_NATIVE)
+			return refuse(v, -EACCES, "keep what the host gave in a variable of its own",
+				      "R%u: the memory holds a pointer of the host, which is not to leave the program",
+				      r);
+	}
+	return 0;
+}
+
 int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit)
 {
 	const struct reg ptr = *cur_reg(v, r);
@@ -372,6 +402,8 @@ int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uni
 		return err;
 	if (!exact || !uninit)
 		err = check_written(v, r, min, max, exact, size);
+	if (!err && access == ACCESS_READ)
+		err = check_secrets(v, f, r, min, max);
 	if (err || access == ACCESS_READ)
 		return err;
 	if (!exact || !uninit)

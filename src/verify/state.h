@@ -32,7 +32,11 @@ enum reg_type {
 enum reg_flag {
 	REG_NULLABLE = 1 << 0, /* or NULL: all with the same `id` are it together */
 	REG_RDONLY = 1 << 1,
-	REG_NATIVE = 1 << 2,   /* REG_MEM from the native function `what` of prog->natives */
+	/*
+	 * The host's: its address does not leave the program. REG_MEM is from the native function `what` of
+	 * prog->natives, if there is one.
+	 */
+	REG_NATIVE = 1 << 2,
 	REG_ARG = 1 << 4,      /* REG_MEM that is argument `what` of a typed program */
 	REG_RINGBUF = 1 << 3,  /* REG_MEM of a ring buffer reservation */
 	REG_TRUSTED = 1 << 4,  /* REG_BTF that is valid now; without, loads may fault and give 0 */
@@ -40,6 +44,7 @@ enum reg_flag {
 	REG_KEY = 1 << 6,      /* REG_MEM of an element's key */
 	REG_AT_END = 1 << 6,   /* REG_PKT at the end of the packet or beyond */
 	REG_BEYOND_END = 1 << 7, /* REG_PKT beyond the end, and so REG_AT_END too */
+	REG_BORROWED = 1 << 7, /* `ref` is another's: valid until that is released, not to be released itself */
 };
 
 /*

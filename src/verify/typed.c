@@ -122,7 +122,7 @@ static int place(struct verifier *v, u32 r, s64 *off)
 {
 	const struct reg *reg = cur_reg(v, r);
 
-	if (v->o->strict)
+	if (v->o->strict && !(reg->flags & REG_NATIVE))
 		return refuse(v, -EPERM, "let the owner load it", "'struct %s' access is allowed only to the owner of the process",
 			      vtyped_name(v, reg));
 	if (reg->flags & REG_PERCPU)
@@ -160,7 +160,7 @@ static void untyped(struct reg *out, const struct reg *from)
 
 	reg_pointer(out, REG_BTF);
 	out->what = what;
-	out->flags = REG_RDONLY;
+	out->flags = REG_RDONLY | (from->flags & REG_NATIVE);
 }
 
 static int load_untyped(struct verifier *v, struct reg *out)
@@ -177,7 +177,8 @@ static int load_untyped(struct verifier *v, struct reg *out)
 int vtyped_load(struct verifier *v, u32 r, s64 off, u32 size, struct reg *out)
 {
 	struct fbtf_access a;
-	u32 flags = REG_RDONLY;
+	/* What the host's objects point to is the host's. */
+	u32 flags = REG_RDONLY | (cur_reg(v, r)->flags & REG_NATIVE);
 	int err;
 
 	if (!cur_reg(v, r)->type_id)
@@ -226,6 +227,23 @@ int vtyped_store(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 	return 0;
 }
 
+/* What a helper or native function reads of the host's could end up anywhere. */
+static int no_pointers(struct verifier *v, u32 r, s64 off, u64 size)
+{
+	const struct reg *reg = cur_reg(v, r);
+	struct fbtf_access a;
+	u64 at;
+
+	for (at = (u64)off & ~7ull; at < (u64)off + size; at += 8) {
+		if (fbtf_access(vtyped_btf(v, reg), reg->type_id, (u32)at, 8, &a, NULL) || !a.points)
+			continue;
+		return refuse(v, -EACCES, "copy the members that are no pointers",
+			      "R%u: member %s of struct %s is a pointer of the host, which is not to leave the program",
+			      r, a.name ? a.name : "", vtyped_name(v, reg));
+	}
+	return 0;
+}
+
 int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access)
 {
 	const struct reg *reg = cur_reg(v, r);
@@ -241,7 +259,7 @@ int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access)
 		return refuse(v, -EACCES, "only members of the struct can be read",
 			      "access beyond struct %s at off %lld size %llu", vtyped_name(v, reg),
 			      (long long)off, (unsigned long long)size);
-	return 0;
+	return reg->flags & REG_NATIVE ? no_pointers(v, r, off, size) : 0;
 }
 
 /* ---- variables -------------------------------------------------------------------------------- */

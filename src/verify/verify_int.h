@@ -26,6 +26,7 @@ struct insn_aux {
 	bool jump_target;
 	bool head;             /* each round of a callback comes here again */
 	u8 ptr_type;           /* of the memory accessed: enum reg_type */
+	bool site_known;       /* facts[].site is filled in */
 	bool probe;            /* on some path through a typed pointer: may fault */
 	bool map_known, map_varies;
 	u16 map;
@@ -102,6 +103,12 @@ struct verifier {
 static inline struct reg *cur_reg(struct verifier *v, u32 r)
 {
 	return &state_frame(v->cur)->regs[r];
+}
+
+/* Must this pointer stay inside the program? Those of the host always. */
+static inline bool vsecret(const struct verifier *v, const struct reg *r)
+{
+	return reg_is_ptr(r) && (v->o->strict || r->flags & REG_NATIVE);
 }
 
 /* verify.c: counts memory; false (and v->error) past the limit. */
@@ -196,6 +203,8 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uninit);
 /* A constant of `size` bytes at the pointer in r, when it is known. */
 bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value);
+/* Bytes written from the pointer on, which is at a known place. */
+u32 vstack_written(struct verifier *v, const struct reg *r);
 int vstack_string(struct verifier *v, u32 r); /* bytes that end with a zero known to be there */
 
 /*
@@ -243,6 +252,8 @@ int vcall_refs_released(struct verifier *v, const char *before);
 int vcall_locks_released(struct verifier *v, const char *before);
 void vcall_release(struct verifier *v, u32 ref);
 void vcall_clobber(struct verifier *v);          /* r0 to r5, as a call leaves them */
+/* The bytes of a frozen map's value from a known place on, *n of them; NULL when they are not known. */
+const char *vcall_frozen(struct verifier *v, const struct reg *r, size_t *n);
 int vcall_string(struct verifier *v, u32 r);     /* NUL-terminated in memory that does not change */
 
 /* callback.c */

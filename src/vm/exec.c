@@ -131,30 +131,21 @@ SIMPLE(SEXT16_32, (u32)(s16)SRC)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-/* A register as the value of a C type, extended as the ABI's caller must (SysV ABI 3.2.3). */
-static u64 extend(u64 v, u8 width, bool is_signed, bool is_bool)
+static u64 call_native(const struct vm_call *call, const u64 *r)
 {
-	switch (width) {
-	case 1: return is_bool ? (u8)v != 0 : is_signed ? (u64)(s8)v : (u8)v;
-	case 2: return is_signed ? (u64)(s16)v : (u16)v;
-	case 4: return is_signed ? (u64)(s32)v : (u32)v;
-	default: return v;
-	}
-}
-
-static u64 call_native(const struct module_func *f, const u64 *r)
-{
-	u64 a[MODULE_MAX_ARGS] = { 0 }, v;
+	const struct module_func *f = call->native;
+	u64 a[MODULE_MAX_REGS] = { 0 }, v;
 	u32 n;
 
-	for (n = 0; n < f->nargs && n < MODULE_MAX_ARGS; n++)
-		a[n] = extend(r[1 + n], f->args[n].width, f->args[n].is_signed, f->args[n].is_bool);
+	if (f->bridged)
+		return module_invoke(f, &r[1], &call->site);
+	for (n = 0; n < f->nargs && n < MODULE_MAX_REGS; n++)
+		a[n] = module_extend(r[1 + n], f->args[n].width, f->args[n].is_signed, f->args[n].is_bool);
 	v = ((helper_fn)(uintptr_t)f->addr)(a[0], a[1], a[2], a[3], a[4]);
 	/* A void function leaves anything in the result register: nothing of the host's may get out. */
 	if (f->ret_kind == MODULE_RET_VOID)
 		return 0;
-	return f->ret_kind == MODULE_RET_MEM ? v :
-					       extend(v, f->ret_width, f->ret_signed, f->ret_bool);
+	return f->ret_kind == MODULE_RET_SCALAR ? module_extend(v, f->ret_width, f->ret_signed, f->ret_bool) : v;
 }
 
 /* The program at an index of a prog array, if it is there and interpreted. */
@@ -285,7 +276,7 @@ L_CALL_HELPER:
 	NEXT;
 L_CALL_NATIVE:
 	call = &code->calls[i->imm];
-	R0 = call_native(call->native, r);
+	R0 = call_native(call, r);
 	NEXT;
 L_TAIL_CALL:
 	next = tail_target((const struct map *)(uintptr_t)r[2], r[3]);

@@ -147,6 +147,8 @@ static enum vm_op call_op(const struct prog *p, struct vm_code *c, const struct 
 		if ((u32)in->imm >= p->nnatives || !p->natives[in->imm])
 			return VM_STOP;
 		call->native = p->natives[in->imm];
+		if (p->facts)
+			call->site = p->facts[in - p->insns].site;
 		out->imm = (s32)c->ncalls++;
 		return VM_CALL_NATIVE;
 	case 0:

@@ -27,6 +27,7 @@ struct vm_insn {
 struct vm_call {
 	const void *fn;
 	const struct module_func *native; /* NULL for helpers */
+	struct module_site site;          /* of a native function that is bridged */
 };
 
 struct vm_code {

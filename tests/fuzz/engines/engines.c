@@ -79,7 +79,7 @@ static s64 native_s64(s64 a, u64 b, s64 c, u64 d, s64 e)
 #define NATIVE(f, w, sign, boolean, n, ...)                                                        \
 	{ .name = #f, .addr = (const void *)(f), .mod = &native_module,                            \
 	  .ret_kind = MODULE_RET_SCALAR, .ret_width = (w), .ret_signed = (sign),                   \
-	  .ret_bool = (boolean), .nargs = (n), .args = { __VA_ARGS__ } }
+	  .ret_bool = (boolean), .nregs = (n), .nargs = (n), .args = { __VA_ARGS__ } }
 
 static struct module native_module = { .name = "fuzz", .refs = 1 };
 static const struct module_func natives[] = {

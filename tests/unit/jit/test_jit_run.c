@@ -229,7 +229,7 @@ static struct module_arg arg(u8 width, bool is_signed, bool is_bool)
 static void native_functions_get_extended_arguments(void **state)
 {
 	struct module_func f = {
-		.name = "mixed", .addr = (const void *)native_mixed, .nargs = 5,
+		.name = "mixed", .addr = (const void *)native_mixed, .nregs = 5, .nargs = 5,
 		.ret_kind = MODULE_RET_SCALAR, .ret_width = 4, .ret_signed = false,
 		.args = { arg(1, true, false), arg(2, false, false), arg(4, true, false),
 			  arg(1, false, true), arg(8, false, false) },
@@ -272,7 +272,7 @@ static u64 native_twice(u64 (*f)(u64, u64, u64, u64, u64), u64 x)
 static void function_references_are_c_function_pointers(void **state)
 {
 	struct module_func f = {
-		.name = "twice", .addr = (const void *)native_twice, .nargs = 2,
+		.name = "twice", .addr = (const void *)native_twice, .nregs = 2, .nargs = 2,
 		.ret_kind = MODULE_RET_SCALAR, .ret_width = 8,
 		.args = { arg(8, false, false), arg(8, false, false) },
 	};

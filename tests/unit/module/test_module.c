@@ -22,7 +22,8 @@ static const char decls[] =
 	"union either { int i; float f; }; struct outer { struct point p[2]; union either e; bool "
 	"b; };"
 	"struct holds_node { int x; struct node n; }; typedef const struct point *point_ref;"
-	"typedef const struct point cpoint; struct empty { };";
+	"typedef const struct point cpoint; struct empty { }; enum gaps { LOW = 1, MID = 4, HIGH = 9 };"
+	"struct big { int x[100]; };";
 
 static int register_one(const char *name, const char *types, const char *proto, uint32_t flags,
 			struct module **out, struct text *why)
@@ -36,20 +37,32 @@ static int register_one(const char *name, const char *types, const char *proto, 
 /* ---- arguments ----------------------------------------------------------------------------------
  */
 
-/* Kinds by a letter: Scalar, K constant, Z size, C constant size, Memory, sTring, Ignored. */
+/*
+ * Kinds by a letter: Scalar, K constant, Z size, C constant size, Memory, sTring, Ignored, X context, Object,
+ * struct by Value, printf's Format, call Back; a number behind `<' is the argument with the size, by `*' read
+ * from memory, `b' and an offset a place in the argument block.
+ */
 static void describe(const struct module_func *f, struct text *out)
 {
 	static const char letters[] = { [MODULE_ARG_SCALAR] = 'S', [MODULE_ARG_CONST] = 'K',
 					[MODULE_ARG_SIZE] = 'Z', [MODULE_ARG_CONST_SIZE] = 'C',
 					[MODULE_ARG_MEM] = 'M', [MODULE_ARG_STRING] = 'T',
-					[MODULE_ARG_IGNORE] = 'I', [MODULE_ARG_CTX] = 'X' };
+					[MODULE_ARG_IGNORE] = 'I', [MODULE_ARG_CTX] = 'X',
+					[MODULE_ARG_OBJECT] = 'O', [MODULE_ARG_VALUE] = 'V',
+					[MODULE_ARG_FORMAT] = 'F', [MODULE_ARG_CALLBACK] = 'B' };
 	u8 i;
 
 	if (f->ret_kind == MODULE_RET_VOID)
 		text_puts(out, "void");
+	else if (f->ret_kind != MODULE_RET_SCALAR)
+		text_printf(out, "%s%u%s", f->ret_kind == MODULE_RET_MEM ? "mem" :
+			    f->ret_kind == MODULE_RET_OBJECT ? "obj" :
+			    f->ret_kind == MODULE_RET_STRING ? "str" : "val", f->ret_size,
+			    f->ret_writable ? "w" : "");
 	else
 		text_printf(out, "%s%u",
 			    f->ret_bool     ? "b"
+			    : f->ret_float  ? "f"
 			    : f->ret_signed ? "s"
 					    : "u",
 			    f->ret_width);
@@ -57,15 +70,29 @@ static void describe(const struct module_func *f, struct text *out)
 		const struct module_arg *a = &f->args[i];
 
 		text_printf(out, " %c", letters[a->kind]);
-		if (a->kind == MODULE_ARG_MEM || a->kind == MODULE_ARG_STRING)
-			text_printf(out, "%u%s%s%s", a->size, a->writable ? "w" : "",
-				    a->nullable ? "n" : "", a->uninit ? "u" : "");
-		else
+		if (!a->reg)
+			text_printf(out, "b%u", a->off);
+		if (a->kind == MODULE_ARG_VALUE || a->kind == MODULE_ARG_CTX)
+			text_printf(out, "%u", a->size);
+		else if (a->kind == MODULE_ARG_FORMAT || a->kind == MODULE_ARG_CALLBACK)
+			continue;
+		else if (a->kind == MODULE_ARG_MEM || a->kind == MODULE_ARG_STRING || a->kind == MODULE_ARG_OBJECT) {
+			text_printf(out, "%u%s%s%s%s", a->size, a->writable ? "w" : "",
+				    a->nullable ? "n" : "", a->uninit ? "u" : "", a->check ? "c" : "");
+			/* The suffix's size is behind its pointer. */
+			if (a->size_arg && (a->size_arg != i + 2 || a->size_deref || a->elem != 1))
+				text_printf(out, "<%s%u*%u", a->size_deref ? "*" : "", a->size_arg, a->elem);
+		} else
 			text_printf(out, "%s%u",
 				    a->is_bool     ? "b"
+				    : a->is_float  ? "f"
 				    : a->is_signed ? "s"
 						   : "u",
 				    a->width);
+		if (a->ranged)
+			text_printf(out, "[%lld,%lld]%s", (long long)a->min, (long long)a->max, a->check ? "c" : "");
+		if (a->nvalues)
+			text_printf(out, "{%u}", a->nvalues);
 	}
 }
 
@@ -79,7 +106,7 @@ static void arguments_say_what_must_be_proved(void **state)
 		{ "u8 a(s8 a, u8 b, s16 c, u16 d)", "u1 Ss1 Su1 Ss2 Su2" },
 		{ "unsigned long long b(long a, unsigned long b, bool c, _Bool d)",
 		  "u8 Ss8 Su8 Sb1 Sb1" },
-		{ "bool c(enum color c, enum huge h)", "b1 Su4 Su8" },
+		{ "bool c(enum color c, enum huge h)", "b1 Su4[0,1] Su8[1099511627776,1099511627776]" },
 		{ "enum color d(char c)", "u4 Ss1" },
 		{ "u64 e(const void *mem, u32 mem__sz)", "u8 M0 Zu4" },
 		{ "u64 f(void *mem, u64 mem__szk)", "u8 M0w Cu8" },
@@ -98,6 +125,35 @@ static void arguments_say_what_must_be_proved(void **state)
 		{ "int s(int x_y_z, int __under)", "s4 Ss4 Ss4" },
 		{ "int t(const unsigned char *name__str)", "s4 T0" },
 		{ "long u(int a[4], struct point p[])", "s8 M4w M12w" },
+		/* Objects of the host: what a program could not make. */
+		{ "int v(struct later *p, struct node *n__nullable)", "s4 O0w O0wn" },
+		{ "int w(struct point *p __object)", "s4 O0w" },
+		{ "void x(struct point *p) __release", "void O0w" },
+		{ "struct node *a1(int k) __acquire __nullable", "obj8w Ss4" },
+		/* Memory of the host's. */
+		{ "const void *b1(struct later *l __owner, u32 n) __size(n)", "mem0 O0w Ku4" },
+		{ "int *c1(void)", "mem4w" },
+		{ "const u8 *d1(void) __count(16)", "mem16" },
+		{ "const char *e1(int e) __str", "str0 Ss4" },
+		{ "void *f1(int rdwr_buf_size)", "mem0w Ks4" },
+		/* Sizes by name, in elements, in memory. */
+		{ "u64 g1(u64 crc, const u8 *buf __size(len), u32 len)", "u8 Su8 M0 Zu4" },
+		{ "u64 g2(const u8 *buf __size(len), u32 len __range(1, 9), u64 x)", "u8 M0 Zu4[1,9] Su8" },
+		{ "int h1(u8 *dst __uninit __size(*n), u64 *n)", "s4 M0wu<*2*1 M8w" },
+		{ "int i1(u32 n, const struct point *p __count(n))", "s4 Zu4 M0<1*12" },
+		{ "int j1(const void *p __size(64))", "s4 M64" },
+		/* Numbers with limits. */
+		{ "int k1(int fd __range(0, 1023), s64 x __range(-0x10, 16) __check)", "s4 Ss4[0,1023] Ss8[-16,16]c" },
+		{ "int l1(enum gaps g, int y __k)", "s4 Su4{3} Ks4" },
+		{ "int m1(const char *s __str __check, struct point *p __check)", "s4 T0c M12wc" },
+		{ "int n1(struct point *c __ctx, void *any __ctx)", "s4 X12 X0" },
+		/* Floating point, structs by value, many arguments, formats. */
+		{ "double o1(double x, float y)", "f8 Sf8 Sf4" },
+		{ "struct point p1(struct point a, int b)", "val12 V12 Ss4" },
+		{ "int q1(u8 a, int b, int c, double d, const struct point *e, struct point g)",
+		  "s4 Sb0u1 Sb4s4 Sb8s4 Sb16f8 Mb2412 Vb3212" },
+		{ "int r1(const char *fmt, ...)", "s4 F" },
+		{ "int s1(int (*cb)(const struct point *))", "s4 B" },
 	};
 	size_t i;
 
@@ -122,9 +178,6 @@ static void what_cannot_be_proved_is_refused_with_advice(void **state)
 		const char *proto, *where, *advice;
 	} cases[] = {
 		{ "int f(int **p)", "function f, argument 1 (`int **p')", "`void *p, u32 p__sz'" },
-		{ "int f(int a, struct nobody *p)", "argument 2",
-		  "define it in the module's types" },
-		{ "int f(struct later *p)", "argument 1", "`later' is not defined" },
 		{ "int f(void *p)", "argument 1", "`void *p, u32 p__sz'" },
 		{ "int f(const void *p, u32 len)", "argument 1", "`const void *p, u32 p__sz'" },
 		{ "int f(const void *p, u32 q__sz)", "argument 2", "name its size `p__sz'" },
@@ -135,15 +188,8 @@ static void what_cannot_be_proved_is_refused_with_advice(void **state)
 		{ "int f(char *s__str)", "argument 1", "`const char *'" },
 		{ "int f(const int *s__str)", "argument 1", "`const char *'" },
 		{ "int f(const char *s__str, u32 s__sz)", "argument 1", "no size" },
-		{ "int f(int (*cb)(int))", "argument 1", "selects the function" },
-		{ "int f(int cb(void))", "argument 1", "selects the function" },
-		{ "int f(double d)", "argument 1", "floating point" },
-		{ "int f(float d)", "argument 1", "floating point" },
-		{ "int f(struct point p)", "argument 1", "pointer to it" },
 		{ "int f(__int128 x)", "argument 1", "two registers" },
-		{ "int f(struct node *n)", "argument 1", "a pointer, which the program could set" },
 		{ "int f(struct holds_node *n, u32 n__sz)", "argument 1", "a pointer, which" },
-		{ "int f(struct open *n)", "argument 1", "without a size" },
 		{ "int f(struct empty *n)", "argument 1", "no size" },
 		{ "int f(const struct point *p__uninit)", "argument 1", "cannot be const" },
 		{ "int f(int x__nullable)", "argument 1", "for pointers" },
@@ -152,12 +198,38 @@ static void what_cannot_be_proved_is_refused_with_advice(void **state)
 		{ "int f(int x__sizes)", "argument 1", "no known suffix" },
 		{ "int f(void *p__refcounted_kptr)", "argument 1",
 		  "not supported in this version" },
-		{ "int f(int a, int b, int c, int d, int e, int g)", "function f",
-		  "into a struct" },
-		{ "int f(const char *fmt__str, ...)", "function f", "variadic" },
-		{ "char *f(void)", "function f", "memory that the program gives" },
-		{ "double f(void)", "function f", "it returns `double'" },
-		{ "struct point f(void)", "function f", "it returns `struct point'" },
+		{ "char *f(void)", "function f", "`__str' for a string" },
+		{ "void *f(void)", "function f", "how much memory" },
+		{ "struct node *f(int n) __size(n)", "function f", "holds pointers" },
+		{ "struct later f(void)", "function f", "is defined" },
+		{ "struct node f(void)", "function f", "holds pointers" },
+		{ "int f(struct node n)", "argument 1", "a pointer, which the program could set" },
+		{ "int f(struct later l)", "argument 1", "`later' is not defined" },
+		{ "int f(struct big b)", "argument 1", "pass a pointer" },
+		{ "int f(int x, ...)", "function f", "has to be a format" },
+		{ "int f(long double d)", "argument 1", "use double" },
+		{ "long double f(void)", "function f", "at most 8 bytes" },
+		{ "int f(int x __range(3, 1))", "argument 1", "no value" },
+		{ "int f(u32 x __range(-1, 1))", "argument 1", "no value" },
+		{ "int f(int x __range(a, 1))", "argument 1", "integer constants" },
+		{ "int f(int x __range(1))", "column 13", "takes 2 arguments" },
+		{ "int f(int x __range)", "column 13", "needs 2 arguments" },
+		{ "int f(double x __range(0, 1))", "argument 1", "floating point" },
+		{ "int f(int x __check)", "argument 1", "nothing to check" },
+		{ "int f(int x) __uninit", "column 14", "behind a parameter" },
+		{ "int f(int x __acquire)", "column 13", "behind the list" },
+		{ "int f(void *p __size(n))", "argument 1", "`n' in __size is no parameter" },
+		{ "int f(void *p __size(q), int *q)", "argument 1", "no integer" },
+		{ "int f(void *p __size(*n), int n)", "argument 1", "`n' in __size is no pointer" },
+		{ "int f(void *p __size(n) __count(n), int n)", "argument 1", "one of" },
+		{ "int f(int x __owner)", "argument 1", "for pointers" },
+		{ "int f(int *x __owner)", "argument 1", "of the host's" },
+		{ "int f(int *x __ctx)", "argument 1", "a context is" },
+		{ "int f(int x) __release", "function f", "one object to release" },
+		{ "int f(struct node *a, struct node *b) __release", "function f", "one object to release" },
+		{ "int f(int x) __acquire", "function f", "FERRY_ACQUIRE" },
+		{ "int f(int x) __nullable", "function f", "FERRY_RET_NULL" },
+		{ "int (*f(void))(void)", "function f", "pointer to a function" },
 		{ "__int128 f(void)", "function f", "at most 8 bytes" },
 		{ "int f(itn x)", "function 1 of module m, `int f(itn x)': line 1, column 7",
 		  "`int'" },

@@ -107,7 +107,7 @@ static u64 call_twice(prog_callback f, u64 a)
 
 static void a_callback_may_call_back_again(void **state)
 {
-	static struct module_func twice = { .addr = (void *)(uintptr_t)call_twice, .nargs = 2,
+	static struct module_func twice = { .addr = (void *)(uintptr_t)call_twice, .nregs = 2, .nargs = 2,
 					    .ret_kind = MODULE_RET_SCALAR, .ret_width = 8,
 					    .args = { { .width = 8 }, { .width = 8 } } };
 	struct bpf_insn *insns = NULL;
@@ -279,7 +279,7 @@ static u64 call_native(struct module_func *f, const char *source)
 
 static void arguments_are_extended_as_their_c_types(void **state)
 {
-	struct module_func f = { .ret_kind = MODULE_RET_SCALAR, .ret_width = 8, .nargs = 5 };
+	struct module_func f = { .ret_kind = MODULE_RET_SCALAR, .ret_width = 8, .nregs = 5, .nargs = 5 };
 	static const u8 widths[] = { 1, 2, 4, 1, 8 };
 	u32 i;
 
