@@ -359,6 +359,8 @@ static int compare(struct verifier *v, struct state *s)
 				      "infinite loop detected at insn %u", v->insn);
 		return 0;
 	}
+	if (v->o->every_path && !v->aux[v->insn].head)
+		return 0;
 	if (!same_state(v, s, cur, v->insn, s->rests_on ? SAME_WITHIN : SAME_PROVED))
 		return 0;
 	if (s->rests_on)

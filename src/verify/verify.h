@@ -11,12 +11,22 @@
 
 #define VERIFY_MAX_PROCESSED 1000000 /* instructions over all paths */
 
+struct state; /* verify/state.h, for tests */
+
 struct verify_opts {
 	u32 log_level;     /* bpf(2): 1 basic, 2 every instruction, 4 statistics; bits */
 	struct text *log;  /* may be NULL with level 0; its limit is the caller's log_size - 1 */
 	bool strict_align; /* BPF_F_STRICT_ALIGNMENT */
 	bool strict;       /* what the kernel refuses to the unprivileged */
 	size_t max_memory; /* bytes for states; 0 is the default of 1 GiB */
+	u32 max_insns;     /* over all paths; 0 is the default of VERIFY_MAX_PROCESSED */
+	/*
+	 * For tests of the verifier itself: every path is walked to its end, though an equal state was
+	 * proved safe before; and `watch` sees what is known before each instruction that is walked.
+	 */
+	bool every_path;
+	void (*watch)(void *arg, u32 insn, const struct state *known);
+	void *watch_arg;
 };
 
 struct verify_stats {

@@ -120,7 +120,7 @@ static int walk_insn(struct verifier *v)
 	u32 at = v->insn;
 	int err;
 
-	if (++v->stats.processed > VERIFY_MAX_PROCESSED)
+	if (++v->stats.processed > (v->o->max_insns ? v->o->max_insns : VERIFY_MAX_PROCESSED))
 		return refuse(v, -E2BIG, "bound the loops more tightly, or split the program",
 			      "BPF program is too large. Processed %u insn", v->stats.processed);
 	v->path_end = false;
@@ -139,6 +139,8 @@ static int walk_insn(struct verifier *v)
 		}
 	}
 	v->p->facts[at].seen = true;
+	if (v->o->watch)
+		v->o->watch(v->o->watch_arg, at, v->cur);
 	vlog_insn(v);
 	err = step(v);
 	if (!err)

@@ -65,7 +65,7 @@ static bool forever;
 /* Can random changes of it be put to both? */
 static bool is_base(const struct verdict_prog *p)
 {
-	return !p->differs[0] && !p->no_kernel && !p->gap && !verdict_calls_native(p) && p->cnt;
+	return !p->strict && !p->differs[0] && !p->no_kernel && !p->gap && !verdict_calls_native(p) && p->cnt;
 }
 
 static void program_of(unsigned long seed, struct verdict_prog *p)
@@ -342,15 +342,19 @@ static void print_program(const struct reason *r)
 	base_free(p.insns);
 }
 
-/* How many reasons are not in differences.def. */
-static unsigned report(const struct tally *t)
+/*
+ * How many programs show what is not in differences.def. One in some thousands may be refused for a new
+ * reason when this is not a search for them; none may be accepted for one.
+ */
+static unsigned long report(const struct tally *t)
 {
-	unsigned unknown = 0, printed = 0;
+	unsigned long unknown = 0, allowed = forever ? 0 : t->programs / 5000;
+	unsigned printed = 0;
 
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct reason *r = &t->r[i];
 
-		unknown += !r->known;
+		unknown += r->known ? 0 : r->verdict >= LAXER ? r->n + allowed : r->n;
 		printf("# %s%s, %lu times (seed %lu): %s\n", r->known ? "" : "NEW: ", verdict_names[r->verdict],
 		       r->n, r->seed, r->text);
 		if ((!r->known && printed++ < MAX_PRINTED) || (show && strstr(r->text, show)))
@@ -362,7 +366,7 @@ static unsigned report(const struct tally *t)
 		printf(", %s %lu", verdict_names[v], t->verdicts[v]);
 	puts("");
 	fflush(stdout);
-	return unknown;
+	return unknown > allowed ? unknown : 0;
 }
 
 static void verdicts_are_the_kernels_or_differ_for_a_known_reason(void **state)
@@ -377,7 +381,7 @@ static void verdicts_are_the_kernels_or_differ_for_a_known_reason(void **state)
 	do {
 		struct tally *t = base_alloc(sizeof(*t));
 		unsigned long too_long;
-		unsigned unknown;
+		unsigned long unknown;
 
 		assert_non_null(t);
 		work_all(t, seed, count);

@@ -32,6 +32,7 @@ struct run {
 	u32 nregions;
 	struct call_frame *frames; /* far apart: each its own region */
 	u32 nframes;
+	const struct watched *watched; /* NULL: no predictions to check */
 	struct prog_pkt pkt;
 	u8 packet[PACKET_ROOM];
 	void *raw;
@@ -431,6 +432,20 @@ static void step_alu(struct run *r, const struct bpf_insn *i)
 		r->regs[i->dst_reg] |= run_rnd(r) << 32;
 }
 
+static bool check_foreseen(struct run *r)
+{
+	struct moment m = { .pc = r->pc, .nframes = r->nframes, .ctx = (u64)(uintptr_t)r->ctx,
+			    .data = r->pkt.data, .data_meta = r->pkt.data_meta, .data_end = r->pkt.data_end };
+	char why[160];
+
+	if (!r->watched)
+		return true;
+	memcpy(m.regs, r->regs, sizeof(m.regs));
+	for (u32 k = 0; k < r->nframes; k++)
+		m.frames[k] = (u64)(uintptr_t)(r->frames[k].stack + ISA_STACK_SIZE);
+	return watched_has(r->watched, r->p, &m, why, sizeof(why)) || violation(r, "%s", why);
+}
+
 /* One instruction; false when the run is over. */
 static bool step(struct run *r)
 {
@@ -441,6 +456,8 @@ static bool step(struct run *r)
 
 	if (!r->p->facts[r->pc].seen)
 		return violation(r, "runs, and was said to be dead");
+	if (!check_foreseen(r))
+		return false;
 	if (class == BPF_ALU || class == BPF_ALU64) {
 		step_alu(r, i);
 	} else if (isa_is_ldimm64(i)) {
@@ -598,7 +615,7 @@ static void fill_context(struct run *r)
 }
 
 enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *ret, char *why,
-			    size_t size)
+			    size_t size, const struct watched *w)
 {
 	struct run *r = calloc(1, sizeof(*r));
 	enum execute_result result = EXECUTE_OK;
@@ -608,7 +625,7 @@ enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *re
 	r->frames = calloc(ISA_MAX_FRAMES, sizeof(*r->frames));
 	assert_non_null(r->frames);
 	*r = (struct run){ .p = p, .frames = r->frames, .seed = seed * 2 + 1, .poison = poison,
-			   .why = why, .why_size = size };
+			   .why = why, .why_size = size, .watched = w };
 	fill_maps(r);
 	fill_context(r);
 	garbage(r, 0, 9);
@@ -639,8 +656,8 @@ bool execute_many(const struct prog *p, unsigned runs, char *why, size_t size)
 	u64 a, b;
 
 	for (unsigned k = 0; k < runs; k++) {
-		if (execute(p, k * 7919 + 1, false, &a, why, size) == EXECUTE_VIOLATION ||
-		    execute(p, k * 7919 + 1, true, &b, why, size) == EXECUTE_VIOLATION)
+		if (execute(p, k * 7919 + 1, false, &a, why, size, NULL) == EXECUTE_VIOLATION ||
+		    execute(p, k * 7919 + 1, true, &b, why, size, NULL) == EXECUTE_VIOLATION)
 			return false;
 	}
 	return true;

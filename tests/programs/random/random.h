@@ -38,11 +38,31 @@ enum execute_result { EXECUTE_OK, EXECUTE_LONG, EXECUTE_VIOLATION };
  * *ret is r0. A violation is explained in `why`. Slow and simple on purpose; shares no code with the
  * engines.
  */
+struct watched;
+struct state;
 enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *ret, char *why,
-			    size_t size);
+			    size_t size, const struct watched *w);
 
 /* Many runs; false and `why` at the first violation. */
 bool execute_many(const struct prog *p, unsigned runs, char *why, size_t size);
+
+/* ---- predictions (watch.c) --------------------------------------------------------------------- */
+
+/* What the verifier knew before each instruction, on every path. */
+struct watched *watched_new(u32 insns);
+void watched_free(struct watched *w);
+void watched_state(void *arg, u32 insn, const struct state *known); /* of struct verify_opts */
+
+/* The machine's state at a moment, as predictions are about it. */
+struct moment {
+	u32 pc, nframes;
+	u64 regs[11];
+	u64 frames[ISA_MAX_FRAMES]; /* their r10 */
+	u64 ctx, data, data_meta, data_end;
+};
+/* Was it foreseen on some path? If not, `why` says what was foreseen, and is not, on the last one. */
+bool watched_has(const struct watched *w, const struct prog *p, const struct moment *m, char *why,
+		 size_t size);
 
 static inline unsigned long number_from(const char *name, unsigned long otherwise)
 {

@@ -80,7 +80,14 @@ static int add_maps(const struct verdict_prog *p, struct prog *prog, struct text
 
 int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out)
 {
-	struct verify_opts opts = { .log_level = log ? 1 : 0, .log = log, .strict = p->strict };
+	const struct verify_opts opts = { .log_level = log ? 1 : 0, .log = log, .strict = p->strict };
+
+	return verdict_ferry_with(p, &opts, log, out);
+}
+
+int verdict_ferry_with(const struct verdict_prog *p, const struct verify_opts *opts, struct text *log,
+		       struct prog **out)
+{
 	struct verify_stats stats = { 0 };
 	struct prog *prog = prog_new(p->insns, p->cnt);
 	int err;
@@ -95,7 +102,7 @@ int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **
 	if (!err)
 		err = add_natives(p, prog, log);
 	if (!err)
-		err = verify_prog(prog, &opts, &stats);
+		err = verify_prog(prog, opts, &stats);
 	if (err || !out)
 		prog_free(prog);
 	else

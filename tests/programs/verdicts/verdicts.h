@@ -70,6 +70,9 @@ void verdict_free(struct verdict_corpus *c);
  * program, to be freed with prog_free.
  */
 int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out);
+struct verify_opts;
+int verdict_ferry_with(const struct verdict_prog *p, const struct verify_opts *opts, struct text *log,
+		       struct prog **out);
 
 bool verdict_calls_native(const struct verdict_prog *p); /* the functions are listed in ferry.c */
 
