@@ -109,7 +109,10 @@ void closure_store(const struct closure_plan *plan, void *ret, u64 value)
 		*(u64 *)ret = load(&value, &(struct jit_arg){ plan->ret_width, plan->ret_signed });
 		break;
 	case CLOSURE_BYTES:
-		memcpy(ret, &value, plan->ret_width);
+		if (plan->ret_width == 4)
+			*(u32 *)ret = (u32)value;
+		else
+			*(u64 *)ret = value;
 		break;
 	default:
 		break;
