@@ -14,7 +14,9 @@
 
 #include <ferry/call.h>
 #include <ferry/closure.h>
+#include <ferry/limits.h>
 #include <ferry/module.h>
+#include <ferry/policy.h>
 
 #ifdef __cplusplus
 extern "C" {

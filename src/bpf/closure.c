@@ -34,6 +34,7 @@ struct closure {
 	/* What waits for the last thread to leave. */
 	struct sys_deferred deferred;
 	struct prog *old;
+	bool direct, old_direct;      /* on the short way: counted in prog.direct */
 	struct code_region *old_adapter;
 };
 
@@ -64,7 +65,7 @@ static void on_call(ffi_cif *cif, void *ret, void **args, void *data)
 	closure_load(&cl->plan, ret, args, regs, block);
 	value = cl->on_error;
 	if (!sys_prog_call((struct prog *const _Atomic *)&cl->prog, regs, &value))
-		log_msg(LOG_DEBUG, "closure: the program is gone, or calls are %d deep", SYS_MAX_DEPTH);
+		log_msg(LOG_DEBUG, "closure: the program is gone, was ended, or calls are %d deep", SYS_MAX_DEPTH);
 	closure_store(&cl->plan, ret, value);
 }
 
@@ -107,7 +108,7 @@ static prog_callback fast_target(const struct closure *cl, const struct prog *p,
 
 	*adapter = NULL;
 	*err = 0;
-	if (!cl->plan.registers || !p->tail || !is_leaf(p))
+	if (!cl->plan.registers || !p->tail || p->limits || p->nsites || !is_leaf(p))
 		return NULL;
 	for (u32 n = 0; n < cl->plan.nargs; n++)
 		narrow |= cl->plan.args[n].width < 8;
@@ -123,6 +124,8 @@ static prog_callback fast_target(const struct closure *cl, const struct prog *p,
 
 static void forget_old(struct closure *cl)
 {
+	if (cl->old && cl->old_direct)
+		cl->old->direct--;
 	if (cl->old)
 		sys_prog_put(cl->old);
 	code_free(cl->old_adapter);
@@ -144,6 +147,10 @@ static void set_program(struct closure *cl, struct prog *p, prog_callback fast,
 {
 	cl->old = atomic_load(&cl->prog);
 	cl->old_adapter = cl->adapter;
+	cl->old_direct = cl->direct;
+	cl->direct = fast != NULL;
+	if (fast)
+		p->direct++;
 	cl->adapter = adapter;
 	atomic_store(&cl->prog, p);
 	/* A thread that was sent the short way may look at it only now: without one it turns back. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/policy.h"
 #include "bpf/sys_int.h"
 #include "code/code.h"
 #include "jit/jit.h"
@@ -248,8 +249,12 @@ static int verify(struct sys_prog *sp, const struct sys_call *c, struct sys_log 
 	if (!err)
 		err = sys_resolve(sp->p, sp, c->attr.fd_array, text);
 	if (!err)
+		err = policy_check(sp->p, text);
+	if (!err)
 		err = sys_prog_record(sp); /* the verifier's last pass rewrites instructions */
-	return err ? err : verify_prog(sp->p, &opts, &stats);
+	if (!err)
+		err = verify_prog(sp->p, &opts, &stats);
+	return err ? err : sys_limit_apply(sp, text);
 }
 
 /* Into the tables; `fd` is its memfd when another process made it, else -1. */
@@ -304,6 +309,7 @@ static int load(struct sys_prog *sp, struct sys_call *c, int fd, struct text *wh
 	if (err)
 		return err;
 	sys_prog_tag(sp->p->insns, sp->p->insn_cnt, sp->tag);
+	memcpy(sp->p->tag, sp->tag, sizeof(sp->tag));
 	err = verify(sp, c, &log);
 	err = sys_log_end(&log, err);
 	if (!err)

@@ -14,7 +14,9 @@
 
 #include "bpf/run_int.h"
 #include "bpf/sys_int.h"
+#include "code/code.h"
 #include "helper/helper.h"
+#include "prog/limit.h"
 
 _Atomic u32 sys_stats_on;
 
@@ -189,33 +191,51 @@ static u64 now(void)
 }
 
 /* Runs p, on a context or (args not NULL) as a C function; the thread has entered already. */
-static u64 run_inside(const struct prog *p, void *ctx, const u64 *args, u64 cookie)
+static u64 run_inside(const struct prog *p, void *ctx, const u64 *args, u64 cookie, u32 *ended)
 {
 	struct helper_run saved = helper_run;
 	struct prog *counted = (struct prog *)p;
+	const struct prog_limits *limits = p->limits;
+	struct code_guard *guard = code_guard_top;
+	struct prog_budget budget;
 	int inside = sys_inside;
 	u64 ret, start = 0;
 
 	sys_inside = 0; /* what native functions close or map is the host's */
+	code_guard_top = NULL; /* this program is not left by a fault of whoever called us */
 	helper_run = (struct helper_run){ .prog = p, .ctx = ctx, .cookie = cookie };
 	if (__builtin_expect(sys_stats_on, 0))
 		start = now();
+	if (__builtin_expect(limits != NULL, 0))
+		prog_budget_begin(limits, &budget);
 	ret = args ? p->call(p, args) : prog_run(p, ctx);
+	*ended = 0;
+	if (__builtin_expect(limits != NULL, 0))
+		*ended = prog_budget_finish(&budget);
 	if (__builtin_expect(start != 0, 0)) {
 		counted->run_ns += now() - start;
 		counted->run_cnt++;
 	}
 	sys_inside = inside;
 	helper_run = saved;
+	code_guard_top = guard;
+	if (__builtin_expect(*ended, 0)) {
+		sys_limit_report(p, *ended);
+		ret = limits->value;
+	}
 	return ret;
 }
 
 u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
 {
-	u64 ret;
+	u32 ended;
+	u64 ret = 0;
 
 	sys_run_enter();
-	ret = run_inside(p, ctx, NULL, cookie);
+	if (self.depth <= SYS_MAX_DEPTH)
+		ret = run_inside(p, ctx, NULL, cookie, &ended);
+	else
+		((struct prog *)p)->recursion_misses++;
 	sys_run_leave();
 	return ret;
 }
@@ -223,13 +243,15 @@ u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
 bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
 {
 	const struct prog *p;
-	bool run;
+	u32 ended = 1;
+	u64 value = 0;
 
 	sys_run_enter();
 	p = atomic_load_explicit(at, memory_order_acquire);
-	run = p && self.depth <= SYS_MAX_DEPTH;
-	if (run)
-		*ret = run_inside(p, NULL, args, 0);
+	if (p && self.depth <= SYS_MAX_DEPTH)
+		value = run_inside(p, NULL, args, 0, &ended);
+	if (!ended)
+		*ret = value;
 	sys_run_leave();
-	return run;
+	return !ended;
 }

@@ -159,11 +159,17 @@ bool sys_run_defer(struct sys_obj *o);
 bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d)); /* anything else */
 /*
  * Calls the program at *at, read once the thread is inside, so that whoever puts NULL there and waits
- * may free it. False when there is none, or programs and native functions have called one another
- * SYS_MAX_DEPTH deep in this thread: *ret is untouched then.
+ * may free it. False when there is none, when programs and native functions have called one another
+ * SYS_MAX_DEPTH deep in this thread, or when a limit ended it: *ret is untouched then.
  */
 #define SYS_MAX_DEPTH 64
 bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret);
+/*
+ * limit.c: what the limits in force say of a verified program, before it is installed: 0, -ENOMEM,
+ * -EINVAL (a call that could not be ended safely: the log says which).
+ */
+int sys_limit_apply(struct sys_prog *sp, struct text *log);
+void sys_limit_report(const struct prog *p, u32 ended);
 extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 

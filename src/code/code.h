@@ -46,6 +46,22 @@ struct code_fault {
 int code_fault_add(const struct code_fault *entries, size_t n); /* sorted by start; 0 or -errno */
 void code_fault_remove(const void *start, const void *end);     /* all within */
 
+/*
+ * Calls fn(args[0], ..., args[4]) so that its faults come back here: SIGSEGV, SIGBUS, SIGFPE and SIGILL
+ * that neither the table above knows nor anything that it was called through. g->sig is 0 when it returned,
+ * else the signal; its stack frames are gone, and whatever it held is still held. Needs
+ * code_guard_init() to have returned 0 once.
+ */
+struct code_guard {
+	void *sp; /* first: the assembly's */
+	struct code_guard *prev;
+	int sig;
+};
+u64 code_guard(struct code_guard *g, const void *fn, const u64 *args);
+int code_guard_init(void);
+/* The guard that this thread's faults go to: NULL hides it from what may not be left in the middle. */
+extern _Thread_local struct code_guard *code_guard_top __attribute__((tls_model("initial-exec")));
+
 /* What hooks of sigaction(2) in src/preload need: the host's handler for a signal we handle. */
 bool code_fault_owns(int sig);
 struct sigaction;

@@ -20,6 +20,10 @@ struct code_arch {
 	struct code_asm_range copy[2]; /* sorted by start */
 	int (*copy_bytes)(void *dst, const void *src, size_t n);
 	s64 (*copy_string)(char *dst, const char *src, size_t n);
+	/* Calls fn; what a fault goes on with, on the stack of the guard. */
+	u64 (*guard)(struct code_guard *g, const void *fn, const u64 *args);
+	const void *guard_resume;
+	void (*set_sp)(void *ucontext, void *sp);
 	/* Unwinding through code that keeps a frame pointer: DWARF's return register and rules for a CIE. */
 	u8 return_register, frame_rules[8];
 };

@@ -72,6 +72,38 @@ func code_x86_copy_fault
 	ret
 endfunc code_x86_copy_fault
 
+/* u64 code_x86_guard(struct code_guard *g, const void *fn, const u64 *args): see code_guard. */
+func code_x86_guard
+	pushq %rbp
+	pushq %rbx
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	subq $8, %rsp
+	.cfi_adjust_cfa_offset 56
+	movq %rsp, (%rdi)
+	movq %rdx, %r11
+	movq %rsi, %r10
+	movq (%r11), %rdi
+	movq 8(%r11), %rsi
+	movq 16(%r11), %rdx
+	movq 24(%r11), %rcx
+	movq 32(%r11), %r8
+	xorl %eax, %eax
+	call *%r10
+mark code_x86_guard_resume
+	addq $8, %rsp
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+	.cfi_adjust_cfa_offset -56
+	ret
+endfunc code_x86_guard
+
 /* The return from a signal handler; debuggers know a signal frame by exactly these bytes. */
 func code_x86_sigreturn
 	movq $15, %rax

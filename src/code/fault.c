@@ -68,6 +68,21 @@ static const struct code_fault *find_entry(const struct fault_set *s, const char
 	return lo < s->n && pc >= (const char *)s->entries[lo].start ? &s->entries[lo] : NULL;
 }
 
+_Thread_local struct code_guard *code_guard_top;
+
+/* Out of a native function that was called with a guard. */
+static bool leave_guarded(int sig, void *ucontext)
+{
+	struct code_guard *g = code_guard_top;
+
+	if (!g)
+		return false;
+	g->sig = sig;
+	code_arch.set_sp(ucontext, g->sp);
+	code_arch.set_pc(ucontext, code_arch.guard_resume);
+	return true;
+}
+
 static bool handle(void *ucontext, const void *addr)
 {
 	const char *pc = code_arch.pc(ucontext);
@@ -103,14 +118,17 @@ struct kernel_action {
 	unsigned long mask;
 };
 
-static const int owned_signals[2] = { SIGSEGV, SIGBUS };
-static struct sigaction host_actions[2]; /* by seq: odd while being written */
+static const int owned_signals[4] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction host_actions[4]; /* by seq: odd while being written */
 static _Atomic unsigned host_seq;
 static _Atomic int owns; /* 0 no, 1 being installed, 2 yes */
 
 static int signal_index(int sig)
 {
-	return sig == SIGSEGV ? 0 : sig == SIGBUS ? 1 : -1;
+	for (int i = 0; i < (int)ARRAY_SIZE(owned_signals); i++)
+		if (owned_signals[i] == sig)
+			return i;
+	return -1;
 }
 
 static int kernel_sigaction(int sig, const struct kernel_action *act, struct kernel_action *old)
@@ -191,7 +209,8 @@ static void on_signal(int sig, siginfo_t *info, void *ucontext)
 	int saved = errno;
 
 	/* A signal that was sent is not a fault of the instruction it interrupts. */
-	if (info->si_code <= 0 || !handle(ucontext, info->si_addr))
+	if (info->si_code <= 0 ||
+	    (!handle(ucontext, info->si_addr) && !leave_guarded(sig, ucontext)))
 		call_host(sig, info, ucontext);
 	errno = saved;
 }
@@ -475,4 +494,23 @@ s64 code_copy_string_safe(char *dst, const char *src, size_t n)
 	int err = install();
 
 	return err ? err : code_arch.copy_string(dst, src, n);
+}
+
+/* ---- guarded calls ------------------------------------------------------------------------------- */
+
+int code_guard_init(void)
+{
+	return code_arch.guard ? install() : -EOPNOTSUPP;
+}
+
+u64 code_guard(struct code_guard *g, const void *fn, const u64 *args)
+{
+	u64 ret;
+
+	g->sig = 0;
+	g->prev = code_guard_top;
+	code_guard_top = g;
+	ret = code_arch.guard(g, fn, args);
+	code_guard_top = g->prev;
+	return ret;
 }

@@ -158,6 +158,7 @@ static int scan_func(struct jit_unit *u, struct jit_func *f)
 	u16 reads, writes;
 	int err;
 
+	f->calls = u->prog->limits != NULL; /* those that look at the budget */
 	for (u32 at = f->start; at < f->end; at++) {
 		const struct bpf_insn *i = &u->insns[at];
 

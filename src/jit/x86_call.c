@@ -4,6 +4,7 @@
 
 #include "helper/helper.h"
 #include "jit/x86_int.h"
+#include "prog/limit.h"
 
 /* A call is about to be made: arguments in place, nothing that lives on made of r0 to r5. */
 static void before_call(struct jx *c)
@@ -99,6 +100,36 @@ static const void *map_operation(const struct map *m, s32 helper, bool *is_int)
 	}
 }
 
+/* The call by prog_site_call, the site being its sixth argument. */
+static void site_code(struct jx *c, const struct prog_site *s)
+{
+	x86_mov_ri(&c->b, X86_R9, (u64)(uintptr_t)s, true);
+	call_native_code(c, (const void *)prog_site_call);
+}
+
+static bool watched_call(struct jx *c)
+{
+	const struct prog_site *s = prog_site_at(c->u->prog, c->at);
+
+	if (!s)
+		return false;
+	x86_budget_take(c, c->at, 1);
+	before_call(c);
+	site_code(c, s);
+	x86_budget_ended(c);
+	after_call(c);
+	return true;
+}
+
+/* May a helper of this program run some of its functions? */
+static bool calls_back(const struct prog *p)
+{
+	for (u32 n = 0; p->limits && n < p->insn_cnt; n += isa_slots(&p->insns[n]))
+		if (isa_is_ldimm64(&p->insns[n]) && p->insns[n].src_reg == BPF_PSEUDO_FUNC)
+			return true;
+	return false;
+}
+
 static void helper_call(struct jx *c, const struct bpf_insn *i)
 {
 	const struct helper_proto *h = jit_helper(i->imm);
@@ -110,13 +141,18 @@ static void helper_call(struct jx *c, const struct bpf_insn *i)
 		c->err = -EINVAL;
 		return;
 	}
+	if (watched_call(c))
+		return;
 	if (i->imm == BPF_FUNC_map_lookup_elem && m && array_lookup(c, m))
 		return;
 	target = m ? map_operation(m, i->imm, &is_int) : NULL;
+	x86_budget_take(c, c->at, 1);
 	before_call(c);
 	call_native_code(c, target ? target : (const void *)h->fn);
 	if (target && is_int)
 		x86_movsx_rr(&c->b, 8, 4, X86_RAX, X86_RAX);
+	if (calls_back(c->u->prog))
+		x86_budget_ended(c);
 	after_call(c);
 }
 
@@ -155,7 +191,7 @@ static bool width_ok(u8 w)
 }
 
 /* All that is more than a jump is done in C (module_invoke), which gets the registers in memory. */
-static void invoke(struct jx *c, const struct module_func *f)
+static void invoke(struct jx *c, const struct module_func *f, const struct prog_site *watched)
 {
 	static const struct module_site none;
 	const struct prog *p = c->u->prog;
@@ -168,22 +204,30 @@ static void invoke(struct jx *c, const struct module_func *f)
 	x86_mov_ri(&c->b, X86_RDI, (u64)(uintptr_t)f, true);
 	x86_mov_rr(&c->b, 8, X86_RSI, X86_RSP);
 	x86_mov_ri(&c->b, X86_RDX, (u64)(uintptr_t)site, true);
-	call_native_code(c, (const void *)(uintptr_t)module_invoke);
+	if (watched)
+		x86_mov_ri(&c->b, X86_RCX, (u64)(uintptr_t)watched, true);
+	call_native_code(c, watched ? (const void *)prog_site_invoke : (const void *)(uintptr_t)module_invoke);
 	x86_alu_ri(&c->b, X86_ADD, 8, X86_RSP, 48);
 }
 
 static void native_call(struct jx *c, const struct bpf_insn *i)
 {
 	const struct module_func *f = c->u->prog->natives[i->imm];
+	const struct prog_site *site;
 
 	if (!f->addr || f->nargs > MODULE_MAX_ARGS ||
 	    (f->ret_kind == MODULE_RET_SCALAR && !width_ok(f->ret_width))) {
 		c->err = -EINVAL;
 		return;
 	}
+	x86_budget_take(c, c->at, 1);
 	before_call(c);
+	site = prog_site_at(c->u->prog, c->at);
 	if (f->bridged) {
-		invoke(c, f);
+		invoke(c, f, site);
+		x86_budget_time(c);
+		if (site)
+			x86_budget_ended(c);
 		after_call(c);
 		return;
 	}
@@ -195,8 +239,14 @@ static void native_call(struct jx *c, const struct bpf_insn *i)
 		if (f->args[n].kind != MODULE_ARG_IGNORE)
 			extend_arg(c, c->map[n + 1], &f->args[n]);
 	}
-	call_native_code(c, f->addr);
+	if (site)
+		site_code(c, site);
+	else
+		call_native_code(c, f->addr);
 	extend_ret(c, f);
+	x86_budget_time(c);
+	if (site)
+		x86_budget_ended(c);
 	after_call(c);
 }
 
@@ -214,6 +264,7 @@ static void local_call(struct jx *c, const struct bpf_insn *i)
 	if (c->u->funcs[n].tail)
 		x86_load(&c->b, 8, X86_RAX, x86_at(X86_RSP, c->tail_disp));
 	x86_call_label(c, x86_label_entry(c, (u32)n));
+	x86_budget_ended(c);
 	after_call(c);
 }
 

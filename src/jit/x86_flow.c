@@ -163,6 +163,8 @@ void x86_jump_insn(struct jx *c, const struct bpf_insn *i)
 		c->err = -EINVAL;
 		return;
 	}
+	if (t <= c->at)
+		x86_budget_take(c, c->at, (u32)(c->at - t + 1));
 	if (jit_is_goto(i)) {
 		jump(c, (u32)t);
 		return;

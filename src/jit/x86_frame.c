@@ -59,6 +59,8 @@ void x86_prologue(struct jx *c)
 		if (c->u->live[f->start] & JIT_BIT(JIT_SLOT0 + n))
 			x86_alu_rr(&c->b, X86_XOR, 4, reg, reg);
 	}
+	if (c->n)
+		x86_budget_take(c, f->start, f->end - f->start);
 }
 
 static void leave(struct jx *c)

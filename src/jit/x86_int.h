@@ -102,9 +102,13 @@ static inline u32 x86_label_run(const struct jx *c)
 {
 	return c->u->cnt + 1 + 3 * c->u->nfuncs;
 }
+static inline u32 x86_label_ended(const struct jx *c, u32 func)
+{
+	return c->u->cnt + 2 + 3 * c->u->nfuncs + func;
+}
 static inline u32 x86_label_count(const struct jx *c)
 {
-	return c->u->cnt + 2 + 3 * c->u->nfuncs;
+	return c->u->cnt + 2 + 4 * c->u->nfuncs;
 }
 
 /* ---- x86_value.c ----------------------------------------------------------------------------- */
@@ -161,6 +165,15 @@ void x86_epilogue(struct jx *c); /* up to, not with, the return; the counter's a
 void x86_epilogue_tail(struct jx *c); /* the same, with the counter's address in rax */
 void x86_entry_stub(struct jx *c);
 void x86_callback_stub(struct jx *c, u32 func);
+
+/*
+ * x86_budget.c, nothing for programs without limits. Takes `insns` from the budget, of an instruction
+ * whose facts are those of `at`; leaves the function when the program has ended, where x86_ended_stub goes.
+ */
+void x86_budget_take(struct jx *c, u32 at, u32 insns);
+void x86_budget_time(struct jx *c);  /* after a call that may have taken long */
+void x86_budget_ended(struct jx *c); /* after a call that may have ended the program */
+void x86_ended_stub(struct jx *c);
 
 /* Can the next instruction be taken together with this one? */
 bool x86_can_fuse(const struct jx *c, u32 ahead);

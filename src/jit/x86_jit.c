@@ -143,6 +143,7 @@ static void lower_func(struct jx *c, u32 n)
 		x86_epilogue(c);
 		x86_ret(&c->b);
 	}
+	x86_ended_stub(c);
 	x86_callback_stub(c, n);
 }
 

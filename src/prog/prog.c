@@ -46,6 +46,8 @@ void prog_free(struct prog *p)
 	base_free(p->facts);
 	base_free(p->faults);
 	base_free(p->sig);
+	base_free(p->limits);
+	base_free(p->sites);
 	base_free(p->insns);
 	base_free(p);
 }

@@ -158,6 +158,7 @@ struct insn_fact {
 	bool seen;       /* reached by some path; engines may leave out what is not */
 	bool probe;      /* a load that may fault: then the register becomes 0 */
 	bool const_map;  /* a helper call whose r1 is always p->maps[map] */
+	bool held;       /* some path holds references or locks here */
 	bool zext_dead;  /* the upper half of a 32-bit result is never read */
 	u16 map;
 	struct module_site site; /* a call of a native function that is bridged */
@@ -216,6 +217,11 @@ struct prog {
 	u32 nlines;
 	struct insn_fact *facts;   /* one an instruction; NULL when not verified */
 	_Atomic u64 *faults;       /* loads that faulted, an instruction; NULL: none can (insn_fact.probe) */
+	struct prog_limits *limits; /* limit.h; NULL: none; owned */
+	struct prog_site *sites;   /* watched calls, sorted by insn; owned */
+	u32 nsites;
+	_Atomic u32 direct;        /* closures that call its code without asking `run` or `call` */
+	u8 tag[BPF_TAG_SIZE];      /* for policies */
 	struct prog_sig *sig;      /* typed programs, set by the verifier; owned */
 	bool reads_any;            /* may read at any address, as probe_read does: pointers to no struct */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */

@@ -5,6 +5,7 @@
 #include "code/code.h"
 #include "helper/helper.h"
 #include "isa/isa.h"
+#include "prog/limit.h"
 #include "vm/vm_int.h"
 
 /* Memory of a program: any type, any alignment. */
@@ -131,17 +132,19 @@ SIMPLE(SEXT16_32, (u32)(s16)SRC)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static u64 call_native(const struct vm_call *call, const u64 *r)
+static u64 call_native(const struct vm_call *call, const u64 *r, const struct prog_site *site)
 {
 	const struct module_func *f = call->native;
 	u64 a[MODULE_MAX_REGS] = { 0 }, v;
 	u32 n;
 
 	if (f->bridged)
-		return module_invoke(f, &r[1], &call->site);
+		return site ? prog_site_invoke(f, &r[1], &call->site, site) :
+			      module_invoke(f, &r[1], &call->site);
 	for (n = 0; n < f->nargs && n < MODULE_MAX_REGS; n++)
 		a[n] = module_extend(r[1 + n], f->args[n].width, f->args[n].is_signed, f->args[n].is_bool);
-	v = ((helper_fn)(uintptr_t)f->addr)(a[0], a[1], a[2], a[3], a[4]);
+	v = site ? prog_site_call(a[0], a[1], a[2], a[3], a[4], site) :
+		   ((helper_fn)(uintptr_t)f->addr)(a[0], a[1], a[2], a[3], a[4]);
 	/* A void function leaves anything in the result register: nothing of the host's may get out. */
 	if (f->ret_kind == MODULE_RET_VOID)
 		return 0;
@@ -181,6 +184,27 @@ static void count_fault(const struct vm_code *code, const struct vm_insn *i)
 		__atomic_fetch_add((u64 *)&code->faults[i - code->insns], 1, __ATOMIC_RELAXED);
 }
 
+/* A call of a program with limits. False: the program has ended. */
+static bool call_limited(const struct vm_code *code, const struct vm_insn *i,
+			 const struct vm_check *k, u64 *r)
+{
+	const struct vm_call *call = &code->calls[i->imm];
+
+	if (call->native)
+		R0 = call_native(call, r, k->site);
+	else if (k->site)
+		R0 = prog_site_call(r[1], r[2], r[3], r[4], r[5], k->site);
+	else
+		R0 = ((helper_fn)(uintptr_t)call->fn)(r[1], r[2], r[3], r[4], r[5]);
+	return !prog_budget.ended && !(k->time && prog_budget_slow());
+}
+
+static bool may_go_on(const struct vm_check *k)
+{
+	prog_budget.left -= k->cost;
+	return prog_budget.left >= 0 || k->held || !prog_budget_slow();
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 /* What a call keeps of its caller: r6 to r10 (RFC 9669, 2.1) and where to go on. */
@@ -209,6 +233,7 @@ u64 vm_exec(const struct vm_code *code, u32 start, const u64 *args, u32 *tail_ca
 	const struct vm_insn *i;
 	const struct vm_call *call;
 	const struct vm_code *next;
+	const struct vm_check *check;
 
 	if (!code) {
 		*labels = table;
@@ -217,6 +242,9 @@ u64 vm_exec(const struct vm_code *code, u32 start, const u64 *args, u32 *tail_ca
 	__builtin_memcpy(&r[1], args, 5 * sizeof(*args));
 	r[10] = (u64)(uintptr_t)stack[1];
 	i = code->insns + start;
+	/* A callback: functions that the program calls are counted at the call. */
+	if (start && code->checks && !may_go_on(vm_entry_check(code, start)))
+		return 1;
 	goto *i->go;
 
 #define DO(name)                                                                                   \
@@ -276,7 +304,7 @@ L_CALL_HELPER:
 	NEXT;
 L_CALL_NATIVE:
 	call = &code->calls[i->imm];
-	R0 = call_native(call, r);
+	R0 = call_native(call, r, NULL);
 	NEXT;
 L_TAIL_CALL:
 	next = tail_target((const struct map *)(uintptr_t)r[2], r[3]);
@@ -290,6 +318,8 @@ L_TAIL_CALL:
 	}
 	/* In a subprogram it replaces that one only; the frames of the target's own calls are new. */
 	R0 = vm_exec(next, 0, &r[1], tail_calls, NULL);
+	if (prog_budget.ended)
+		return 1;
 	goto L_EXIT;
 L_CALL_FUNC:
 	if (f == frames + ARRAY_SIZE(frames))
@@ -299,6 +329,15 @@ L_CALL_FUNC:
 	f++;
 	r[10] = (u64)(uintptr_t)stack[f - frames + 1];
 	i += i->imm;
+	NEXT;
+L_LIMITED:
+	check = &code->checks[i - code->insns];
+	if (!may_go_on(check))
+		return 1;
+	if (!check->call)
+		goto *check->go;
+	if (!call_limited(code, i, check, r))
+		return 1;
 	NEXT;
 no_packet:
 	R0 = 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "helper/helper.h"
+#include "prog/limit.h"
 #include "vm/vm.h"
 #include "vm/vm_int.h"
 
@@ -239,7 +240,7 @@ static void link_code(const struct prog *p, struct vm_code *c, u16 *op, const u8
 			op[at] = VM_STOP;
 		in->go = labels[op[at]];
 	}
-	for (at = 0; at + 1 < p->insn_cnt; at++) {
+	for (at = 0; !p->limits && at + 1 < p->insn_cnt; at++) {
 		enum vm_op pair = VM_STOP;
 
 		if (!second[at] && !second[at + 1])
@@ -248,6 +249,58 @@ static void link_code(const struct prog *p, struct vm_code *c, u16 *op, const u8
 			c->insns[at].go = labels[pair];
 	}
 	c->insns[p->insn_cnt].go = labels[VM_STOP];
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Behind those of the instructions: of each function, what entering it costs. */
+const struct vm_check *vm_entry_check(const struct vm_code *c, u32 start)
+{
+	const struct vm_check *k = c->checks + c->cnt;
+
+	while (k->cost && (u32)(uintptr_t)k->go != start)
+		k++;
+	return k;
+}
+
+/* Jumps back and calls take from the budget, as in the JIT: src/jit/x86_budget.c. */
+static int add_checks(const struct prog *p, struct vm_code *c, const u16 *op, const u8 *second)
+{
+	const void *const *labels;
+	u32 at, n;
+
+	c->checks = base_array((size_t)p->insn_cnt + p->nfuncs + 1, sizeof(*c->checks));
+	if (!c->checks)
+		return -ENOMEM;
+	for (n = 0; n < p->nfuncs; n++)
+		c->checks[p->insn_cnt + n] = (struct vm_check){
+			.go = (const void *)(uintptr_t)p->funcs[n].start,
+			.cost = p->funcs[n].end - p->funcs[n].start,
+			.held = p->facts && p->facts[p->funcs[n].start].held };
+	vm_exec(NULL, 0, NULL, NULL, &labels);
+	for (at = 0; at < p->insn_cnt; at++) {
+		struct vm_insn *in = &c->insns[at];
+		struct vm_check *k = &c->checks[at];
+		s64 by = op[at] == VM_JA ? in->imm :
+			 isa_ops[p->insns[at].code].kind == ISA_JCC ? in->off : 0;
+
+		if (second[at] || op[at] == VM_STOP)
+			continue;
+		if (op[at] == VM_CALL_FUNC)
+			*k = *vm_entry_check(c, (u32)((s64)at + 1 + in->imm));
+		else if (by < 0)
+			*k = (struct vm_check){ .cost = (u32)-by, .held = p->facts && p->facts[at].held };
+		else if (op[at] != VM_CALL_HELPER && op[at] != VM_CALL_NATIVE)
+			continue;
+		else
+			*k = (struct vm_check){ .cost = 1, .held = p->facts && p->facts[at].held };
+		k->call = op[at] == VM_CALL_HELPER || op[at] == VM_CALL_NATIVE;
+		k->time = op[at] == VM_CALL_NATIVE && p->limits->time_ns && !(p->facts && p->facts[at].held);
+		k->site = prog_site_at(p, at);
+		k->go = in->go;
+		in->go = labels[VM_LIMITED];
+	}
+	return 0;
 }
 
 static u64 vm_run(const struct prog *p, void *ctx)
@@ -271,6 +324,7 @@ static void free_code(struct vm_code *c)
 		return;
 	base_free(c->insns);
 	base_free(c->calls);
+	base_free(c->checks);
 	vm_callbacks_free(c->callbacks);
 	base_free(c);
 }
@@ -303,6 +357,9 @@ int vm_install(struct prog *p)
 		if (!second[at])
 			op[at] = (u16)translate(p, c, at);
 	link_code(p, c, op, second);
+	err = p->limits ? add_checks(p, c, op, second) : 0;
+	if (err)
+		goto out;
 	vm_remove(p);
 	p->vm = c;
 	p->run = vm_run;

@@ -30,12 +30,23 @@ struct vm_call {
 	struct module_site site;          /* of a native function that is bridged */
 };
 
+/* Of an instruction of a program with limits (prog/limit.h). */
+struct vm_check {
+	const void *go; /* what is to be done: jumps and calls of functions */
+	u32 cost;       /* taken from the budget */
+	bool held;      /* no place to end */
+	bool call;      /* of a helper or native function */
+	bool time;      /* look at the clock behind it */
+	const struct prog_site *site;
+};
+
 struct vm_code {
 	struct vm_insn *insns; /* one more than the program has: a stop */
 	struct vm_call *calls;
 	struct vm_callbacks *callbacks; /* NULL without */
 	_Atomic u64 *faults; /* the program's; NULL */
 	u32 cnt, ncalls;
+	struct vm_check *checks; /* one an instruction; NULL: no limits */
 };
 
 /*
@@ -44,6 +55,9 @@ struct vm_code {
  */
 u64 vm_exec(const struct vm_code *code, u32 start, const u64 *args, u32 *tail_calls,
 	    const void *const **labels);
+
+/* What entering the function at `start` takes from the budget of a program with limits. */
+const struct vm_check *vm_entry_check(const struct vm_code *c, u32 start);
 
 /*
  * callback.c: a C function for each subprogram that LD_IMM64 refers to: 0, -ENOMEM, -EINVAL. What

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* Limits of programs (ferry/limits.h): which are in force, and the calls that they make watched. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "bpf/policy.h"
+#include "bpf/sys_int.h"
+#include "code/code.h"
+#include "ferry/limits.h"
+#include "helper/helper.h"
+#include "jit/jit.h"
+#include "prog/limit.h"
+#include "vm/vm.h"
+
+static struct prog_limits defaults;
+static bool have_defaults;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- watched calls ------------------------------------------------------------------------------ */
+
+static int cannot(const struct prog *p, u32 at, const char *name, const char *why, struct text *log)
+{
+	const struct prog_line *line = prog_line_at(p, at);
+
+	if (line)
+		text_printf(log, "%s:%u: ", line->file, line->line);
+	text_printf(log, "insn %u: the call of %s cannot be watched: %s\n", at, name, why);
+	log_msg(LOG_ERROR, "program %s: the call of %s cannot be watched: %s", p->name, name, why);
+	return -EINVAL;
+}
+
+static u8 native_fail(const struct module_func *f)
+{
+	for (u32 n = 0; f->bridged && n < f->nargs; n++)
+		if (f->args[n].uninit)
+			return PROG_SITE_END; /* what it did not write is nowhere known */
+	switch (f->ret_kind) {
+	case MODULE_RET_VOID: return PROG_SITE_NULL;
+	case MODULE_RET_SCALAR: return PROG_SITE_ERROR;
+	case MODULE_RET_STRUCT: return PROG_SITE_END;
+	}
+	return f->flags & FERRY_RET_NULL ? PROG_SITE_NULL : PROG_SITE_END;
+}
+
+static int native_site(const struct prog *p, u32 at, struct prog_site *s, struct text *log)
+{
+	const struct module_func *f = p->natives[p->insns[at].imm];
+
+	s->func = f;
+	s->name = f->name;
+	s->fn = f->addr;
+	s->fail = native_fail(f);
+	if (f->flags & FERRY_RELEASE && s->rate.per_second)
+		return cannot(p, at, f->name, "it releases what must be released: grant it without a rate", log);
+	if (s->fail == PROG_SITE_END && s->held)
+		return cannot(p, at, f->name, "without its result the program would have to end, and it "
+					      "holds a reference: release that first", log);
+	return 0;
+}
+
+static int helper_site(const struct prog *p, u32 at, struct prog_site *s, struct text *log)
+{
+	const struct helper_proto *h = helper_of((u32)p->insns[at].imm);
+
+	if (!h || !h->fn || h->flags & (HELPER_RELEASES | HELPER_TAIL_CALL) ||
+	    h->id == BPF_FUNC_get_smp_processor_id)
+		return cannot(p, at, helper_name((u32)p->insns[at].imm),
+			      "it is one that may not fail: grant it without a rate", log);
+	s->name = h->name;
+	s->fn = (const void *)(uintptr_t)h->fn;
+	s->fail = h->ret == RET_INTEGER ? PROG_SITE_ERROR : PROG_SITE_NULL;
+	return 0;
+}
+
+/* Fills sites[] when not NULL: how many calls are watched, or -errno. */
+static int find_sites(struct prog *p, struct prog_site *sites, struct text *log)
+{
+	int n = 0, err;
+
+	for (u32 at = 0; at < p->insn_cnt; at += isa_slots(&p->insns[at])) {
+		bool native = isa_is_call(&p->insns[at], BPF_PSEUDO_KFUNC_CALL);
+		struct prog_site s = { .insn = at, .prog = p };
+
+		if (!native && !isa_is_call(&p->insns[at], 0))
+			continue;
+		if (p->facts && !p->facts[at].seen)
+			continue;
+		s.held = p->facts && p->facts[at].held;
+		s.rate.per_second = policy_rate(p, at);
+		if (!s.rate.per_second && !(native && p->limits && p->limits->on_fault != PROG_FAULT_HOST))
+			continue;
+		err = native ? native_site(p, at, &s, log) : helper_site(p, at, &s, log);
+		if (err)
+			return err;
+		if (sites)
+			sites[n] = s;
+		n++;
+	}
+	return n;
+}
+
+static int make_sites(struct prog *p, struct text *log)
+{
+	int n = find_sites(p, NULL, log);
+
+	base_free(p->sites);
+	p->sites = NULL;
+	p->nsites = 0;
+	if (n <= 0)
+		return n;
+	p->sites = base_array((size_t)n, sizeof(*p->sites));
+	if (!p->sites)
+		return -ENOMEM;
+	n = find_sites(p, p->sites, log);
+	p->nsites = n < 0 ? 0 : (u32)n;
+	/* Code that is watched looks at whether the program has ended: even without a budget. */
+	if (n > 0 && !p->limits) {
+		p->limits = base_alloc(sizeof(*p->limits));
+		if (!p->limits)
+			return -ENOMEM;
+	}
+	return n < 0 ? n : 0;
+}
+
+static bool is_none(const struct prog_limits *l)
+{
+	return !l->insns && !l->time_ns && !l->on_fault;
+}
+
+static int set_limits(struct prog *p, const struct prog_limits *l, struct text *log)
+{
+	base_free(p->limits);
+	p->limits = NULL;
+	if (!is_none(l)) {
+		p->limits = base_memdup(l, sizeof(*l));
+		if (!p->limits)
+			return -ENOMEM;
+		if (l->on_fault && code_guard_init())
+			return -EOPNOTSUPP;
+	}
+	return make_sites(p, log);
+}
+
+int sys_limit_apply(struct sys_prog *sp, struct text *log)
+{
+	struct prog_limits l = { 0 };
+
+	pthread_mutex_lock(&lock);
+	if (have_defaults)
+		l = defaults;
+	pthread_mutex_unlock(&lock);
+	policy_limits(sp->p, &l);
+	return set_limits(sp->p, &l, log);
+}
+
+/* ---- events ------------------------------------------------------------------------------------- */
+
+void sys_limit_report(const struct prog *p, u32 ended)
+{
+	static _Atomic u64 next;
+	struct timespec ts;
+	u64 now, due = next;
+	const char *why = ended == PROG_OUT_OF_INSNS ? "it used up its instructions" :
+			  ended == PROG_OUT_OF_TIME  ? "it used up its time" :
+						       "a function that it called failed";
+
+	/* Ten at once and then ten a second: a program that runs away does so each time. */
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+	if (now + 1000000000u < due)
+		return;
+	next = (due > now ? due : now) + 100000000u;
+	log_msg(LOG_WARN, "program %s was ended: %s", p->name, why);
+}
+
+/* ---- the public functions ----------------------------------------------------------------------- */
+
+static int from_public(const struct ferry_limits *in, struct prog_limits *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (!in)
+		return 0;
+	if (in->sz < sizeof(*in) || in->on_fault < FERRY_FAULT_HOST || in->on_fault > FERRY_FAULT_ERROR)
+		return -EINVAL;
+	*out = (struct prog_limits){ in->insns, in->time_ns, in->value, (u8)in->on_fault };
+	return 0;
+}
+
+int ferry_limits_default(const struct ferry_limits *limits)
+{
+	struct prog_limits l;
+	int err = from_public(limits, &l);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&lock);
+	defaults = l;
+	have_defaults = limits != NULL;
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+/* p with limits, compiled beside what runs now: into *made, whose engine's fields become p's. */
+static int compile(const struct sys_prog *sp, const struct prog_limits *l, struct prog *made)
+{
+	struct text log = { 0 };
+	int err;
+
+	*made = *sp->p;
+	made->limits = NULL;
+	made->sites = NULL;
+	made->nsites = 0;
+	made->code = made->vm = NULL;
+	made->run = NULL;
+	err = set_limits(made, l, &log);
+	text_free(&log);
+	for (u32 n = 0; n < made->nsites; n++)
+		made->sites[n].prog = sp->p;
+	if (!err)
+		err = sp->jited ? jit_install(made) : vm_install(made);
+	if (err) {
+		base_free(made->limits);
+		base_free(made->sites);
+	}
+	return err;
+}
+
+static void exchange(struct prog *p, const struct prog *with)
+{
+	p->limits = with->limits;
+	p->sites = with->sites;
+	p->nsites = with->nsites;
+	p->vm = with->vm;
+	p->code = with->code;
+	p->call = with->call;
+	__atomic_store_n(&p->tail, with->tail, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->run, with->run, __ATOMIC_RELEASE);
+}
+
+int ferry_prog_limit(int prog_fd, const struct ferry_limits *limits)
+{
+	struct prog_limits l;
+	struct prog made, old;
+	struct sys_prog *sp;
+	struct sys_obj *o;
+	int err = from_public(limits, &l);
+
+	if (err)
+		return err;
+	sys_inside++;
+	o = sys_fd_get(prog_fd, SYS_PROG);
+	if (!o) {
+		sys_inside--;
+		return -EBADF;
+	}
+	sp = container_of(o, struct sys_prog, o);
+	pthread_mutex_lock(&lock);
+	err = sys_run_inside() || sp->p->direct ? -EBUSY : compile(sp, &l, &made);
+	if (!err) {
+		old = *sp->p;
+		exchange(sp->p, &made);
+		sys_run_wait();
+		if (sp->jited)
+			jit_remove(&old);
+		else
+			vm_remove(&old);
+		base_free(old.limits);
+		base_free(old.sites);
+	}
+	pthread_mutex_unlock(&lock);
+	sys_put(o);
+	sys_inside--;
+	return err;
+}
