@@ -38,9 +38,27 @@ static struct sys_obj *by_file(u64 dev, u64 ino)
 
 /* ---- maps ----------------------------------------------------------------------------------- */
 
+/* What its keys and values are, if that is known here and true. */
+static void use_btf(struct sys_map *sm, const struct map_tag *tag)
+{
+	struct sys_obj *o = tag->btf_ino ? by_file(tag->btf_dev, tag->btf_ino) : NULL;
+
+	if (!o || o->kind != SYS_BTF ||
+	    sys_map_check_btf(&sm->map->attr, container_of(o, struct sys_btf, o)->btf,
+			      tag->btf_key_id, tag->btf_value_id)) {
+		sys_put(o);
+		return;
+	}
+	sm->btf = container_of(o, struct sys_btf, o);
+	sm->map->btf_fd_id = o->id;
+	sm->map->btf_key_id = tag->btf_key_id;
+	sm->map->btf_value_id = tag->btf_value_id;
+}
+
 static int adopt_map(int fd, u32 id, struct sys_obj **out)
 {
 	struct sys_map *sm = base_alloc(sizeof(*sm));
+	struct map_tag tag;
 	int err;
 
 	if (!sm)
@@ -49,11 +67,16 @@ static int adopt_map(int fd, u32 id, struct sys_obj **out)
 	if (err)
 		goto out;
 	memcpy(sm->o.name, sm->map->attr.name, sizeof(sm->map->attr.name));
-	sm->o.id = id;
+	map_tag_read(sm->map, &tag);
+	sm->o.id = id ? id : tag.id & INT32_MAX;
+	use_btf(sm, &tag);
+	sm->map->owner = &sm->o;
 	err = sys_obj_add(&sm->o, SYS_MAP, fd);
 	if (err) {
 		sm->map->fd = -1;
 		map_put(sm->map);
+		if (sm->btf)
+			sys_put(&sm->btf->o);
 		goto out;
 	}
 	sm->map->id = sm->o.id;
@@ -180,6 +203,7 @@ static int load_wanted(struct wanted *w, int fd, u32 id, struct sys_obj **out)
 	const struct prog_file *h = w->head;
 	struct sys_call c = { .cmd = BPF_PROG_LOAD, .size = sizeof(c.attr) };
 
+	id = id ? id : h->id & INT32_MAX;
 	c.uattr = (uintptr_t)&c.attr;
 	c.attr.prog_type = h->type;
 	c.attr.expected_attach_type = h->attach_type;
@@ -270,7 +294,7 @@ struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 	int own, err;
 
 	/* A memfd has no name and takes seals: nothing else is looked into. */
-	if (depth > 1 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink ||
+	if (depth > 2 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink ||
 	    fcntl(fd, F_GET_SEALS) < 0)
 		return NULL;
 	sys_inside++;

@@ -31,17 +31,30 @@ void sys_btf_free(struct sys_obj *o)
 	base_free(sb);
 }
 
+/* In front of the bytes in a BTF object's memfd. */
+struct btf_file {
+	char magic[8];
+	u32 id, unused;
+};
+
 /* Enters a BTF, filled but for its memfd: 0 or -errno, and then it is the caller's to free. */
 static int add_btf(struct sys_btf *sb)
 {
-	int fd = sys_memfd("bpf-btf", SYS_BTF_MAGIC, 8, sb->raw, sb->raw_size), err;
+	struct btf_file head = { SYS_BTF_MAGIC, 0, 0 };
+	int fd, err;
 
-	if (fd < 0)
-		return fd;
-	fd = sys_fd_move(fd);
-	err = sys_obj_add(&sb->o, SYS_BTF, fd);
-	if (err)
-		close(fd);
+	if (!sb->o.id)
+		sb->o.id = sys_obj_number(SYS_BTF);
+	head.id = sb->o.id;
+	fd = sys_memfd("bpf-btf", &head, sizeof(head), sb->raw, sb->raw_size);
+	if (fd >= 0)
+		fd = sys_fd_move(fd);
+	err = fd < 0 ? fd : sys_obj_add(&sb->o, SYS_BTF, fd);
+	if (err) {
+		sb->o.id = 0; /* it is in no table */
+		if (fd >= 0)
+			close(fd);
+	}
 	return err;
 }
 
@@ -229,7 +242,9 @@ static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why
 int sys_btf_from(int fd, const void *file, size_t size, u32 id, struct sys_obj **out)
 {
 	struct sys_btf *sb;
-	int err = size <= 8 || size - 8 > BTF_MAX_BYTES ? -EINVAL : sys_btf_sync();
+	const struct btf_file *head = file;
+	const size_t skip = sizeof(*head);
+	int err = size <= skip || size - skip > BTF_MAX_BYTES ? -EINVAL : sys_btf_sync();
 
 	if (err)
 		return err;
@@ -237,10 +252,10 @@ int sys_btf_from(int fd, const void *file, size_t size, u32 id, struct sys_obj *
 	if (!sb)
 		return -ENOMEM;
 	sb->owned = true;
-	sb->raw_size = size - 8;
-	sb->raw = base_memdup((const char *)file + 8, size - 8);
+	sb->raw_size = size - skip;
+	sb->raw = base_memdup((const char *)file + skip, size - skip);
 	err = sb->raw ? fbtf_parse(sb->raw, sb->raw_size, NULL, &sb->btf, NULL) : -ENOMEM;
-	sb->o.id = id;
+	sb->o.id = id ? id : head->id & INT32_MAX;
 	if (!err)
 		err = sys_obj_add(&sb->o, SYS_BTF, fd);
 	if (err) {

@@ -158,6 +158,17 @@ static u64 code_of(const struct jit_image *img, u32 insn)
 	return (uintptr_t)img->code + img->insn_off[insn];
 }
 
+/* That of a function's first line is the function's, in front of what sets up its frame. */
+static u64 line_code(const struct prog *p, const struct jit_image *img, u32 insn)
+{
+	u32 i;
+
+	for (i = 0; i < p->nfuncs; i++)
+		if (p->funcs[i].start == insn)
+			return (uintptr_t)img->code + img->func_off[i];
+	return insn ? code_of(img, insn) : (uintptr_t)img->code;
+}
+
 /* What only compiled programs have: code, addresses and lengths of functions, lines' addresses. */
 static int put_jited(const struct sys_prog *sp, const struct bpf_prog_info *in,
 		     struct bpf_prog_info *out)
@@ -197,7 +208,7 @@ static int put_jited(const struct sys_prog *sp, const struct bpf_prog_info *in,
 		err = put_array(in->jited_func_lens, &out->nr_jited_func_lens, lens, n,
 				sizeof(*lens));
 	for (i = 0; i < sp->nline_info; i++)
-		addrs[i] = code_of(&img, li[i].insn_off);
+		addrs[i] = line_code(p, &img, li[i].insn_off);
 	if (!err)
 		err = put_array(in->jited_line_info, &out->nr_jited_line_info, addrs,
 				sp->nline_info, sizeof(*addrs));

@@ -86,7 +86,7 @@ static int check_array_btf(const struct map_attr *a, const struct btf *btf, u32 
 	return BTF_INT_BITS(info) == 32 && !BTF_INT_OFFSET(info) ? 0 : -EINVAL;
 }
 
-static int check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
+int sys_map_check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
 {
 	switch (a->type) {
 	case BPF_MAP_TYPE_PROG_ARRAY:
@@ -122,7 +122,8 @@ static int create_btf(const union bpf_attr *attr, const struct map_attr *a, stru
 	*out = container_of(o, struct sys_btf, o);
 	err = (*out)->kernel
 		      ? -EACCES
-		      : check_btf(a, (*out)->btf, attr->btf_key_type_id, attr->btf_value_type_id);
+		      : sys_map_check_btf(a, (*out)->btf, attr->btf_key_type_id,
+					  attr->btf_value_type_id);
 	if (err) {
 		sys_put(o);
 		*out = NULL;
@@ -177,6 +178,22 @@ static int create_map(const union bpf_attr *attr, const struct map_attr *a, stru
 	return err;
 }
 
+/* Its number and types, for this process and for those that attach it. */
+static void tag(struct sys_map *sm)
+{
+	struct map_tag t = { .id = sm->o.id };
+	struct map *m = sm->map;
+
+	m->id = sm->o.id;
+	if (sm->btf) {
+		t.btf_key_id = m->btf_key_id;
+		t.btf_value_id = m->btf_value_id;
+		t.btf_dev = sm->btf->o.dev;
+		t.btf_ino = sm->btf->o.ino;
+	}
+	map_tag_write(m, &t);
+}
+
 static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)
 {
 	struct map_attr a = { 0 };
@@ -200,7 +217,7 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 	m->fd = sys_fd_move(m->fd);
 	err = sys_obj_add(&sm->o, SYS_MAP, m->fd);
 	if (!err)
-		m->id = sm->o.id;
+		tag(sm);
 	return err;
 }
 

@@ -43,6 +43,9 @@ int sys_prog_record(struct sys_prog *sp)
 	u8 *at;
 	u32 i;
 
+	if (!sp->want_id)
+		sp->want_id = sys_obj_number(SYS_PROG);
+	head.id = sp->want_id;
 	memcpy(head.name, p->name, sizeof(head.name));
 	memcpy(head.tag, sp->tag, sizeof(head.tag));
 	if (sp->btf)

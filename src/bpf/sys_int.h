@@ -62,7 +62,7 @@ struct prog_file_ref {
 struct prog_file {
 	char magic[8];
 	u32 type, attach_type, flags, gpl;
-	u32 insn_cnt, nfuncs, nlines, nmaps, nnatives, unused;
+	u32 insn_cnt, nfuncs, nlines, nmaps, nnatives, id;
 	struct prog_file_ref btf; /* inode 0: none */
 	char name[BPF_OBJ_NAME_LEN];
 	u8 tag[BPF_TAG_SIZE];
@@ -112,6 +112,8 @@ void sys_fd_own(int fd, bool own); /* remembers that fd is Ferry's own, or no lo
  * is set already is kept when it is free.
  */
 int sys_obj_add(struct sys_obj *o, int kind, int fd);
+/* A number for an object whose file is to hold it; 0: sys_obj_add() gives it one. */
+u32 sys_obj_number(int kind);
 /* A new descriptor for it: BPF_F_RDONLY or BPF_F_WRONLY in flags; -errno. */
 int sys_fd_new(struct sys_obj *o, u32 flags);
 void sys_hold(struct sys_obj *o);
@@ -187,6 +189,8 @@ void sys_fast_gone(const struct sys_map *sm);
 /* ---- programs and their references ---------------------------------------------------------- */
 
 /* The map behind a descriptor with a reference on its object, or -EBADF, -EINVAL in *err. */
+/* May these types describe key and value? The kernel's map_check_btf. */
+int sys_map_check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id);
 struct sys_map *sys_map_of(int fd, int *err);
 /* Gives back the reference that an element of `m` was. */
 void sys_map_drop(const struct map *m, void *obj);

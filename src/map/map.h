@@ -22,6 +22,15 @@ struct map_attr {
 	char name[BPF_OBJ_NAME_LEN];
 };
 
+/*
+ * What the owner of a map wants others to know who attach it; nothing here looks at it. As all that
+ * another process wrote, it may be nonsense.
+ */
+struct map_tag {
+	u32 id, btf_key_id, btf_value_id, unused;
+	u64 btf_dev, btf_ino; /* of the BTF's memfd; inode 0: none */
+};
+
 /* How generated code may look an element up without a call; see jit. */
 enum map_inline { MAP_INLINE_NONE, MAP_INLINE_ARRAY, MAP_INLINE_HASH, MAP_INLINE_PERCPU_ARRAY };
 
@@ -116,6 +125,8 @@ bool map_fits(const struct map *tmpl, const struct map *m);
  * -EINVAL when it is no map of Ferry's, or one that was laid out for another number of CPUs.
  */
 int map_attach(int fd, struct map **out);
+void map_tag_write(struct map *m, const struct map_tag *tag);
+void map_tag_read(const struct map *m, struct map_tag *tag);
 struct map *map_get(struct map *m);
 void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
 

@@ -33,6 +33,7 @@ struct map_head {
 	u64 mem_size; /* of the whole file */
 	u64 seed[2];
 	struct map_attr attr;
+	struct map_tag tag;
 };
 
 #define MAPTYPE(num, name, ops) extern const struct map_ops ops;

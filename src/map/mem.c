@@ -99,6 +99,16 @@ int map_mem_attach(struct map *m, struct map_attr *attr)
 	return 0;
 }
 
+void map_tag_write(struct map *m, const struct map_tag *tag)
+{
+	map_store(&map_head(m)->tag, tag, sizeof(*tag));
+}
+
+void map_tag_read(const struct map *m, struct map_tag *tag)
+{
+	map_load(tag, &map_head(m)->tag, sizeof(*tag));
+}
+
 size_t map_mem_next(const struct map *m, size_t off)
 {
 	off_t at = lseek(m->fd, (off_t)off, SEEK_DATA);

@@ -367,12 +367,29 @@ int hook_remove(const char *path)
 	return removed(real.remove(at), fs_);
 }
 
+#define TWO_PLACES(from, to)                                                                       \
+	char to_buf_[PATH_MAX];                                                                    \
+	enum session_fs to_fs_;                                                                    \
+	const char *target = place(to, to_buf_, &to_fs_);                                          \
+	PLACE(from)
+
 int hook_rename(const char *from, const char *to)
 {
-	char buf[PATH_MAX];
-	enum session_fs fs;
-	const char *target = place(to, buf, &fs);
-	PLACE(from);
+	TWO_PLACES(from, to);
 
-	return removed(real.rename(at, target), fs);
+	return removed(real.rename(at, target), to_fs_);
+}
+
+int hook_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	TWO_PLACES(from, to);
+
+	return removed(real.renameat(from_dir, at, to_dir, target), to_fs_);
+}
+
+int hook_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
+{
+	TWO_PLACES(from, to);
+
+	return removed(real.renameat2(from_dir, at, to_dir, target, flags), to_fs_);
 }

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Unmodified clients under `ferry exec`: exec.py FERRY BUILD-FOLDER EXAMPLES BPFTOOL. TAP."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+FERRY, HERE, EXAMPLES, BPFTOOL = sys.argv[1:5]
+count = failed = 0
+
+
+def check(name, ok, detail=""):
+    global count, failed
+    count += 1
+    failed += not ok
+    print(f"{'ok' if ok else 'not ok'} {count} - {name}")
+    if not ok:
+        for line in str(detail).splitlines()[:30]:
+            print(f"# {line}")
+
+
+def skip(name, why):
+    global count
+    count += 1
+    print(f"ok {count} - {name} # SKIP {why}")
+
+
+def run(*args, **kw):
+    """A command under ferry exec."""
+    r = subprocess.run([FERRY, "exec", "--", *args], capture_output=True, timeout=120, text=True, **kw)
+    r.all = f"exit {r.returncode}\n{r.stdout}\n{r.stderr}"
+    return r
+
+
+def sh(script, **kw):
+    return run("sh", "-ec", script, **kw)
+
+
+def sessions():
+    folder = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"
+    return {f for f in os.listdir(folder) if re.match(r"ferry-\d+-\w{6}$", f)}
+
+
+def the_command():
+    before = sessions()
+    check("exit_code_is_the_commands", sh("exit 7").returncode == 7)
+    check("signal_is_128_and_its_number", sh("kill -KILL $$").returncode == 128 + 9)
+    check("missing_command_is_127", run("/no/such/command").returncode == 127)
+    r = subprocess.run([FERRY, "exec"], capture_output=True, text=True)
+    check("no_command_is_usage", r.returncode == 2, r.stderr)
+    check("the_session_is_gone_with_its_command", not sessions() - before, sessions() - before)
+    r = sh(f'd=$FERRY_SESSION; "{FERRY}" exec -- sh -c "test \\$FERRY_SESSION = $d"; test -d $d')
+    check("nested_command_joins_the_session", r.returncode == 0, r.all)
+
+
+def files():
+    r = sh("cat /sys/kernel/tracing/events/syscalls/sys_enter_openat/format;"
+           "cat /sys/kernel/debug/tracing/events/syscalls/sys_enter_openat/id")
+    number = re.search(r"^ID: (\d+)$", r.stdout, re.M)
+    # The fields of Linux's SYSCALL_DEFINE4(openat, ...): the number, then words from 16 on.
+    want = ["field:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;", "field:int dfd;\toffset:16;\tsize:8;\tsigned:0;",
+            "field:const char * filename;\toffset:24;\tsize:8;\tsigned:0;", "field:umode_t mode;\toffset:40;\tsize:8;\tsigned:0;"]
+    check("events_have_format_and_id", number and r.stdout.endswith(f"\n{number[1]}\n") and all(w in r.stdout for w in want), r.all)
+    r = sh("ls /sys/kernel/tracing/events /sys/kernel/tracing/events/sched")
+    check("events_are_listed", {"syscalls", "sched", "sched_switch"} <= set(r.stdout.split()), r.all)
+    r = sh("wc -l < /sys/kernel/tracing/available_events; ls /sys/kernel/tracing/events/syscalls | wc -l")
+    check("every_system_call_has_two_events", min(map(int, r.stdout.split())) > 600, r.all)
+    r = sh("stat -f -c %t /sys/fs/bpf /sys/kernel/tracing; cat /sys/bus/event_source/devices/uprobe/type")
+    check("file_systems_have_their_magic", r.stdout.split() == ["cafe4a11", "74726163", "8"], r.all)
+    r = sh("mkdir /sys/fs/bpf/d; mkdir /sys/fs/bpf/a.b 2>&1 || true; rmdir /sys/fs/bpf/d; ls -a /sys/fs/bpf")
+    check("bpffs_takes_folders_but_no_dots", "not permitted" in r.stdout and r.stdout.endswith(".\n..\n"), r.all)
+    r = sh("echo 'p:x /bin/true:0' >> /sys/kernel/tracing/uprobe_events; cat /sys/kernel/tracing/uprobe_events")
+    check("probe_files_can_be_written", r.stdout == "p:x /bin/true:0\n", r.all)
+    r = sh("head -c 2 /sys/kernel/btf/vmlinux | od -An -tx2")
+    check("vmlinux_btf_is_there", r.stdout.strip() == "eb9f", r.all)
+
+
+def bare():
+    r = run(os.path.join(HERE, "maps"))
+    want = ["array 0 0", "array 5 25", "array 10 100", "array 15 225", "array 256 No such file or directory",
+            "hash 3 6 three", "hash 3 No such file or directory", "program with log", "bad program Invalid argument"]
+    check("maps_and_programs_by_bare_system_call", r.stdout.splitlines() == want, r.all)
+    objcopy = shutil.which("llvm-objcopy") or shutil.which("llvm-objcopy-14")
+    if not objcopy:
+        skip("text_section_on_a_tracepoint", "llvm-objcopy is missing")
+    else:
+        with tempfile.TemporaryDirectory() as tmp:
+            text = os.path.join(tmp, "prog.text")
+            subprocess.run([objcopy, "--dump-section", f".text={text}", os.path.join(HERE, "text.bpf.o"),
+                            os.path.join(tmp, "o")], check=True)
+            r = run(os.path.join(HERE, "text"), text, "syscalls/sys_enter_execve")
+            check("text_section_on_a_tracepoint", r.returncode == 0 and r.stdout == "attached\n", r.all)
+    r = sh(f'"{HERE}/loop" "{HERE}/loop.bpf.o"; timeout 1 cat /sys/kernel/tracing/trace_pipe || true')
+    lines = r.stdout.splitlines()
+    # kernel: "%16s-%-7d [%03d] %s %5lu.%06lu: bpf_trace_printk: "
+    form = re.compile(r"^.{16}-\d+ +\[\d{3}\] \S{4,5} +\d+\.\d{6}: bpf_trace_printk: tick (\d) of loop$")
+    ticks = [m[1] for m in map(form.match, lines[1:]) if m]
+    check("libbpf_opens_loads_attaches_and_is_hit", lines[:1] == ["ticking"], r.all)
+    check("trace_pipe_shows_lines_of_another_process", ticks == ["0", "1", "2"], r.all)
+    r = sh(f'"{HERE}/loop" "{HERE}/loop.bpf.o"; "{FERRY}" trace --drain; "{FERRY}" trace --drain')
+    check("ferry_trace_takes_lines_once", len([1 for x in r.stdout.splitlines() if form.match(x)]) == 3, r.all)
+
+
+MAPS = """
+t() { "$BPFTOOL" "$@"; }
+t map create /sys/fs/bpf/m type hash key 4 value 8 entries 16 name counts
+t map update pinned /sys/fs/bpf/m key 1 0 0 0 value 5 0 0 0 0 0 0 0
+t map update pinned /sys/fs/bpf/m key 2 0 0 0 value 6 0 0 0 0 0 0 0
+t -j map lookup pinned /sys/fs/bpf/m key 2 0 0 0
+t -j map dump pinned /sys/fs/bpf/m
+t map delete pinned /sys/fs/bpf/m key 2 0 0 0
+t -j map dump pinned /sys/fs/bpf/m
+t -j map show name counts
+mv /sys/fs/bpf/m /sys/fs/bpf/n
+t -j map getnext pinned /sys/fs/bpf/n
+rm /sys/fs/bpf/n
+t -j map list
+"""
+
+PROGS = """
+t() { "$BPFTOOL" "$@"; }
+t prog load "$OBJ" /sys/fs/bpf/p pinmaps /sys/fs/bpf/maps
+t -j prog show pinned /sys/fs/bpf/p
+t -j prog list
+t prog dump xlated pinned /sys/fs/bpf/p
+echo ====
+t prog dump jited pinned /sys/fs/bpf/p file "$TMP/code" || true
+t -j prog run pinned /sys/fs/bpf/p data_in "$TMP/zero" repeat 10
+t -j map dump pinned /sys/fs/bpf/maps/protocols
+t btf dump prog pinned /sys/fs/bpf/p
+echo ====
+t -j btf list
+t -j link list
+t btf dump file /sys/kernel/btf/vmlinux format c
+echo ====
+t feature probe kernel $HOW
+echo ====
+rm /sys/fs/bpf/p
+t -j prog list
+"""
+
+
+def bpftool():
+    env = dict(os.environ, BPFTOOL=BPFTOOL, OBJ=os.path.join(EXAMPLES, "packets.bpf.o"))
+    r = sh(MAPS, env=env)
+    out = [json.loads(x) for x in r.stdout.splitlines() if x[:1] in "{[" and x != "{}"] if r.returncode == 0 else []
+    check("bpftool_works_on_maps", len(out) >= 5 and out[0]["value"][0] == "0x06" and len(out[1]) == 2 and
+          len(out[2]) == 1 and out[3]["name"] == "counts" and out[4]["next_key"][0] == "0x01" and out[-1] in ([], {}, out[4]), r.all)
+    with tempfile.TemporaryDirectory() as tmp:
+        with open(os.path.join(tmp, "zero"), "wb") as f:
+            f.write(bytes(64))
+        # bpftool itself wants capabilities for more.
+        r = sh(PROGS, env=dict(env, TMP=tmp, HOW="" if os.geteuid() == 0 else "unprivileged"))
+        parts = r.stdout.split("====\n")
+        if r.returncode or len(parts) != 5:
+            check("bpftool_works_on_programs", False, r.all)
+            return
+        shown, listed = (json.loads(x) for x in parts[0].splitlines()[:2])
+        check("bpftool_shows_what_another_process_loaded", shown["type"] == "xdp" and [p["id"] for p in listed] == [shown["id"]] and
+              re.fullmatch("[0-9a-f]{16}", shown["tag"]), parts[0])
+        check("bpftool_dumps_instructions_with_source", re.search(r"int filter\(.*\n; .*\n +0: \(b", parts[0]) and
+              "map[id:" in parts[0], parts[0])
+        if "libbfd" in r.stderr + r.stdout:
+            skip("bpftool_dumps_machine_code", "this bpftool was built without libbfd")
+        else:
+            check("bpftool_dumps_machine_code", os.path.getsize(os.path.join(tmp, "code")) == shown["bytes_jited"])
+        ran, dumped = (json.loads(x) for x in parts[1].splitlines()[:2])
+        # 64 zero bytes are no IPv4 packet: XDP_PASS, and nothing counted.
+        check("bpftool_runs_a_program", ran["retval"] == 2, parts[1])
+        check("bpftool_dumps_maps_by_their_types", len(dumped) == 256 and "formatted" in dumped[0], parts[1][:300])
+        check("bpftool_dumps_btf", re.search(r"FUNC 'filter' type_id=\d+ linkage=global", parts[1]) and
+              '"vmlinux"' in parts[2] and "struct xdp_md {" in parts[2], r.all)
+        probe = parts[3]
+        want = ["eBPF program_type socket_filter is available", "eBPF map_type hash is available", "bpf_map_lookup_elem"]
+        check("bpftool_probes_features", all(w in probe for w in want), probe[-2000:])
+        check("unpinned_is_gone", json.loads(parts[4]) == [], parts[4])
+
+
+the_command()
+files()
+bare()
+if BPFTOOL == "none":
+    skip("bpftool", "bpftool is not installed")
+else:
+    bpftool()
+print(f"1..{count}")
+sys.exit(failed != 0)
