@@ -119,9 +119,9 @@ void vcall_release(struct verifier *v, u32 ref)
 			reg_unknown(reg_iter_edit(v, &it));
 }
 
-static void forget_packet(struct verifier *v)
+void vcall_forget_packet(struct verifier *v, struct state *s)
 {
-	struct reg_iter it = { v->cur, 0, 0 };
+	struct reg_iter it = { s, 0, 0 };
 	const struct reg *r;
 
 	while ((r = reg_iter_next(&it)))
@@ -451,6 +451,40 @@ static int set_result(struct verifier *v, struct call *c)
 	return 0;
 }
 
+/*
+ * A tail call from a function that was called: when it goes well, another program ran in its place and
+ * comes back to the caller, with any result, and may have moved the packet. That is a path that goes
+ * on at an exit of the function.
+ */
+static int tail_called(struct verifier *v)
+{
+	const struct frame *f = state_frame(v->cur);
+	const struct prog_func *fn = &v->p->funcs[f->func];
+	struct state *back;
+	struct reg *r0;
+	u32 i;
+	int err;
+
+	if (v->cur->nframes == 1)
+		return 0;
+	for (i = fn->start; i < fn->end; i += isa_slots(&v->insns[i]))
+		if (isa_ops[v->insns[i].code].kind == ISA_EXIT)
+			break;
+	if (i >= fn->end)
+		return refuse(v, -EINVAL, "let the function return",
+			      "tail_call from a function that never exits");
+	err = vwalk_push(v, i, &back);
+	if (err)
+		return err;
+	r0 = &state_frame(back)->regs[0];
+	reg_unknown(r0);
+	/* Helpers that call back look at no more than whether it is zero. */
+	if (f->callback)
+		r0->n = num_urange(0, (u64)f->ret_max);
+	vcall_forget_packet(v, back);
+	return 0;
+}
+
 static int tail_call(struct verifier *v)
 {
 	const struct reg *index = cur_reg(v, 3);
@@ -466,7 +500,7 @@ static int tail_call(struct verifier *v)
 		vprecise_reg(v, index);
 	/* The helper looks at the lower 32 bits. */
 	note_key(v, reg_is_const(index), (u32)index->n.bits.value);
-	return 0;
+	return tail_called(v);
 }
 
 int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
@@ -493,7 +527,7 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
 			return err;
 	}
 	if (c.h->flags & HELPER_MOVES_PACKET)
-		forget_packet(v);
+		vcall_forget_packet(v, v->cur);
 	vcall_clobber(v);
 	return set_result(v, &c);
 }
@@ -507,6 +541,8 @@ int vcall_func(struct verifier *v, const struct bpf_insn *insn)
 	u32 r;
 	int err;
 
+	if (vglobal_is(v, v->aux[target].func))
+		return vglobal_call(v, v->aux[target].func);
 	if (v->cur->nframes == ISA_MAX_FRAMES)
 		return refuse(v, -E2BIG, "at most 8 functions may be active at once",
 			      "the call stack of %u frames is too deep", v->cur->nframes + 1u);
@@ -530,6 +566,8 @@ static int return_value(struct verifier *v)
 	s32 min, max;
 	int err;
 
+	if (v->cur->frames[0]->func)
+		return vglobal_result(v);
 	if (v->p->sig)
 		return ventry_result(v);
 	err = vcall_read_ok(v, 0);

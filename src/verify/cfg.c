@@ -245,6 +245,53 @@ static int chain_depth(struct chains *c, u32 f)
 	return 0;
 }
 
+/* Bytes of stack that callers of each function may have at the most: until nothing grows any more. */
+static void stack_above(struct verifier *v, u16 *above)
+{
+	bool grew = true;
+	u32 f, i;
+
+	while (grew) {
+		grew = false;
+		for (f = 0; f < v->p->nfuncs; f++) {
+			const struct prog_func *fn = &v->p->funcs[f];
+			u32 with = above[f] + (fn->stack ? ALIGN_UP((u32)fn->stack, 16) : 16u);
+
+			for (i = fn->start; i < fn->end; i++) {
+				if (!isa_is_call(&v->insns[i], BPF_PSEUDO_CALL) ||
+				    above[callee(v, i)] >= with)
+					continue;
+				above[callee(v, i)] = (u16)with;
+				grew = true;
+			}
+		}
+	}
+}
+
+/*
+ * What a tail call leads to starts with a stack of its own, on top of the callers': the kernel lets
+ * these have 256 bytes. Chains were checked, so that the sums are small.
+ */
+static int check_tail_stack(struct verifier *v)
+{
+	u16 *above = base_array(v->p->nfuncs, sizeof(*above));
+	int err = above ? 0 : -ENOMEM;
+	u32 f;
+
+	if (above)
+		stack_above(v, above);
+	for (f = 1; f < v->p->nfuncs && !err; f++) {
+		if (!v->p->funcs[f].has_tail_call || above[f] < 256)
+			continue;
+		v->insn = v->p->funcs[f].start;
+		err = refuse(v, -EACCES, "move large variables of the callers to a map",
+			     "tail_calls are not allowed when call stack of previous frames is %u bytes. Too large",
+			     above[f]);
+	}
+	base_free(above);
+	return err;
+}
+
 int vcfg_check_stack(struct verifier *v)
 {
 	struct chains c = { v, base_array(v->p->nfuncs, sizeof(u16)), base_alloc(v->p->nfuncs) };
@@ -253,6 +300,8 @@ int vcfg_check_stack(struct verifier *v)
 
 	for (i = 0; i < v->nlater && !err; i++)
 		err = chain_depth(&c, v->later[i].func);
+	if (!err)
+		err = check_tail_stack(v);
 	base_free(c.deepest);
 	base_free(c.frames);
 	return err;

@@ -52,12 +52,13 @@ static int allocate(struct verifier *v)
 	if (!verifier_charge(v, v->cnt * (sizeof(*v->aux) + sizeof(*v->p->facts))))
 		return v->error;
 	v->aux = base_array(v->cnt, sizeof(*v->aux));
+	v->globals = base_alloc(PROG_MAX_FUNCS);
 	base_free(v->p->facts);
 	v->p->facts = base_array(v->cnt, sizeof(*v->p->facts));
 	/* So that node 0 can always be looked at. */
 	v->nodes = base_grow(NULL, &v->nodes_cap, 64, sizeof(*v->nodes));
 	v->nnodes = 1;
-	return v->aux && v->p->facts && v->nodes ? 0 : -ENOMEM;
+	return v->aux && v->globals && v->p->facts && v->nodes ? 0 : -ENOMEM;
 }
 
 static int run_passes(struct verifier *v)
@@ -118,6 +119,7 @@ int verify_prog(struct prog *p, const struct verify_opts *opts, struct verify_st
 	base_free(v.later);
 	base_free(v.nodes);
 	base_free(v.btfs);
+	base_free(v.globals);
 	base_free(v.work);
 	base_free(v.aux);
 	return err;

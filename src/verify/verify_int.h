@@ -68,6 +68,7 @@ struct verifier {
 	size_t npending, pending_cap;
 	struct state *all_states;
 	struct state *resting; /* complete, but resting on one that is not */
+	u8 *globals;          /* of each function: GLOBAL_* (global.c) */
 	struct later *later;
 	u32 nlater;
 	size_t later_cap;
@@ -240,6 +241,14 @@ int ventry(struct verifier *v);
 int ventry_result(struct verifier *v);
 void ventry_touch(struct verifier *v, const struct reg *r, s64 off, u64 size, enum access access);
 
+/* global.c: functions of other linkage than static, which are verified by their prototype. */
+enum { GLOBAL_CALLED = 1, GLOBAL_WALKED };
+bool vglobal_is(const struct verifier *v, u32 func);
+int vglobal_call(struct verifier *v, u32 func);
+/* A new state at the start of the next one that was called: false when there is none. */
+bool vglobal_start(struct verifier *v, int *err);
+int vglobal_result(struct verifier *v); /* at its exit */
+
 /* call.c, native.c */
 int vcall_helper(struct verifier *v, const struct bpf_insn *insn);
 int vcall_func(struct verifier *v, const struct bpf_insn *insn);
@@ -251,6 +260,7 @@ int vcall_const(struct verifier *v, u32 r, u64 *value);
 int vcall_refs_released(struct verifier *v, const char *before);
 int vcall_locks_released(struct verifier *v, const char *before);
 void vcall_release(struct verifier *v, u32 ref);
+void vcall_forget_packet(struct verifier *v, struct state *s); /* pointers into it become numbers */
 void vcall_clobber(struct verifier *v);          /* r0 to r5, as a call leaves them */
 /* The bytes of a frozen map's value from a known place on, *n of them; NULL when they are not known. */
 const char *vcall_frozen(struct verifier *v, const struct reg *r, size_t *n);

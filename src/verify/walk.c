@@ -183,10 +183,14 @@ int vwalk(struct verifier *v)
 	if (!err)
 		err = walk_paths(v);
 	/* Walking one may add another. */
-	for (i = 0; i < v->nlater && !err; i++) {
-		const struct later l = v->later[i];
+	for (i = 0; !err;) {
+		if (i < v->nlater) {
+			const struct later l = v->later[i++];
 
-		err = vcallback_start(v, &l);
+			err = vcallback_start(v, &l);
+		} else if (!vglobal_start(v, &err)) {
+			break;
+		}
 		if (!err)
 			err = walk_paths(v);
 	}
