@@ -14,6 +14,7 @@
 struct run {
 	const char *file, *prog, *data_path;
 	struct cli_modules modules;
+	const char *policy;
 	u64 repeat;
 	bool json;
 	/* results */
@@ -35,6 +36,7 @@ static const char help[] =
 	"  --module LIB    load a shared library that exports a module of native functions; may "
 	"be\n"
 	"                  given several times\n"
+	"  --policy FILE   what the program may use (ferry/policy.h)\n"
 	"  --strict        refuse what a program from others must not do (ferry-verify(1))\n"
 	"  --json          print the result as one JSON object\n"
 	"  --help          this text\n\n"
@@ -66,6 +68,7 @@ static int parse(struct run *r, int argc, char **argv)
 		{ "data", required_argument, NULL, 'd' },
 		{ "repeat", required_argument, NULL, 'r' },
 		{ "module", required_argument, NULL, 'm' },
+		{ "policy", required_argument, NULL, 'P' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "strict", no_argument, NULL, 'x' },
 		{ NULL, 0, NULL, 0 },
@@ -77,6 +80,7 @@ static int parse(struct run *r, int argc, char **argv)
 		case 'p': r->prog = optarg; break;
 		case 'd': r->data_path = optarg; break;
 		case 'j': r->json = true; break;
+		case 'P': r->policy = optarg; break;
 		case 'x': ferry_strict(1); break;
 		case 'r':
 			if (!cli_number(optarg, 1, 1000000000, &r->repeat))
@@ -217,6 +221,23 @@ static int load_and_run(struct run *r, struct cli_object *o)
 	return CLI_OK;
 }
 
+/* The object is known to the policy by its file's name up to the first dot. */
+static int set_policy(const struct run *r)
+{
+	const char *base = strrchr(r->file, '/');
+	char name[48];
+	int err;
+
+	if (!r->policy)
+		return CLI_OK;
+	base = base ? base + 1 : r->file;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(base, "."), base);
+	ferry_policy_object(name);
+	cli_messages_reset();
+	err = ferry_policy_load(r->policy);
+	return err ? cli_fail(CLI_INPUT, "%s: %s\n%s", r->policy, strerror(-err), cli_messages()) : CLI_OK;
+}
+
 static int run_main(int argc, char **argv)
 {
 	struct run r = { .repeat = 1, .trace = { .limit = 1 << 20 } };
@@ -231,6 +252,8 @@ static int run_main(int argc, char **argv)
 			return cli_fail(CLI_INPUT, "%s: %s", r.data_path, strerror(-err));
 	}
 	code = cli_modules_load(&r.modules);
+	if (!code)
+		code = set_policy(&r);
 	if (!code)
 		code = cli_open(&o, r.file);
 	if (!code)

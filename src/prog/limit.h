@@ -35,6 +35,7 @@ struct prog_budget {
 	s64 left;     /* of this slice */
 	u64 insns;    /* behind it */
 	u64 deadline; /* ns of CLOCK_MONOTONIC; 0: none */
+	u64 looked;   /* when at the clock: in ticks of the processor */
 	u32 ended;    /* enum prog_end */
 };
 extern _Thread_local struct prog_budget prog_budget __attribute__((tls_model("initial-exec")));
