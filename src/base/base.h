@@ -85,7 +85,9 @@ struct text {
 	size_t len;   /* bytes kept, without the NUL */
 	size_t cap;
 	size_t limit; /* most bytes kept, without the NUL; 0 is no limit */
+	size_t keep;  /* with it, the last `keep` bytes and maybe some more are kept instead; 0: from the start */
 	size_t full;  /* bytes that would have been kept without the limit */
+	size_t most;  /* the largest that `full` was */
 	bool oom;
 };
 void text_add(struct text *t, const char *s, size_t n);
@@ -98,6 +100,7 @@ void text_json(struct text *t,
  */
 void text_clean(char *s);
 const char *text_str(const struct text *t);    /* never NULL */
+void text_cut(struct text *t, size_t full); /* back to when `full` was this */
 void text_reset(struct text *t);               /* empty, memory kept */
 void text_free(struct text *t);
 

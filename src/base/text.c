@@ -7,11 +7,29 @@
 
 #include "base/base.h"
 
+/* Drops what is more than `keep` bytes before the end, once n bytes more are there. */
+static void forget(struct text *t, const char **s, size_t *n)
+{
+	size_t left;
+
+	if (*n > t->keep) {
+		*s += *n - t->keep;
+		*n = t->keep;
+	}
+	left = t->keep - *n < t->len ? t->keep - *n : t->len;
+	memmove(t->s, t->s + t->len - left, left);
+	t->len = left;
+}
+
 void text_add(struct text *t, const char *s, size_t n)
 {
 	char *p;
 
 	t->full += n;
+	if (t->full > t->most)
+		t->most = t->full;
+	if (t->keep && t->s && t->len + n > 2 * t->keep)
+		forget(t, &s, &n);
 	if (t->limit && n > t->limit - t->len)
 		n = t->limit - t->len;
 	if (t->oom)
@@ -136,9 +154,24 @@ const char *text_str(const struct text *t)
 	return t->s ? t->s : "";
 }
 
+void text_cut(struct text *t, size_t full)
+{
+	/* With `keep`, text before this was forgotten. */
+	size_t gone = t->keep ? t->full - t->len : 0;
+
+	if (full >= t->full)
+		return;
+	t->full = full;
+	full = full > gone ? full - gone : 0;
+	if (full < t->len)
+		t->len = full;
+	if (t->s)
+		t->s[t->len] = '\0';
+}
+
 void text_reset(struct text *t)
 {
-	t->len = t->full = 0;
+	t->len = t->full = t->most = 0;
 	t->oom = false;
 	if (t->s)
 		t->s[0] = '\0';

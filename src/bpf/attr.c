@@ -101,24 +101,31 @@ int sys_in_struct(void *dst, size_t known, u64 addr, u32 size)
 int sys_log_begin(struct sys_log *log, u32 level, u64 buf, u32 size)
 {
 	memset(log, 0, sizeof(*log));
-	if (!level && !buf && !size)
-		return 0;
-	if (size < 128 || size > UINT32_MAX >> 2 || !level || level & ~7u || !buf)
+	if (!buf != !size || (buf && !level) || level & ~(7u | SYS_LOG_FIXED) || size > UINT32_MAX >> 2)
 		return -EINVAL;
-	log->level = level;
+	log->level = level & 7u;
 	log->buf = buf;
 	log->size = size;
-	log->text.limit = size - 1;
+	/* Room for the 0 behind it; without a buffer only the size counts. */
+	if (level & SYS_LOG_FIXED && size > 1)
+		log->text.limit = size - 1;
+	else
+		log->text.keep = size > 64 ? size : 64;
 	return 0;
 }
 
-int sys_log_end(struct sys_log *log, int err)
+int sys_log_end(struct sys_log *log, int err, u64 true_size)
 {
 	const struct text *t = &log->text;
+	size_t n = t->len < log->size ? t->len : log->size - 1;
+	u32 size = log->level ? (u32)(t->most + 1) : 0;
 
-	if (log->level && t->full >= log->size - 1)
+	if (log->buf && log->level && size > log->size)
 		err = -ENOSPC;
-	if (log->level && t->len && sys_out(log->buf, t->s, t->len + 1))
+	/* The end of the log, which with BPF_LOG_FIXED is its start. */
+	if (log->buf && t->len && sys_out(log->buf, t->s + t->len - n, n + 1))
+		err = -EFAULT;
+	if (true_size && sys_out(true_size, &size, sizeof(size)))
 		err = -EFAULT;
 	text_free(&log->text);
 	return err;
@@ -145,6 +152,11 @@ static long dispatch(int cmd, void *attr, unsigned int size)
 		return -EINVAL;
 	}
 	command = &commands[cmd];
+	/* A result, whatever was there. */
+	if (cmd == BPF_PROG_LOAD)
+		memset((u8 *)&c.attr + SYS_PROG_TRUE_SIZE, 0, sizeof(u32));
+	else if (cmd == BPF_BTF_LOAD)
+		memset((u8 *)&c.attr + SYS_BTF_TRUE_SIZE, 0, sizeof(u32));
 	if (!all_zero((u8 *)&c.attr + command->end, sizeof(c.attr) - command->end)) {
 		log_msg(LOG_INFO, "%s: fields behind the known ones are not zero", command->name);
 		return -EINVAL;

@@ -292,7 +292,7 @@ long sys_cmd_btf_load(struct sys_call *c)
 		if (log.level)
 			text_printf(&log.text, "%s\n", text_str(&why));
 	}
-	err = sys_log_end(&log, err);
+	err = sys_log_end(&log, err, sys_log_field(c->uattr, c->size, SYS_BTF_TRUE_SIZE));
 	text_free(&why);
 	if (!sb->o.id) {
 		btf__free(sb->btf);

@@ -311,7 +311,7 @@ static int load(struct sys_prog *sp, struct sys_call *c, int fd, struct text *wh
 	sys_prog_tag(sp->p->insns, sp->p->insn_cnt, sp->tag);
 	memcpy(sp->p->tag, sp->tag, sizeof(sp->tag));
 	err = verify(sp, c, &log);
-	err = sys_log_end(&log, err);
+	err = sys_log_end(&log, err, sys_log_field(c->uattr, c->size, SYS_PROG_TRUE_SIZE));
 	if (!err)
 		err = install(sp);
 	return err ? err : enter(sp, fd);

@@ -87,18 +87,28 @@ int sys_in_struct(void *dst, size_t known, u64 addr, u32 size);
 int sys_tail_zero(u64 addr, size_t known, size_t size); /* the check alone */
 
 /*
- * The log that a command's caller gave. Its end is not to be written past, what did not fit is
- * counted: bpf(2)'s contract of Linux 6.1.
+ * The log that a command's caller gave: never written past its end. Of one that does not fit the end
+ * is kept, with BPF_LOG_FIXED the start: bpf(2)'s contract since Linux 6.4.
  */
+#define SYS_LOG_FIXED 8u /* BPF_LOG_FIXED */
 struct sys_log {
 	u32 level, size;
-	u64 buf;
-	struct text text; /* limit is size - 1 */
+	u64 buf; /* 0: only the size is wanted */
+	struct text text;
 };
 int sys_log_begin(struct sys_log *log, u32 level, u64 buf, u32 size); /* 0 or -EINVAL */
-/* Gives the text to the caller: `err`, or -ENOSPC, -EFAULT when the log could not be given whole.
+/*
+ * Gives the text to the caller, and the bytes that all of it takes to `true_size`, its address or 0:
+ * `err`, or -ENOSPC, -EFAULT when the log could not be given whole.
  */
-int sys_log_end(struct sys_log *log, int err);
+int sys_log_end(struct sys_log *log, int err, u64 true_size);
+/* Where the caller's attr has the field log_true_size, which older headers lack; 0: it does not. */
+static inline u64 sys_log_field(u64 uattr, u32 size, u32 offset)
+{
+	return size >= offset + sizeof(u32) ? uattr + offset : 0;
+}
+#define SYS_PROG_TRUE_SIZE 140 /* of BPF_PROG_LOAD's */
+#define SYS_BTF_TRUE_SIZE 28   /* of BPF_BTF_LOAD's */
 
 /* ---- objects (object.c) --------------------------------------------------------------------- */
 

@@ -46,7 +46,7 @@ struct later {
 struct pending {
 	struct state *state;
 	u32 insn, from;
-	size_t log_len, log_full;
+	size_t log_full;
 	u32 ntrace;
 };
 

@@ -29,7 +29,6 @@ int vwalk_push(struct verifier *v, u32 insn, struct state **branch)
 		.state = s,
 		.insn = insn,
 		.from = v->insn,
-		.log_len = v->log ? v->log->len : 0,
 		.log_full = v->log ? v->log->full : 0,
 		.ntrace = v->ntrace,
 	};
@@ -38,14 +37,12 @@ int vwalk_push(struct verifier *v, u32 insn, struct state **branch)
 }
 
 /* What a path that went well has logged is of no interest at level 1. */
-static void cut_log(struct verifier *v, size_t len, size_t full)
+static void cut_log(struct verifier *v, size_t full)
 {
 	if (!v->log || v->level & 2 || !v->log->s)
 		return;
 	v->open_line = 0;
-	v->log->len = len;
-	v->log->full = full;
-	v->log->s[len] = '\0';
+	text_cut(v->log, full);
 }
 
 /* False when no path is left. */
@@ -63,7 +60,7 @@ static bool next_path(struct verifier *v)
 	v->insn = p->insn;
 	v->prev = p->from;
 	v->ntrace = p->ntrace;
-	cut_log(v, p->log_len, p->log_full);
+	cut_log(v, p->log_full);
 	vlog_path(v);
 	return true;
 }

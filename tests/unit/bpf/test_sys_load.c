@@ -115,14 +115,14 @@ static void log_arguments_have_to_make_sense(void **state)
 		bool buf;
 		u32 size;
 		long want;
-	} cases[] = {
+	} cases[] = { /* test_log_kernel asks the kernel the like */
 		{ 0, false, 0, 0 },          { 1, true, 65536, 0 },
 		{ 7, true, 65536, 0 },       { 2, true, 65536, 0 },
 		{ 4, true, 65536, 0 },       { 0, true, 65536, -EINVAL },
-		{ 1, false, 0, -EINVAL },    { 1, false, 65536, -EINVAL },
-		{ 1, true, 0, -EINVAL },     { 1, true, 127, -EINVAL },
-		{ 8, true, 65536, -EINVAL }, { 1, true, 0x40000000, -EINVAL },
-		{ 4, true, 128, 0 },
+		{ 1, false, 0, 0 },          { 1, false, 65536, -EINVAL },
+		{ 1, true, 0, -EINVAL },     { 1, true, 127, -ENOSPC },
+		{ 16, true, 65536, -EINVAL }, { 1, true, 0x40000000, -EINVAL },
+		{ 4, true, 4096, 0 },
 	};
 
 	(void)state;
