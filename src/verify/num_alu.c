@@ -411,6 +411,49 @@ static void apply_half(const struct alu_op *op, struct num *dst, const struct nu
 	num_sync(dst);
 }
 
+static bool nothing_known(const struct num *n, bool is64)
+{
+	struct view v = view_of(n, NUM_HALF), full = view_full(NUM_HALF);
+
+	if (is64)
+		return num_is_unknown(n);
+	return (n->bits.mask & low_mask(NUM_HALF)) == low_mask(NUM_HALF) && v.umin == full.umin && v.umax == full.umax &&
+	       v.smin == full.smin && v.smax == full.smax;
+}
+
+/* What most programs do most, without going through all views: a constant each, or nothing known. */
+static bool apply_simple(u8 code, bool is64, struct num *dst, const struct num *src)
+{
+	u64 a = dst->bits.value, b = src->bits.value;
+	unsigned bits = is64 ? NUM_BITS : NUM_HALF;
+
+	if (num_is_const(dst) && num_is_const(src)) {
+		switch (code) {
+		case BPF_ADD: a += b; break;
+		case BPF_SUB: a -= b; break;
+		case BPF_MUL: a *= b; break;
+		case BPF_AND: a &= b; break;
+		case BPF_OR: a |= b; break;
+		case BPF_XOR: a ^= b; break;
+		default: return false;
+		}
+		*dst = num_const(a & low_mask(bits));
+		return true;
+	}
+	if (num_is_const(src) && b < bits && (code == BPF_LSH || code == BPF_RSH) && nothing_known(dst, is64)) {
+		u64 all = low_mask(bits);
+
+		*dst = num_tnum((struct tnum){ 0, code == BPF_LSH ? all << b & all : all >> b });
+		return true;
+	}
+	/* Each value of the one gives all values with those of the other. */
+	if ((code != BPF_ADD && code != BPF_SUB && code != BPF_XOR) || num_is_empty(dst) || num_is_empty(src) ||
+	    (!nothing_known(dst, is64) && !nothing_known(src, is64)))
+		return false;
+	*dst = num_tnum((struct tnum){ 0, low_mask(bits) });
+	return true;
+}
+
 static void apply(const struct alu_op *op, bool is64, struct num *dst, const struct num *src)
 {
 	if (num_is_empty(dst) || num_is_empty(src))
@@ -423,7 +466,8 @@ static void apply(const struct alu_op *op, bool is64, struct num *dst, const str
 
 void num_add(struct num *dst, const struct num *src)
 {
-	apply(&alu_ops[BPF_ADD >> 4], true, dst, src);
+	if (!apply_simple(BPF_ADD, true, dst, src))
+		apply(&alu_ops[BPF_ADD >> 4], true, dst, src);
 }
 
 void num_sub(struct num *dst, const struct num *src)
@@ -551,6 +595,8 @@ bool num_alu(const struct bpf_insn *insn, struct num *dst, const struct num *src
 	} else if (code == BPF_NEG) {
 		apply(&alu_ops[BPF_SUB >> 4], is64, &zero, dst);
 		*dst = zero;
+	} else if (!insn->off && apply_simple(code, is64, dst, src)) {
+		known = true;
 	} else if (op->fn) {
 		apply(op, is64, dst, src);
 	} else {
