@@ -56,6 +56,7 @@ void probe_override(struct pt_regs *regs, u64 value);
 
 enum probe_how { PROBE_JUMP, PROBE_TRAP };
 enum probe_how probe_how(const struct probe *p);
+const char *probe_why_trap(const struct probe *p); /* why not a jump; NULL when it is one */
 const void *probe_addr(const struct probe *p);
 /* Of a return probe's hook, while it runs: the function that returns. */
 const void *probe_func_ip(void);

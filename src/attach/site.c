@@ -462,6 +462,11 @@ enum probe_how probe_how(const struct probe *p)
 	return p->site->how;
 }
 
+const char *probe_why_trap(const struct probe *p)
+{
+	return p->site->trap_why;
+}
+
 const void *probe_addr(const struct probe *p)
 {
 	return (const void *)(uintptr_t)p->site->addr;

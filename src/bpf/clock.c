@@ -79,7 +79,10 @@ static int start(const struct sys_attach *a, void **event, struct text *why)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &attr);
-	sigfillset(&all); /* signals are the host's threads' */
+	sigfillset(&all); /* signals are the host's threads', but for what the program itself does */
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGTRAP);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&c->thread, NULL, tick, c);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -190,9 +190,10 @@ static u64 now(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-/* Runs p, on a context or (args not NULL) as a C function; the thread has entered already. */
-static u64 run_inside(const struct prog *p, void *ctx, const u64 *args, u64 cookie, u32 *ended)
+/* Runs how->prog, on its context or (args not NULL) as a C function; the thread has entered already. */
+static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 {
+	const struct prog *p = how->prog;
 	struct helper_run saved = helper_run;
 	struct prog *counted = (struct prog *)p;
 	const struct prog_limits *limits = p->limits;
@@ -203,12 +204,12 @@ static u64 run_inside(const struct prog *p, void *ctx, const u64 *args, u64 cook
 
 	sys_inside = 0; /* what native functions close or map is the host's */
 	code_guard_top = NULL; /* this program is not left by a fault of whoever called us */
-	helper_run = (struct helper_run){ .prog = p, .ctx = ctx, .cookie = cookie };
+	helper_run = *how;
 	if (__builtin_expect(sys_stats_on, 0))
 		start = now();
 	if (__builtin_expect(limits != NULL, 0))
 		prog_budget_begin(limits, &budget);
-	ret = args ? p->call(p, args) : prog_run(p, ctx);
+	ret = args ? p->call(p, args) : prog_run(p, how->ctx);
 	*ended = 0;
 	if (__builtin_expect(limits != NULL, 0))
 		*ended = prog_budget_finish(&budget);
@@ -226,18 +227,24 @@ static u64 run_inside(const struct prog *p, void *ctx, const u64 *args, u64 cook
 	return ret;
 }
 
-u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
+u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
 {
+	struct helper_run how = { .prog = p, .ctx = ctx, .cookie = cookie, .func_ip = func_ip };
 	u32 ended;
 	u64 ret = 0;
 
 	sys_run_enter();
 	if (self.depth <= SYS_MAX_DEPTH)
-		ret = run_inside(p, ctx, NULL, cookie, &ended);
+		ret = run_inside(&how, NULL, &ended);
 	else
 		((struct prog *)p)->recursion_misses++;
 	sys_run_leave();
 	return ret;
+}
+
+u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)
+{
+	return sys_prog_run_at(p, ctx, cookie, 0);
 }
 
 bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
@@ -249,7 +256,7 @@ bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
 	sys_run_enter();
 	p = atomic_load_explicit(at, memory_order_acquire);
 	if (p && self.depth <= SYS_MAX_DEPTH)
-		value = run_inside(p, NULL, args, 0, &ended);
+		value = run_inside(&(struct helper_run){ .prog = p }, args, &ended);
 	if (!ended)
 		*ret = value;
 	sys_run_leave();

@@ -82,6 +82,8 @@ extern _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
  * that it may reach by tail call is freed.
  */
 u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie);
+/* The same at an address of code, which bpf_get_func_ip() tells. */
+u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip);
 
 /* Files that libbpf and tools read: contents for `path`, or NULL. Caller frees with base_free. */
 void *sys_file(const char *path, size_t *size);
