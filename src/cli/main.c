@@ -9,7 +9,8 @@
 #include "cli/cli.h"
 #include "ferry/ferry.h"
 
-static const struct cli_verb *const verbs[] = { &cli_run, &cli_verify, &cli_disasm, &cli_exec, &cli_trace };
+static const struct cli_verb *const verbs[] = { &cli_run, &cli_verify, &cli_disasm, &cli_exec, &cli_trace,
+					     &cli_module };
 
 static const char *current = "";
 

@@ -130,6 +130,8 @@ struct module {
  * (prototype: `why` names function, column and reason), -EEXIST, -ENOMEM. The descriptor is copied.
  */
 int module_register(const struct ferry_module *def, struct module **out, struct text *why);
+/* Registers Ferry's own module, ferry_math, if it is not yet. */
+void module_math(void);
 int module_unregister(const char *name); /* 0, -ENOENT; programs keep their reference */
 
 struct module *module_get(struct module *m);

@@ -55,6 +55,7 @@ static void load_begin(const struct bpf_object *obj)
 {
 	loading = obj;
 	sys_ksym_failed(obj, NULL, 0);
+	preload_fix_externs(obj);
 	pthread_mutex_lock(&lock);
 	if (!loads++)
 		host_print = real_set_print(print);

@@ -41,4 +41,8 @@ extern const struct preload_hook preload_libbpf_hooks[];
 extern const size_t preload_nlibbpf_hooks;
 void preload_find_libbpf(void);
 
+/* extern.c: before libbpf loads an object. */
+struct bpf_object;
+void preload_fix_externs(const struct bpf_object *obj);
+
 #endif
