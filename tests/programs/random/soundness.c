@@ -112,11 +112,38 @@ static void accepted_random_programs_touch_only_what_they_may(void **state)
 	assert_true(accepted > n / 10);
 }
 
+static void accepted_changes_of_the_corpus_touch_only_what_they_may(void **state)
+{
+	unsigned long n = number_from("VERDICTS_RANDOM", 6000) / 2, seed = number_from("VERDICTS_SEED", 1);
+	struct verdict_corpus corpus = { 0 };
+	const char *root = getenv("FERRY_SOURCE_ROOT");
+	unsigned long accepted = 0;
+	char folder[4096];
+
+	(void)state;
+	snprintf(folder, sizeof(folder), "%s/tests/programs/verdicts", root ? root : ".");
+	verdict_read(folder, &corpus);
+	for (unsigned long i = seed; i < seed + n; i++) {
+		const struct verdict_prog *from = &corpus.progs[i * 7919 % corpus.n];
+		struct verdict_prog p;
+
+		if (!from->cnt)
+			continue;
+		mutate(from, i, &p);
+		accepted += (unsigned long)try_one(&p, 10);
+		base_free(p.insns);
+	}
+	print_message("# %lu of %lu accepted\n", accepted, n);
+	assert_true(accepted > n / 10);
+	verdict_free(&corpus);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepted_programs_of_the_corpus_touch_only_what_they_may),
 		cmocka_unit_test(accepted_random_programs_touch_only_what_they_may),
+		cmocka_unit_test(accepted_changes_of_the_corpus_touch_only_what_they_may),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
