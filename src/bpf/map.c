@@ -30,6 +30,9 @@ void sys_map_unreachable(struct sys_map *sm)
 {
 	u32 key;
 
+	sm->map->no_users = true;
+	if (sm->map->fields && sm->map->fields->timer && map_timers_drop)
+		map_timers_drop(sm->map);
 	if (sm->map->attr.type != BPF_MAP_TYPE_PROG_ARRAY &&
 	    (sm->map->attr.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
 	     sm->map->attr.flags & BPF_F_PRESERVE_ELEMS))
@@ -194,6 +197,15 @@ static void tag(struct sys_map *sm)
 	map_tag_write(m, &t);
 }
 
+/* What of the values belongs to the system. */
+static int set_fields(struct map *m, const struct btf *btf)
+{
+	u32 found[FBTF_SPECIALS];
+	int err = fbtf_find_special(btf, m->btf_value_id, found);
+
+	return err ? err : map_set_fields(m, found[FBTF_LOCK], found[FBTF_TIMER]);
+}
+
 static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)
 {
 	struct map_attr a = { 0 };
@@ -212,6 +224,9 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 		m->btf_fd_id = sm->btf->o.id;
 		m->btf_key_id = attr->btf_key_type_id;
 		m->btf_value_id = attr->btf_value_type_id;
+		err = set_fields(m, sm->btf->btf);
+		if (err)
+			return err;
 	}
 	memcpy(sm->o.name, a.name, sizeof(a.name));
 	m->fd = sys_fd_move(m->fd);
@@ -281,8 +296,8 @@ static int elem_begin(struct elem *e, int fd, u64 flags, int want)
 	if ((want & ELEM_READ && sys_fd_mode(e->sm, fd, false)) ||
 	    (want & ELEM_WRITE && (e->m->frozen || sys_fd_mode(e->sm, fd, true))))
 		return -EPERM;
-	if (flags & BPF_F_LOCK)
-		return -EINVAL; /* no map has a bpf_spin_lock in its values yet */
+	if (flags & BPF_F_LOCK && !(e->m->fields && e->m->fields->lock))
+		return -EINVAL;
 	e->value_size = map_user_value_size(e->m);
 	/* Room for two keys (next_key) or a key and a value. */
 	need = ALIGN_UP((size_t)e->m->attr.key_size, 8) + 8 +

@@ -297,6 +297,8 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	if (fd < 0)
 		fd = -errno;
 	sys_fast_forget(fd); /* whatever that number was */
+	if (fd >= 0 && o->kind == SYS_MAP)
+		container_of(o, struct sys_map, o)->map->no_users = false;
 	if (fd >= 0 && !o->has_fd) {
 		o->has_fd = true;
 		o->refs++;

@@ -71,6 +71,13 @@ int fbtf_access(const struct btf *btf, u32 id, u32 off, u32 size, struct fbtf_ac
 /* Is there, `off` bytes into the struct, a struct of type `want`: itself, a member, an element? */
 bool fbtf_contains(const struct btf *btf, u32 id, u32 off, u32 want);
 
+/*
+ * Members of a value's type that belong to the system, also in nested structs and in a section of
+ * variables: offset + 1, 0 is none. 0, -EEXIST (two of a kind), -EINVAL (not aligned).
+ */
+enum { FBTF_LOCK, FBTF_TIMER, FBTF_SPECIALS };
+int fbtf_find_special(const struct btf *btf, u32 id, u32 found[FBTF_SPECIALS]);
+
 /* A value as text, by its type: structs as { .a = 1, }, char arrays as strings; json: as JSON. */
 int fbtf_dump_value(const struct btf *btf, u32 type_id, const void *data, size_t size, bool json,
 		    struct text *out);

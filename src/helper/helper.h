@@ -27,6 +27,8 @@ enum helper_arg {
 	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (what a callback gets) */
 	ARG_FUNC,            /* a subprogram that the helper calls back: see verify/callback.c */
 	ARG_CPU_VAR,         /* the address of a variable that is one a processor */
+	ARG_SPIN_LOCK,       /* struct bpf_spin_lock in a map's value */
+	ARG_TIMER,           /* struct bpf_timer in a map's value */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 

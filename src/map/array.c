@@ -102,6 +102,13 @@ static void *array_next_elem(struct map *m, u64 *pos, void *key)
 	return m->ops->lookup(m, key);
 }
 
+static void array_key_of(struct map *m, const void *value, void *key)
+{
+	u32 i = (u32)((size_t)((const u8 *)value - m->values) / m->stride);
+
+	memcpy(key, &i, sizeof(i));
+}
+
 static void *array_direct(struct map *m, u32 off)
 {
 	/* As the kernel: only a map of one element stands for a section of variables. */
@@ -119,6 +126,7 @@ const struct map_ops map_array_ops = {
 	.remove = map_no_remove,
 	.next_key = map_array_next_key,
 	.next_elem = array_next_elem,
+	.key_of = array_key_of,
 	.direct = array_direct,
 	.inline_kind = MAP_INLINE_ARRAY,
 };

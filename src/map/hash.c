@@ -446,6 +446,14 @@ static void *hash_next_elem(struct map *m, u64 *pos, void *key)
 	return NULL;
 }
 
+/* Not for per-CPU values, which hold nothing of the system's. */
+static void hash_key_of(struct map *m, const void *value, void *key)
+{
+	const struct htab *t = m->priv;
+
+	map_load(key, (const u8 *)value - t->val_off, t->key_size);
+}
+
 INLINE void *lookup(struct map *m, const void *key, u32 size, bool percpu, bool lru)
 {
 	const struct htab *t = m->priv;
@@ -479,7 +487,7 @@ static void hash_fini(struct map *m);
 	{                                                                                          \
 		.name = #type, .check = hash_check, .init = hash_init, .fini = hash_fini,          \
 		.lookup = type##_lookup_##size, .update = hash_update, .remove = hash_remove,      \
-		.next_key = hash_next_key, .next_elem = hash_next_elem, \
+		.next_key = hash_next_key, .next_elem = hash_next_elem, .key_of = hash_key_of, \
 		.read = hash_read, .write = hash_write, .take = take,   \
 		.inline_kind = percpu ? MAP_INLINE_NONE : MAP_INLINE_HASH,                         \
 	}

@@ -204,3 +204,56 @@ void map_unlock(map_lock_word *w)
 {
 	atomic_store_explicit(w, 0, memory_order_release);
 }
+
+/* ---- bpf_spin_lock --------------------------------------------------------------------------- */
+
+/*
+ * Programs that were refused a lock because the thread holds it already (a program in a signal handler
+ * that interrupted one), or because nobody let it go: their unlock is not that of the holder. A
+ * program holds one lock at most, and programs nest, so a number tells.
+ */
+static _Thread_local u32 spin_refused __attribute__((tls_model("initial-exec")));
+
+void map_spin_lock(_Atomic u32 *w)
+{
+	u32 self = map_self_short(), held, tries;
+	u64 since = 0;
+
+	for (tries = 1;; tries++) {
+		held = 0;
+		if (atomic_compare_exchange_strong_explicit(w, &held, self, memory_order_acquire,
+							    memory_order_relaxed))
+			return;
+		if (held == self)
+			break;
+		if (tries < SPINS) {
+			relax();
+			continue;
+		}
+		if (tries % LOOK_EVERY == SPINS % LOOK_EVERY) {
+			/* From the dead, whatever they left half done. */
+			if (map_is_dead_short(held) &&
+			    atomic_compare_exchange_strong_explicit(w, &held, self, memory_order_acquire,
+								    memory_order_relaxed))
+				return;
+			if (!since)
+				since = now_ms();
+			else if (now_ms() - since > PATIENCE_MS)
+				break;
+		}
+		sched_yield();
+	}
+	spin_refused++;
+}
+
+void map_spin_unlock(_Atomic u32 *w)
+{
+	u32 self = map_self_short();
+
+	if (spin_refused) {
+		spin_refused--;
+		return;
+	}
+	/* Not when somebody wrote over it. */
+	atomic_compare_exchange_strong_explicit(w, &self, 0, memory_order_release, memory_order_relaxed);
+}

@@ -114,7 +114,7 @@ static int make_template(const struct map *like, struct map **out)
 	t = base_alloc(sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->ops = like->ops;
+	t->ops = like->fields ? like->fields->base : like->ops;
 	t->attr = like->attr;
 	t->btf_fd_id = like->btf_fd_id;
 	t->btf_key_id = like->btf_key_id;
@@ -123,6 +123,11 @@ static int make_template(const struct map *like, struct map **out)
 	t->is_template = true;
 	atomic_init(&t->refs, 1);
 	*out = t;
+	/* They were good for `like`: only memory can lack. */
+	if (like->fields && map_set_fields(t, like->fields->lock, like->fields->timer)) {
+		base_free(t);
+		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -131,7 +136,9 @@ bool map_fits(const struct map *tmpl, const struct map *m)
 	const struct map_attr *a = &tmpl->attr, *b = &m->attr;
 
 	if (a->type != b->type || a->key_size != b->key_size || a->value_size != b->value_size ||
-	    a->flags != b->flags)
+	    a->flags != b->flags || !tmpl->fields != !m->fields ||
+	    (m->fields && (tmpl->fields->lock != m->fields->lock ||
+			   tmpl->fields->timer != m->fields->timer)))
 		return false;
 	/* Code for arrays may have their size built in, unless it was told otherwise. */
 	if (a->type == BPF_MAP_TYPE_ARRAY || a->type == BPF_MAP_TYPE_PERCPU_ARRAY)
@@ -245,6 +252,7 @@ void map_put(struct map *m)
 {
 	if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	map_fields_free(m);
 	if (m->ops->fini && !m->is_template)
 		m->ops->fini(m);
 	map_put(m->inner);
@@ -318,7 +326,7 @@ int map_lookup_user(struct map *m, const void *key, void *value, u64 flags)
 		return -EINVAL;
 	if (!may_read(m))
 		return -EPERM;
-	if (flags) /* needs a bpf_spin_lock in the value, which no type here has */
+	if (flags && !m->fields)
 		return -EINVAL;
 	if (m->ops->read)
 		return m->ops->read(m, key, value, flags);
@@ -333,7 +341,7 @@ int map_update_user(struct map *m, const void *key, const void *value, u64 flags
 {
 	if (!may_write(m))
 		return -EPERM;
-	if (flags & BPF_F_LOCK)
+	if (flags & BPF_F_LOCK && !m->fields)
 		return -EINVAL;
 	if (m->ops->write)
 		return m->ops->write(m, key, value, flags);
@@ -360,7 +368,7 @@ int map_take_user(struct map *m, const void *key, void *value, u64 flags)
 		return -EINVAL;
 	if (!may_read(m) || !may_write(m))
 		return -EPERM;
-	if (flags)
+	if (flags && !m->fields)
 		return -EINVAL;
 	return m->ops->take ? m->ops->take(m, key, value, flags) : -ENOTSUPP;
 }

@@ -78,7 +78,17 @@ struct map_ops {
 	 */
 	int (*set_obj)(struct map *m, const void *key, void *obj, u32 id, u64 flags);
 
+	/* The key of the element whose value is at `value`: only where values may hold timers. */
+	void (*key_of)(struct map *m, const void *value, void *key);
+
 	u8 inline_kind; /* enum map_inline */
+};
+
+/* What of a value belongs to the system, found in its BTF: offset + 1, 0 is none. */
+struct map_fields {
+	u32 lock, timer;            /* struct bpf_spin_lock, struct bpf_timer */
+	const struct map_ops *base; /* the type's, behind `ops`: see fields.c */
+	struct map_ops ops;
 };
 
 /* A process's handle on a map. Fields above the line are constant after creation. */
@@ -100,7 +110,9 @@ struct map {
 	struct map *inner;   /* maps of maps: the template of elements, referenced; else NULL */
 	bool is_template;    /* a type, flags and sizes without memory: see map_create_outer */
 	void *owner;         /* the bpf(2) object it belongs to; NULL */
+	struct map_fields *fields; /* NULL without */
 	/* ---- changes */
+	_Atomic bool no_users; /* no descriptor or pin is left: timers start no more */
 	_Atomic u32 refs;
 	_Atomic u32 frozen;
 };
@@ -127,6 +139,11 @@ bool map_fits(const struct map *tmpl, const struct map *m);
 int map_attach(int fd, struct map **out);
 void map_tag_write(struct map *m, const struct map_tag *tag);
 void map_tag_read(const struct map *m, struct map_tag *tag);
+/*
+ * Before first use: values hold these (offset + 1 each, 0 is none). 0, -EOPNOTSUPP (not in this type),
+ * -EACCES (not with BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG), -EINVAL, -ENOMEM.
+ */
+int map_set_fields(struct map *m, u32 lock, u32 timer);
 struct map *map_get(struct map *m);
 void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
 
@@ -150,6 +167,20 @@ bool map_is_percpu(u32 type);
 
 /* Called with the object when an element of objects goes from `m`. Set once by src/bpf. */
 extern void (*map_drop_obj)(const struct map *m, void *obj);
+
+/*
+ * Timers, which src/helper runs: called when an element that holds the timer `id` goes, and when all
+ * of a map's have to end. NULL until there are any.
+ */
+extern void (*map_timer_gone)(u64 id);
+extern void (*map_timers_drop)(struct map *m);
+
+/*
+ * The words of bpf_spin_lock, in shared memory. They survive the death of a holder; a thread that
+ * holds one already, or waits in vain for a second, goes on without.
+ */
+void map_spin_lock(_Atomic u32 *w);
+void map_spin_unlock(_Atomic u32 *w);
 
 /* ---- ring buffer, as helpers use it ------------------------------------------------------------ */
 

@@ -63,6 +63,8 @@ u32 map_index(const void *key);
 int map_array_check(const struct map_attr *a, u32 extra_flags);
 int map_array_next_key(struct map *m, const void *key, void *next);
 
+void map_fields_free(struct map *m);
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 /* Makes the file, maps it and fills the header: 0 or -errno. */

@@ -94,7 +94,9 @@ static void settle_null(struct verifier *v, struct state *s, u32 id, bool is_nul
 			reg_const(r, 0);
 		} else {
 			r->flags &= ~REG_NULLABLE;
-			r->id = 0;
+			/* Locks are told apart by it. */
+			if (r->type != REG_MAP_VALUE || !v->p->maps[r->what]->fields)
+				r->id = 0;
 		}
 	}
 	/* Nothing was acquired. */

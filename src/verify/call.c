@@ -318,6 +318,10 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return vcall_string(v, r);
 	case ARG_LONG_OUT:
 		return long_out(v, r);
+	case ARG_SPIN_LOCK:
+		return vlock_arg(v, r, c->h->id == BPF_FUNC_spin_lock);
+	case ARG_TIMER:
+		return vlock_timer_arg(v, r);
 	case ARG_FUNC:
 		return vcallback_arg(v, r);
 	case ARG_CPU_VAR:
@@ -423,10 +427,11 @@ static int set_result(struct verifier *v, struct call *c)
 		/* An element of an array is always there. */
 		in_array = is_array(c->map) && !c->map->is_template && c->key_known && c->key < c->map->attr.max_entries &&
 			   c->h->id == BPF_FUNC_map_lookup_elem;
-		if (!in_array) {
+		if (!in_array)
 			r0->flags = REG_NULLABLE;
+		/* Locks are told apart by it. */
+		if (!in_array || (c->map->fields && c->map->fields->lock))
 			r0->id = ++v->ids;
-		}
 		if (c->h->id == BPF_FUNC_map_lookup_elem)
 			note_key(v, in_array, c->key);
 		return 0;
@@ -490,6 +495,9 @@ static int tail_call(struct verifier *v)
 	const struct reg *index = cur_reg(v, 3);
 	int err = vcall_refs_released(v, "tail_call");
 
+	if (!err)
+		err = vcall_locks_released(v, "tail_call");
+
 	if (err)
 		return err;
 	if (v->p->sig)
@@ -508,6 +516,9 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
 	struct call c = { 0 };
 	u32 r;
 	int err = find_helper(v, (u32)insn->imm, &c.h);
+
+	if (!err)
+		err = vlock_check_call(v, (u32)insn->imm);
 
 	for (r = 1; r <= 5 && !err && c.h->args[r - 1] != ARG_NONE; r++)
 		err = arg(v, &c, r);

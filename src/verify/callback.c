@@ -101,6 +101,8 @@ static void set_arg(struct verifier *v, struct reg *r, const struct reg *from, u
 	case CB_MAP_VALUE:
 		reg_pointer(r, REG_MAP_VALUE);
 		r->what = (u16)map;
+		if (v->p->maps[map]->fields)
+			r->id = ++v->ids; /* locks are told apart by it */
 		break;
 	}
 }

@@ -175,6 +175,8 @@ static int access_map(struct verifier *v, const struct acc *a)
 	err = check_leak(v, a, "map");
 	if (!err)
 		err = vmem_region(v, a->r, a->off, a->size, m->attr.value_size, false, "map value");
+	if (!err)
+		err = vlock_check_access(v, cur_reg(v, a->r), a->off, a->size);
 	if (err)
 		return err;
 	loaded(a);
@@ -494,6 +496,7 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 	struct reg *dst = cur_reg(v, insn->dst_reg);
 	u32 hi = (u32)insn[1].imm;
 	struct map *m;
+	int err;
 
 	if (insn->src_reg == 0) {
 		reg_const(dst, (u64)hi << 32 | (u32)insn->imm);
@@ -511,6 +514,9 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 		return refuse(v, -EINVAL, "declare the map in the object that uses it",
 			      "reference to map %d that the program does not have", insn->imm);
 	m = v->p->maps[insn->imm];
+	err = vlock_check_map(v, m);
+	if (err)
+		return err;
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD) {
 		reg_pointer(dst, REG_MAP);
 	} else {
@@ -540,6 +546,8 @@ int vmem_packet_ld(struct verifier *v, const struct bpf_insn *insn)
 			      "BPF_LD_[ABS|IND] is not supported in subprograms");
 	err = vcall_refs_released(v, "BPF_LD_[ABS|IND]");
 	if (!err)
+		err = vcall_locks_released(v, "BPF_LD_[ABS|IND]");
+	if (!err)
 		err = vcall_read_ok(v, 6);
 	if (!err && ind)
 		err = vcall_read_ok(v, insn->src_reg);
@@ -564,6 +572,7 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 	const struct reg *reg = cur_reg(v, r);
 	const struct map *m;
 	s64 off;
+	int err;
 
 	if (reg->flags & REG_NULLABLE)
 		goto wrong;
@@ -587,7 +596,8 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 				      "%s map forbidden, value_size=%u off=%d size=%llu",
 				      access == ACCESS_WRITE ? "write into" : "read from",
 				      m->attr.value_size, reg->off, (unsigned long long)size);
-		return vmem_region(v, r, 0, size, m->attr.value_size, true, "map value");
+		err = vmem_region(v, r, 0, size, m->attr.value_size, true, "map value");
+		return err ? err : vlock_check_access(v, reg, 0, size);
 	case REG_MEM:
 		if (access == ACCESS_WRITE && reg->flags & REG_RDONLY)
 			return refuse(v, -EACCES, "this memory is read-only: change a copy",

@@ -191,7 +191,9 @@ int vcall_native(struct verifier *v, const struct bpf_insn *insn)
 		return refuse(v, -EINVAL, "register the module and declare the function as __ksym",
 			      "native function %u is not registered", index);
 	c.f = v->p->natives[index];
-	err = check_may_call(v, c.f);
+	err = vlock_check_call(v, 0);
+	if (!err)
+		err = check_may_call(v, c.f);
 	if (!err)
 		err = check_call(v, &c);
 	if (!err && c.f->flags & FERRY_RELEASE)

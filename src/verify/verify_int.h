@@ -277,6 +277,13 @@ int vcallback_return(struct verifier *v);
 void vcallback_arrive(struct verifier *v);
 void vcallback_widen(struct verifier *v);
 
+/* lock.c */
+int vlock_check_access(struct verifier *v, const struct reg *reg, s64 off, u64 size);
+int vlock_arg(struct verifier *v, u32 r, bool lock);
+int vlock_timer_arg(struct verifier *v, u32 r);
+int vlock_check_call(struct verifier *v, u32 helper); /* 0: not a helper */
+int vlock_check_map(struct verifier *v, const struct map *m);
+
 /* fixup.c: rewrites context accesses, fills in facts. */
 int vfixup(struct verifier *v);
 

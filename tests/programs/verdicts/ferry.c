@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* This project's verifier, given a program of the corpus. */
 #include "verdicts.h"
+#include "btf/fbtf.h"
 #include "verify/verify.h"
 
 /*
@@ -55,6 +56,22 @@ static int add_natives(const struct verdict_prog *p, struct prog *prog, struct t
 	return 0;
 }
 
+/* From the same BTF as the kernel's. */
+static int add_fields(const struct verdict_map *vm, struct map *m)
+{
+	u32 found[FBTF_SPECIALS], key;
+	struct btf *btf = verdict_map_btf(vm, &key, &m->btf_value_id);
+	int err = 0;
+
+	if (!btf)
+		return 0;
+	err = fbtf_find_special(btf, m->btf_value_id, found);
+	if (!err)
+		err = map_set_fields(m, found[FBTF_LOCK], found[FBTF_TIMER]);
+	btf__free(btf);
+	return err;
+}
+
 static int add_maps(const struct verdict_prog *p, struct prog *prog, struct text *log)
 {
 	prog->maps = base_array(VERDICT_MAPS, sizeof(*prog->maps));
@@ -69,6 +86,9 @@ static int add_maps(const struct verdict_prog *p, struct prog *prog, struct text
 		if (err)
 			return err;
 		prog->maps[prog->nmaps++] = m;
+		err = add_fields(vm, m);
+		if (err)
+			return err;
 		if (vm->value_len) {
 			memcpy(value, vm->value, vm->value_len);
 			map_update_user(m, &zero, value, 0);
