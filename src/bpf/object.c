@@ -21,6 +21,7 @@
 #include "bpf/link.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
+#include "helper/helper.h"
 
 _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
 _Atomic u32 sys_objects;
@@ -81,11 +82,20 @@ static void in_child(void)
 	after_fork();
 }
 
+static void prog_ref(struct prog *p, bool hold)
+{
+	if (p->owner && hold)
+		sys_hold(p->owner);
+	else if (p->owner)
+		sys_put(p->owner);
+}
+
 static void init(void)
 {
 	our_pid = getpid();
 	pthread_atfork(before_fork, after_fork, in_child);
 	map_drop_obj = sys_map_drop;
+	helper_prog_ref = prog_ref;
 	sys_run_init();
 	sys_trace_init();
 	sys_clock_init();

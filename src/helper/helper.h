@@ -81,6 +81,9 @@ struct helper_run {
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
 
+/* Holds a program, or lets it go again: for timers, which may outlive a run. Set once by src/bpf. */
+extern void (*helper_prog_ref)(struct prog *p, bool hold);
+
 /*
  * Where trace_printk's lines go: the kernel's line format without a newline. The default keeps
  * them in a pipe-like buffer that helper_trace_read() empties.

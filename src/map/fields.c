@@ -105,7 +105,10 @@ static int fields_update(struct map *m, const void *key, const void *value, u64 
 	if (elem && (array || flags & BPF_F_LOCK)) {
 		if (how == BPF_NOEXIST)
 			return -EEXIST;
+		/* In place; the timer ends all the same, as in the kernel. */
+		id = timer_id(m, elem);
 		copy_in(m, elem, value, flags & BPF_F_LOCK);
+		timer_gone(id);
 		return 0;
 	}
 	if (array)

@@ -15,6 +15,7 @@ struct call {
 	u32 release;           /* reference of ARG_ALLOC_MEM */
 	struct reg var;        /* ARG_CPU_VAR */
 	bool key_known;
+	bool timer;            /* of ARG_TIMER, which map_index is the map of */
 	u64 key;
 };
 
@@ -177,6 +178,10 @@ static int arg_map(struct verifier *v, struct call *c, u32 r)
 
 	if (reg->type != REG_MAP || reg->flags & REG_NULLABLE)
 		return expected(v, r, "map_ptr");
+	if (c->timer && c->map_index != reg->what)
+		return refuse(v, -EINVAL, "pass the map that the value is in",
+			      "Timer pointer in R1 map_uid=%u doesn't match map pointer in R%u map_uid=%u",
+			      c->map_index, r, reg->what);
 	c->map_index = reg->what;
 	c->map = m = v->p->maps[reg->what];
 	if (c->h->maps)
@@ -321,6 +326,8 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 	case ARG_SPIN_LOCK:
 		return vlock_arg(v, r, c->h->id == BPF_FUNC_spin_lock);
 	case ARG_TIMER:
+		c->timer = true;
+		c->map_index = cur_reg(v, r)->what;
 		return vlock_timer_arg(v, r);
 	case ARG_FUNC:
 		return vcallback_arg(v, r);

@@ -28,6 +28,8 @@ static const struct cb_kind {
 	  .args = { CB_MAP, CB_MAP_KEY, CB_MAP_VALUE, CB_CTX } },
 	{ .helper = BPF_FUNC_loop, .func = 2, .ctx = 3, .rounds = 1, .ret_max = 1,
 	  .args = { CB_NUMBER, CB_CTX } },
+	{ .helper = BPF_FUNC_timer_set_callback, .later = true, .func = 2,
+	  .args = { CB_MAP, CB_MAP_KEY, CB_MAP_VALUE } },
 };
 
 static const struct cb_kind *kind_of(u32 helper)

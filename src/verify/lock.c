@@ -63,7 +63,13 @@ static int field_arg(struct verifier *v, u32 r, const char *name, bool timer)
 
 int vlock_timer_arg(struct verifier *v, u32 r)
 {
-	return field_arg(v, r, "bpf_timer", true);
+	int err = field_arg(v, r, "bpf_timer", true);
+
+	/* Which of the inner maps it is in nobody knows. */
+	if (!err && v->p->maps[cur_reg(v, r)->what]->is_template)
+		return refuse(v, -EOPNOTSUPP, "use a timer in a map that is no element of another",
+			      "R%u timers in inner maps are not supported", r);
+	return err;
 }
 
 int vlock_arg(struct verifier *v, u32 r, bool lock)

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* A libbpf client whose programs use loops, timers and locks. */
+#include "test.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef LINKED
+#include "ferry/ferry.h"
+#endif
+
+struct args {
+	long long key, nsecs, flags, ret;
+};
+
+struct elem {
+	long long fired, timer[2], rounds;
+};
+
+struct guarded {
+	long long a;
+	unsigned int lock;
+	int b;
+};
+
+static struct bpf_object *obj;
+
+static int map_fd(const char *name)
+{
+	return bpf_object__find_map_fd_by_name(obj, name);
+}
+
+static int run(const char *name, struct args *a)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = a, .ctx_size_in = sizeof(*a));
+	struct bpf_program *p = bpf_object__find_program_by_name(obj, name);
+
+	assert_non_null(p);
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(p), &opts), 0);
+	return (int)opts.retval;
+}
+
+static struct elem look(const char *map, const void *key)
+{
+	struct elem e = { 0 };
+
+	assert_int_equal(bpf_map_lookup_elem(map_fd(map), key, &e), 0);
+	return e;
+}
+
+static void put(long long key, long long rounds)
+{
+	struct elem e = { .timer = { -1, -1 }, .rounds = rounds };
+
+	assert_int_equal(bpf_map_update_elem(map_fd("timed"), &key, &e, 0), 0);
+}
+
+/* Waits, at most five seconds, for the element's count. */
+static void expect_fired(const char *map, const void *key, long long want)
+{
+	for (int n = 0; n < 5000 && look(map, key).fired != want; n++)
+		usleep(1000);
+	assert_int_equal(look(map, key).fired, want);
+}
+
+static void a_timer_calls_back_and_starts_itself_again(void **state)
+{
+	struct args a = { .key = 7, .nsecs = 1000000, .ret = -1 };
+
+	(void)state;
+	put(7, 3);
+	assert_int_equal(run("start", &a), 0);
+	assert_int_equal(a.ret, 0);
+	expect_fired("timed", &a.key, 3 * 8);
+	/* What looks up sees no byte of the timer. */
+	assert_int_equal(look("timed", &a.key).timer[0], 0);
+	assert_int_equal(look("timed", &a.key).timer[1], 0);
+	/* It is there: initialised once only. */
+	assert_int_equal(run("start", &a), 0);
+	assert_int_equal(a.ret, -EBUSY);
+	expect_fired("timed", &a.key, 4 * 8);
+}
+
+static void a_timer_of_an_array_gets_its_index(void **state)
+{
+	struct args a = { .key = 2, .nsecs = 0, .ret = -1 };
+	struct elem e = { .rounds = 9 };
+	int key = 2;
+
+	(void)state;
+	assert_int_equal(run("start_array", &a), 0);
+	expect_fired("timed_array", &key, 102);
+	assert_int_equal(run("start_array", &a), 0);
+	assert_int_equal(a.ret, -EBUSY);
+	/* An update ends it. */
+	assert_int_equal(bpf_map_update_elem(map_fd("timed_array"), &key, &e, 0), 0);
+	assert_int_equal(look("timed_array", &key).rounds, 9);
+	assert_int_equal(run("start_array", &a), 0);
+	assert_int_equal(a.ret, 0);
+	expect_fired("timed_array", &key, 102);
+}
+
+static void a_timer_that_is_cancelled_or_whose_element_goes_stays_silent(void **state)
+{
+	struct args a = { .key = 1, .nsecs = 50000000, .ret = -1 };
+	struct args b = { .key = 2, .nsecs = 50000000, .ret = -1 };
+
+	(void)state;
+	put(1, 1);
+	put(2, 1);
+	assert_int_equal(run("start", &a), 0);
+	assert_int_equal(run("start", &b), 0);
+	assert_int_equal(run("cancel", &a), 1);
+	assert_int_equal(run("cancel", &a), 0);
+	/* Replaced: the new element has no timer. */
+	put(2, 1);
+	assert_int_equal(run("cancel", &b), -EINVAL);
+	usleep(100000);
+	assert_int_equal(look("timed", &a.key).fired, 0);
+	assert_int_equal(look("timed", &b.key).fired, 0);
+	/* Its place can be taken again. */
+	b.nsecs = 0;
+	assert_int_equal(run("start", &b), 0);
+	assert_int_equal(b.ret, 0);
+	expect_fired("timed", &b.key, 3);
+}
+
+static void a_timer_that_was_not_initialised_is_refused(void **state)
+{
+	struct args a = { .key = 5 };
+
+	(void)state;
+	put(5, 1);
+	assert_int_equal(run("not_ready", &a), -EINVAL);
+	assert_int_equal(a.ret, -EINVAL);
+	assert_int_equal(a.nsecs, -EINVAL);
+	a = (struct args){ .key = 5, .flags = 100 };
+	assert_int_equal(run("start", &a), -EINVAL);
+}
+
+static void *counting(void *arg)
+{
+	struct args a = { .key = 20000 };
+
+	(void)arg;
+	assert_int_equal(run("count", &a), 20000);
+	return NULL;
+}
+
+static void a_lock_keeps_two_threads_apart(void **state)
+{
+	pthread_t threads[2];
+	struct guarded g = { .lock = 77 };
+	int key = 0;
+
+	(void)state;
+	assert_int_equal(bpf_map_update_elem(map_fd("guarded"), &key, &g, 0), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, counting, NULL);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(bpf_map_lookup_elem_flags(map_fd("guarded"), &key, &g, BPF_F_LOCK), 0);
+	assert_int_equal(g.a, 40000);
+	assert_int_equal(g.b, 40000);
+	assert_int_equal(g.lock, 0);
+	g = (struct guarded){ .a = 5, .lock = 99, .b = 6 };
+	assert_int_equal(bpf_map_update_elem(map_fd("guarded"), &key, &g, BPF_F_LOCK), 0);
+	assert_int_equal(bpf_map_lookup_elem(map_fd("guarded"), &key, &g), 0);
+	assert_int_equal(g.a + g.b + (int)g.lock, 11);
+	/* The lock is free: the update did not write it. */
+	assert_int_equal(run("count", &(struct args){ .key = 1 }), 1);
+}
+
+static void a_map_without_a_lock_knows_no_flag_for_it(void **state)
+{
+	long long key = 7;
+	struct elem e = { 0 };
+
+	(void)state;
+	assert_int_equal(bpf_map_update_elem(map_fd("timed"), &key, &e, BPF_F_LOCK), -EINVAL);
+	assert_int_equal(bpf_map_lookup_elem_flags(map_fd("timed"), &key, &e, BPF_F_LOCK), -EINVAL);
+}
+
+static void each_element_is_walked_over(void **state)
+{
+	struct args a = { 0 };
+	long long key = 0;
+
+	(void)state;
+	while (!bpf_map_get_next_key(map_fd("timed"), NULL, &key))
+		bpf_map_delete_elem(map_fd("timed"), &key);
+	for (key = 1; key <= 10; key++)
+		put(key, key);
+	assert_int_equal(run("walk", &a), 10);
+	assert_int_equal(a.ret, 385);
+}
+
+static int setup(void **state)
+{
+	const char *dir = getenv("CLIENT_OBJECTS"), *lib = getenv("CLIENT_DLOPEN");
+	char path[4096];
+
+	(void)state;
+#ifdef LINKED
+	(void)ferry_version();
+#endif
+	if (lib)
+		assert_non_null(dlopen(lib, RTLD_NOW | RTLD_GLOBAL));
+	snprintf(path, sizeof(path), "%s/callbacks.bpf.o", dir ? dir : ".");
+	obj = bpf_object__open_file(path, NULL);
+	assert_non_null(obj);
+	return bpf_object__load(obj);
+}
+
+/* With timers armed: nothing may fire into memory that is gone. */
+static int teardown(void **state)
+{
+	struct args a = { .key = 3, .nsecs = 20000000 };
+
+	(void)state;
+	put(3, 1);
+	assert_int_equal(run("start", &a), 0);
+	bpf_object__close(obj);
+	usleep(60000);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_timer_calls_back_and_starts_itself_again),
+		cmocka_unit_test(a_timer_of_an_array_gets_its_index),
+		cmocka_unit_test(a_timer_that_is_cancelled_or_whose_element_goes_stays_silent),
+		cmocka_unit_test(a_timer_that_was_not_initialised_is_refused),
+		cmocka_unit_test(a_lock_keeps_two_threads_apart),
+		cmocka_unit_test(a_map_without_a_lock_knows_no_flag_for_it),
+		cmocka_unit_test(each_element_is_walked_over),
+	};
+
+	/* Against the machine's kernel, where there is nothing else to answer. */
+	if (getenv("CLIENT_KERNEL") && bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 4, 1, NULL) < 0)
+		return skip_all("the kernel's bpf(2) is not usable here");
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
