@@ -53,6 +53,7 @@ static void use_btf(struct sys_map *sm, const struct map_tag *tag)
 	sm->map->btf_fd_id = o->id;
 	sm->map->btf_key_id = tag->btf_key_id;
 	sm->map->btf_value_id = tag->btf_value_id;
+	sys_map_set_fields(sm->map, sm->btf->btf);
 }
 
 static int adopt_map(int fd, u32 id, struct sys_obj **out)

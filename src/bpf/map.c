@@ -197,8 +197,7 @@ static void tag(struct sys_map *sm)
 	map_tag_write(m, &t);
 }
 
-/* What of the values belongs to the system. */
-static int set_fields(struct map *m, const struct btf *btf)
+int sys_map_set_fields(struct map *m, const struct btf *btf)
 {
 	u32 found[FBTF_SPECIALS];
 	int err = fbtf_find_special(btf, m->btf_value_id, found);
@@ -224,7 +223,7 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 		m->btf_fd_id = sm->btf->o.id;
 		m->btf_key_id = attr->btf_key_type_id;
 		m->btf_value_id = attr->btf_value_type_id;
-		err = set_fields(m, sm->btf->btf);
+		err = sys_map_set_fields(m, sm->btf->btf);
 		if (err)
 			return err;
 	}

@@ -213,6 +213,8 @@ bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited);
  * which may be the very ones that use it (the kernel's map_release_uref).
  */
 void sys_map_unreachable(struct sys_map *sm);
+/* What of the values belongs to the system, once m->btf_value_id is known: 0 or -errno. */
+int sys_map_set_fields(struct map *m, const struct btf *btf);
 void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
 struct map_perf *sys_perf_of(struct sys_obj *o);
 int sys_perf_set(struct sys_map *sm, const void *key, int fd, u64 flags);
