@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bpf/remote.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 
@@ -290,6 +291,7 @@ static int adopt(int fd, u64 size, u32 id, struct sys_obj **out)
 
 struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 {
+	struct sys_remote *served = sys_remote;
 	struct sys_obj *o = NULL;
 	struct stat st;
 	int own, err;
@@ -299,6 +301,7 @@ struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 	    fcntl(fd, F_GET_SEALS) < 0)
 		return NULL;
 	sys_inside++;
+	sys_remote = NULL; /* what is read now is ours */
 	pthread_mutex_lock(&lock);
 	o = sys_ino_get(st.st_dev, st.st_ino);
 	if (o) {
@@ -318,6 +321,7 @@ struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 		close(own);
 out:
 	pthread_mutex_unlock(&lock);
+	sys_remote = served;
 	sys_inside--;
 	if (err) {
 		o = NULL;

@@ -130,10 +130,16 @@ static long attach(struct sys_call *c, u32 prog_fd, bool detach)
 
 	if (type == BPF_PROG_TYPE_UNSPEC || kind == SYS_ATTACH_XDP)
 		return -EINVAL;
+	/* The namespace is that of this process (netns_bpf_prog_detach, netns_bpf_prog_attach). */
+	if (detach && kind == SYS_ATTACH_NETNS && c->attr.target_fd)
+		return -EINVAL;
 	p = sys_fd_prog(prog_fd);
-	if (!p && !detach)
-		return fcntl(prog_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	if (!p && (!detach || kind == SYS_ATTACH_NETNS))
+		return sys_fd_error(prog_fd);
 	if (!detach && (p->type != type || !sys_attach_type_fits(p, c->attr.attach_type)))
+		err = -EINVAL;
+	else if (!detach && kind == SYS_ATTACH_NETNS &&
+		 (c->attr.target_fd || c->attr.attach_flags || c->attr.replace_bpf_fd))
 		err = -EINVAL;
 	else if (kind == SYS_ATTACH_CGROUP && !is_cgroup(c->attr.target_fd))
 		err = -EBADF;

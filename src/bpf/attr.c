@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/remote.h"
 #include "bpf/sys_int.h"
 #include "code/code.h"
 
@@ -22,16 +23,22 @@ static const struct command commands[] = {
 
 int sys_in(void *dst, u64 addr, size_t n)
 {
+	if (__builtin_expect(sys_remote != NULL, 0))
+		return n ? sys_remote_copy(dst, addr, n, false) : 0;
 	return n ? code_copy_safe(dst, (const void *)(uintptr_t)addr, n) : 0;
 }
 
 int sys_out(u64 addr, const void *src, size_t n)
 {
+	if (__builtin_expect(sys_remote != NULL, 0))
+		return n ? sys_remote_copy((void *)src, addr, n, true) : 0;
 	return n ? code_copy_safe((void *)(uintptr_t)addr, src, n) : 0;
 }
 
 s64 sys_in_string(char *dst, u64 addr, size_t n)
 {
+	if (sys_remote)
+		return sys_remote_string(dst, addr, n);
 	return code_copy_string_safe(dst, (const char *)(uintptr_t)addr, n);
 }
 
@@ -168,7 +175,7 @@ long sys_bpf(int cmd, void *attr, unsigned int size)
 {
 	long ret;
 
-	if (sys_bpf_fast(cmd, attr, size, &ret))
+	if (!sys_remote && sys_bpf_fast(cmd, attr, size, &ret))
 		return ret;
 	sys_inside++;
 	ret = dispatch(cmd, attr, size);

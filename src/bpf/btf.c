@@ -221,8 +221,6 @@ static int load(const union bpf_attr *attr, struct sys_btf *sb, struct text *why
 	void *raw;
 	int err;
 
-	if (attr->btf_size > BTF_MAX_BYTES)
-		return -E2BIG;
 	err = sys_dup(attr->btf, attr->btf_size, &raw);
 	if (err)
 		return err;
@@ -273,9 +271,11 @@ long sys_cmd_btf_load(struct sys_call *c)
 	struct text why = { 0 };
 	struct sys_btf *sb;
 	struct sys_log log;
-	int err = sys_log_begin(&log, c->attr.btf_log_level, c->attr.btf_log_buf,
-				c->attr.btf_log_size);
+	int err;
 
+	if (c->attr.btf_size > BTF_MAX_BYTES)
+		return -E2BIG;
+	err = sys_log_begin(&log, c->attr.btf_log_level, c->attr.btf_log_buf, c->attr.btf_log_size);
 	if (err)
 		return err;
 	/* vmlinux is number 1, also when nobody asked for it before. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bpf/link.h"
+#include "bpf/remote.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 
@@ -131,7 +132,7 @@ static long add(struct sys_event *e, u64 flags)
 		return err;
 	}
 	fd = sys_fd_new(&e->o, 0);
-	if (fd >= 0 && !(flags & PERF_FLAG_FD_CLOEXEC))
+	if (fd >= 0 && !sys_remote && !(flags & PERF_FLAG_FD_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
 	sys_put(&e->o);
 	return fd;
@@ -257,7 +258,7 @@ static long ioctl_set_bpf(struct sys_event *e, int fd)
 	long err;
 
 	if (!o)
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(fd);
 	err = set_prog(e, container_of(o, struct sys_prog, o), 0);
 	if (!err) {
 		err = start_or_wait(e);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "bpf/remote.h"
 #include "bpf/run_int.h"
 #include "bpf/sys_int.h"
 
@@ -49,7 +50,7 @@ void sys_fast_remember(int fd, struct sys_map *sm, u32 begin)
 	const struct map *m = sm->map;
 	struct sys_map *was = sm;
 
-	if (fd < 0 || fd >= NUMBERS || sm->modes || m->ops->set_obj || !m->attr.key_size ||
+	if (sys_remote || fd < 0 || fd >= NUMBERS || sm->modes || m->ops->set_obj || !m->attr.key_size ||
 	    m->attr.key_size > SMALL || map_user_value_size(m) > SMALL)
 		return;
 	sm->remembered = true;

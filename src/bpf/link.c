@@ -70,7 +70,7 @@ static struct sys_prog *prog_of(int fd, long *err)
 	struct sys_obj *o = sys_fd_get(fd, SYS_PROG);
 
 	if (!o)
-		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		*err = sys_fd_error(fd);
 	return o ? container_of(o, struct sys_prog, o) : NULL;
 }
 
@@ -79,7 +79,7 @@ static struct sys_link *link_of(int fd, long *err)
 	struct sys_obj *o = sys_fd_get(fd, SYS_LINK);
 
 	if (!o)
-		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		*err = sys_fd_error(fd);
 	return o ? container_of(o, struct sys_link, o) : NULL;
 }
 

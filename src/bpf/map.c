@@ -59,7 +59,7 @@ struct sys_map *sys_map_of(int fd, int *err)
 	/* No descriptor at all is EBADF, one of something else EINVAL. */
 	if (!o) {
 		sys_fast_forget(fd);
-		*err = fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		*err = sys_fd_error(fd);
 	} else {
 		sys_fast_remember(fd, container_of(o, struct sys_map, o), begin);
 	}
@@ -121,7 +121,7 @@ static int create_btf(const union bpf_attr *attr, const struct map_attr *a, stru
 		return 0;
 	o = sys_fd_get(attr->btf_fd, SYS_BTF);
 	if (!o)
-		return fcntl(attr->btf_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(attr->btf_fd);
 	*out = container_of(o, struct sys_btf, o);
 	err = (*out)->kernel
 		      ? -EACCES
@@ -352,7 +352,7 @@ static int set_prog(struct sys_map *sm, const void *key, int fd, u64 flags)
 		return -E2BIG;
 	o = sys_fd_get(fd, SYS_PROG);
 	if (!o)
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(fd);
 	sp = container_of(o, struct sys_prog, o);
 	/* A C function takes other arguments than the context that a tail call hands on. */
 	err = !sp->p->sig && sys_map_owner(sm, sp->p, sp->jited) ? 0 : -EINVAL;

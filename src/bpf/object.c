@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "bpf/link.h"
+#include "bpf/remote.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 #include "helper/helper.h"
@@ -240,11 +241,41 @@ u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max)
 	return n;
 }
 
+/* The same for a descriptor of the process that is served: through one of ours for the moment. */
+static struct sys_obj *remote_get(int fd)
+{
+	struct sys_remote *r = sys_remote;
+	struct sys_obj *o = NULL;
+	int here = sys_remote_fd(fd);
+
+	if (here < 0)
+		return NULL;
+	sys_remote = NULL;
+	o = lookup_fd(here);
+	if (!o)
+		o = sys_adopt(here, 0, 0);
+	close(here);
+	sys_remote = r;
+	return o;
+}
+
+int sys_fd_error(int fd)
+{
+	int here;
+
+	if (!sys_remote)
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	here = sys_remote_fd(fd);
+	if (here >= 0)
+		close(here);
+	return here < 0 ? -EBADF : -EINVAL;
+}
+
 struct sys_obj *sys_fd_get(int fd, u32 kind)
 {
-	struct sys_obj *o = lookup_fd(fd);
+	struct sys_obj *o = sys_remote ? remote_get(fd) : lookup_fd(fd);
 
-	if (!o)
+	if (!o && !sys_remote)
 		o = arrived(fd);
 
 	if (o && kind && o->kind != kind) {
@@ -304,9 +335,17 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	} else {
 		fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
 	}
-	if (fd < 0)
+	if (fd < 0) {
 		fd = -errno;
-	sys_fast_forget(fd); /* whatever that number was */
+	} else if (sys_remote) {
+		int here = fd;
+
+		fd = sys_remote_give(here, true);
+		close(here);
+		o->remote = true;
+	} else {
+		sys_fast_forget(fd); /* whatever that number was */
+	}
 	if (fd >= 0 && o->kind == SYS_MAP)
 		container_of(o, struct sys_map, o)->map->no_users = false;
 	if (fd >= 0 && !o->has_fd) {
@@ -323,7 +362,11 @@ int sys_fd_mode(const struct sys_map *m, int fd, bool write)
 
 	if (!m->modes)
 		return 0;
+	if (sys_remote)
+		fd = sys_remote_fd(fd);
 	mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+	if (sys_remote && fd >= 0)
+		close(fd);
 	return mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY) ? 0 : -EPERM;
 }
 
@@ -350,6 +393,34 @@ struct sys_obj *sys_fd_closing(int fd)
 	return o;
 }
 
+/* Of processes that are served: any that may be looked at can have one. */
+static void mark_remote(void)
+{
+	DIR *proc = opendir("/proc"), *dir;
+	struct dirent *p, *e;
+	char path[64 + 256];
+	struct sys_obj *o;
+	struct stat st;
+
+	while (proc && (p = readdir(proc))) {
+		if (!isdigit((unsigned char)p->d_name[0]) || atoi(p->d_name) == our_pid)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/fd", p->d_name);
+		dir = opendir(path);
+		while (dir && (e = readdir(dir))) {
+			if (fstatat(dirfd(dir), e->d_name, &st, 0) || !S_ISREG(st.st_mode))
+				continue;
+			o = hash_get(&by_ino, st.st_ino);
+			if (o && o->dev == st.st_dev)
+				o->seen = true;
+		}
+		if (dir)
+			closedir(dir);
+	}
+	if (proc)
+		closedir(proc);
+}
+
 /* Marks the objects of which there is a descriptor besides their own: false when that is not known.
  */
 static bool mark_seen(void)
@@ -359,12 +430,15 @@ static bool mark_seen(void)
 	struct dirent *e;
 	struct stat st;
 	size_t pos = 0;
+	bool remote = false;
 	void *value;
 
 	if (!dir)
 		return false;
-	while (hash_next(&by_ino, &pos, NULL, &value))
+	while (hash_next(&by_ino, &pos, NULL, &value)) {
 		((struct sys_obj *)value)->seen = false;
+		remote |= ((struct sys_obj *)value)->remote;
+	}
 	while ((e = readdir(dir))) {
 		int fd = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : -1;
 
@@ -375,6 +449,8 @@ static bool mark_seen(void)
 			o->seen = true;
 	}
 	closedir(dir);
+	if (remote)
+		mark_remote();
 	return true;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bpf/remote.h"
 #include "bpf/sys_int.h"
 
 struct sys_perf {
@@ -98,7 +99,7 @@ long sys_perf_open(const void *uattr, s32 pid, s32 cpu, s32 group, u64 flags)
 	if (!err) {
 		map_perf_switch(sp->perf, !attr.disabled);
 		err = sys_fd_new(&sp->o, 0);
-		if (err >= 0 && !(flags & PERF_FLAG_FD_CLOEXEC))
+		if (err >= 0 && !sys_remote && !(flags & PERF_FLAG_FD_CLOEXEC))
 			fcntl(err, F_SETFD, 0);
 		sys_put(&sp->o);
 	}

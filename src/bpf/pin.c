@@ -256,14 +256,15 @@ long sys_cmd_obj_pin(struct sys_call *c)
 
 	if (c->attr.file_flags)
 		return -EINVAL;
-	err = read_path(c->attr.pathname, path, real, &fs);
-	if (err)
-		return err;
 	o = sys_fd_get(c->attr.bpf_fd, 0);
 	if (!o)
 		return -EINVAL;
 	if (o->kind != SYS_MAP && o->kind != SYS_PROG && o->kind != SYS_LINK)
 		err = -EINVAL;
+	else
+		err = read_path(c->attr.pathname, path, real, &fs);
+	if (err)
+		; /* nothing is made */
 	else if (fs != SESSION_BPFFS)
 		err = refuse_place(path);
 	else if (strchr(strrchr(path, '/'), '.')) /* bpf_lookup: kept for later use */

@@ -174,7 +174,7 @@ static int load_btf(struct sys_prog *sp, const struct sys_call *c, struct text *
 		return 0;
 	o = sys_fd_get(attr->prog_btf_fd, SYS_BTF);
 	if (!o)
-		return fcntl(attr->prog_btf_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(attr->prog_btf_fd);
 	sp->btf = container_of(o, struct sys_btf, o);
 	if (sp->btf->kernel)
 		return -EACCES;
@@ -368,7 +368,7 @@ long sys_cmd_prog_bind_map(struct sys_call *c)
 		return -EINVAL;
 	o = sys_fd_get(c->attr.prog_bind_map.prog_fd, SYS_PROG);
 	if (!o)
-		return fcntl(c->attr.prog_bind_map.prog_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(c->attr.prog_bind_map.prog_fd);
 	sp = container_of(o, struct sys_prog, o);
 	sm = sys_map_of(c->attr.prog_bind_map.map_fd, &err);
 	if (!sm)

@@ -118,7 +118,7 @@ static int module_of(struct resolve *r, int fd, struct sys_obj **o, struct modul
 	*o = sys_fd_get(fd, SYS_BTF);
 	if (!*o) {
 		text_puts(r->log, "invalid module BTF fd specified\n");
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(fd);
 	}
 	*mod = container_of(*o, struct sys_btf, o)->mod;
 	if (*mod && !(*mod)->gone)

@@ -194,6 +194,16 @@ const char *sys_session(bool make)
 	return ret;
 }
 
+void sys_session_enter(const char *path)
+{
+	setenv("FERRY_SESSION", path, 1);
+	pthread_mutex_lock(&lock);
+	looked = joined = false;
+	dir[0] = '\0';
+	ids = NULL;
+	pthread_mutex_unlock(&lock);
+}
+
 bool sys_session_joined(void)
 {
 	sys_session(false);

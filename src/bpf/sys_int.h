@@ -139,6 +139,8 @@ u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max);
 /* Objects pinned by other processes of the session get numbers here (pin.c). */
 void sys_pins_list(void);
 u32 sys_id_next(int kind, u32 id);            /* the smallest above `id`, 0 when there is none */
+/* Why there is no object of ours behind it: -EBADF when it is not open at all, else -EINVAL. */
+int sys_fd_error(int fd);
 /* May the descriptor be used so? BPF_F_RDONLY, BPF_F_WRONLY: what is wanted. 0 or -EPERM. */
 int sys_fd_mode(const struct sys_map *m, int fd, bool write);
 int sys_name_copy(char dst[BPF_OBJ_NAME_LEN], const char src[BPF_OBJ_NAME_LEN]);

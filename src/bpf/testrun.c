@@ -105,8 +105,9 @@ static int ctx_out(struct test *t, u32 size)
 		copy = a->test.ctx_size_out;
 		err = -ENOSPC;
 	}
+	/* What did not fit is said rather than what could not be written (bpf_ctx_finish). */
 	if (sys_out(a->test.ctx_out, t->ctx, copy) || SYS_PUT(t->c, test.ctx_size_out, size))
-		return -EFAULT;
+		return err ? err : -EFAULT;
 	return err;
 }
 
@@ -124,10 +125,10 @@ static int packet_out(struct test *t, const u8 *from, u32 size)
 	first = copy < size ? copy : size;
 	if (a->test.data_out && (sys_out(a->test.data_out, from, first) ||
 				 sys_out(a->test.data_out + first, t->rest, copy - first)))
-		return -EFAULT;
+		return err ? err : -EFAULT;
 	if (SYS_PUT(t->c, test.data_size_out, full) || SYS_PUT(t->c, test.retval, t->retval) ||
 	    SYS_PUT(t->c, test.duration, t->duration))
-		return -EFAULT;
+		return err ? err : -EFAULT;
 	return err;
 }
 
@@ -452,7 +453,7 @@ long sys_cmd_test_run(struct sys_call *c)
 		return -EINVAL;
 	o = sys_fd_get(a->test.prog_fd, SYS_PROG);
 	if (!o)
-		return fcntl(a->test.prog_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return sys_fd_error(a->test.prog_fd);
 	t.p = container_of(o, struct sys_prog, o)->p;
 	if (t.p->type < ARRAY_SIZE(tests) && tests[t.p->type])
 		err = tests[t.p->type](&t);

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* ferry exec: run a command whose bpf(2), and that of its children, Ferry answers. */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bpf/remote.h"
 #include "bpf/session.h"
 #include "cli/cli.h"
 
@@ -24,6 +29,8 @@ static const char help[] =
 	"files that eBPF tools read (/sys/fs/bpf, /sys/kernel/tracing, /sys/kernel/btf...) are answered\n"
 	"by Ferry, without privilege. What is pinned stays until the command ends.\n\n"
 	"Options:\n"
+	"  --raw           answer system calls that bypass libc too (static programs, Go); by itself\n"
+	"                  for commands without a dynamic linker. Each costs some microseconds.\n"
 	"  --preload LIB   the library to preload instead of the installed libferry-preload.so\n"
 	"  --help          this text\n\n"
 	"Exit codes: the command's; 128 + N when signal N ended it; 126 it cannot be run, 127 it is not\n"
@@ -78,6 +85,84 @@ static int exit_code(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* ---- commands that bypass libc -------------------------------------------------------------- */
+
+static bool find_command(const char *name, char out[PATH_MAX])
+{
+	char *path = getenv("PATH"), *copy, *dir, *save;
+	bool found = false;
+
+	if (strchr(name, '/'))
+		return snprintf(out, PATH_MAX, "%s", name) < PATH_MAX;
+	copy = strdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
+	for (dir = copy ? strtok_r(copy, ":", &save) : NULL; dir && !found;
+	     dir = strtok_r(NULL, ":", &save))
+		found = snprintf(out, PATH_MAX, "%s/%s", dir, name) < PATH_MAX && !access(out, X_OK);
+	free(copy);
+	return found;
+}
+
+/* An ELF file without an interpreter: nothing can be preloaded. */
+static bool is_static(const char *name)
+{
+	char path[PATH_MAX];
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph;
+	bool interp = true;
+	int fd, i;
+
+	if (!find_command(name, path))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (pread(fd, &eh, sizeof(eh), 0) == sizeof(eh) && !memcmp(eh.e_ident, ELFMAG, SELFMAG) &&
+	    eh.e_phentsize == sizeof(ph)) {
+		interp = false;
+		for (i = 0; i < eh.e_phnum && !interp; i++)
+			interp = pread(fd, &ph, sizeof(ph), eh.e_phoff + i * sizeof(ph)) == sizeof(ph) &&
+				 ph.p_type == PT_INTERP;
+	}
+	close(fd);
+	return !interp;
+}
+
+static void *serve(void *arg)
+{
+	sys_remote_serve((int)(intptr_t)arg);
+	return NULL;
+}
+
+/* In the child: the filter, whose listener the parent fetches. `ends` is a pair of sockets. */
+static int filter_self(const int ends[2])
+{
+	int listener = sys_remote_filter(), ok = 0;
+
+	if (write(ends[1], &listener, sizeof(listener)) != sizeof(listener) || listener < 0 ||
+	    read(ends[1], &ok, sizeof(ok)) != sizeof(ok) || !ok)
+		return cli_fail(CLI_REFUSED, "system calls cannot be taken over: %s",
+				listener < 0 ? strerror(-listener) : "the listener does not arrive");
+	close(listener);
+	return 0;
+}
+
+static void fetch_listener(const int ends[2], pid_t child)
+{
+	int theirs = -1, ok = 0, pidfd, fd = -1;
+	pthread_t thread;
+
+	if (read(ends[0], &theirs, sizeof(theirs)) == sizeof(theirs) && theirs >= 0) {
+		pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+		fd = (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+		close(pidfd);
+	}
+	ok = fd >= 0 && !pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
+	if (ok)
+		pthread_detach(thread);
+	if (write(ends[0], &ok, sizeof(ok)) != sizeof(ok))
+		return; /* the child is gone */
+}
+
 /* ---- the parent ----------------------------------------------------------------------------- */
 
 /* Signals meant for the command reach it; those of the terminal it gets by itself. */
@@ -107,12 +192,12 @@ static int wait_for(struct keeper *k, pid_t child, const sigset_t *set)
 }
 
 /* A new session: this process keeps it, the child runs the command. */
-static int run_session(char **argv)
+static int run_session(char **argv, bool raw)
 {
 	char dir[SESSION_DIR_MAX], path[PATH_MAX];
 	struct keeper *k = NULL;
 	sigset_t set, old;
-	int err = sys_session_make(dir), code, trace;
+	int err = sys_session_make(dir), code, trace, ends[2];
 	pid_t child;
 
 	if (err)
@@ -131,12 +216,18 @@ static int run_session(char **argv)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGQUIT);
 	sigprocmask(SIG_BLOCK, &set, &old);
+	sys_session_enter(dir);
+	if (raw && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+		raw = false;
 	child = fork();
 	if (!child) {
 		sigprocmask(SIG_SETMASK, &old, NULL);
-		setenv("FERRY_SESSION", dir, 1);
+		if (raw && (code = filter_self(ends)))
+			_exit(code);
 		_exit(run_command(argv));
 	}
+	if (raw && child > 0)
+		fetch_listener(ends, child);
 	code = child < 0 ? cli_fail(CLI_REFUSED, "fork: %s", strerror(errno)) : wait_for(k, child, &set);
 	sys_keeper_free(k);
 	sys_session_remove(dir);
@@ -148,13 +239,19 @@ static int run_session(char **argv)
 static int exec_main(int argc, char **argv)
 {
 	static const struct option options[] = { { "preload", required_argument, NULL, 'p' },
+						 { "raw", no_argument, NULL, 'r' },
 						 { NULL, 0, NULL, 0 } };
 	char lib[PATH_MAX] = "";
 	struct stat st;
 	const char *session;
+	bool raw = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
+		if (c == 'r') {
+			raw = true;
+			continue;
+		}
 		if (c != 'p')
 			return cli_usage(&cli_exec, "unknown or incomplete option");
 		if (!realpath(optarg, lib))
@@ -171,7 +268,7 @@ static int exec_main(int argc, char **argv)
 	session = getenv("FERRY_SESSION");
 	if (session && !stat(session, &st)) /* started by one that is kept already */
 		return run_command(argv + optind);
-	return run_session(argv + optind);
+	return run_session(argv + optind, raw || is_static(argv[optind]));
 }
 
 const struct cli_verb cli_exec = { "exec", "run a command whose bpf(2) Ferry answers", exec_main, help };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A client that knows nothing of Ferry: maps and a program by the bare system call, with its log. */
+/*
+ * [PIN]: a client that knows nothing of Ferry: maps and a program by the bare system call, with its
+ * log. With a name, the last map is pinned there.
+ */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdint.h>
@@ -64,7 +67,7 @@ static void array(void)
 }
 
 /* A hash from a name to pointers to text of this process, walked key by key. */
-static void hash(void)
+static void hash(const char *pin)
 {
 	static const char *const words[] = { "zero", "one", "two", "three" };
 	int fd = create(BPF_MAP_TYPE_HASH, 8, sizeof(char *), 256), n = 0;
@@ -89,6 +92,12 @@ static void hash(void)
 	printf("hash %d %d %s\n", n, (int)sum, word);
 	if (elem(BPF_MAP_DELETE_ELEM, fd, &key, NULL, 0) < 0)
 		die("BPF_MAP_DELETE_ELEM");
+	if (pin) {
+		union bpf_attr attr = { .pathname = (uint64_t)(uintptr_t)pin, .bpf_fd = (unsigned int)fd };
+
+		if (call(BPF_OBJ_PIN, &attr) < 0)
+			die("BPF_OBJ_PIN");
+	}
 	printf("hash 3 %s\n",
 	       elem(BPF_MAP_LOOKUP_ELEM, fd, &key, &word, 0) < 0 ? strerror(errno) : "found");
 }
@@ -115,10 +124,10 @@ static void program(void)
 	printf("bad program %s\n", fd < 0 && log[0] ? strerror(errno) : "loaded");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	array();
-	hash();
+	hash(argc > 1 ? argv[1] : NULL);
 	program();
 	return 0;
 }
