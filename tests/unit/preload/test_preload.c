@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -237,6 +238,45 @@ static void ring_buffer_is_ready_only_with_records(void **state)
 	close(p[1]);
 }
 
+static void select_waits_for_ring_buffers_too(void **state)
+{
+	int fd = make_map(sys_bpf, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), p[2];
+	struct timespec limit = { 0, 0 };
+	struct timeval none = { 0, 0 };
+	fd_set r, w;
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	FD_ZERO(&r);
+	FD_ZERO(&w);
+	FD_SET(fd, &r);
+	FD_SET(p[0], &r);
+	assert_int_equal(select(64, &r, NULL, NULL, &none), 0);
+	assert_false(FD_ISSET(fd, &r));
+	put_record(fd);
+	FD_SET(fd, &r);
+	FD_SET(p[0], &r);
+	FD_SET(p[1], &w);
+	none = (struct timeval){ 1, 0 };
+	assert_int_equal(select(64, &r, &w, NULL, &none), 2);
+	assert_true(FD_ISSET(fd, &r) && FD_ISSET(p[1], &w));
+	assert_false(FD_ISSET(p[0], &r));
+	assert_int_equal(write(p[1], "x", 1), 1);
+	FD_SET(p[0], &r);
+	assert_int_equal(pselect(64, &r, NULL, NULL, NULL, NULL), 2);
+	consume(fd);
+	assert_int_equal(pselect(64, &r, NULL, NULL, &limit, NULL), 1);
+	assert_true(FD_ISSET(p[0], &r));
+	close(p[0]);
+	close(p[1]);
+	/* A closed descriptor in the set is an error (select(2)). */
+	FD_SET(fd, &r);
+	errno = 0;
+	assert_int_equal(select(64, &r, NULL, NULL, &none), -1);
+	assert_int_equal(errno, EBADF);
+	close(fd);
+}
+
 static sigjmp_buf back;
 
 static void on_segv(int sig)
@@ -320,6 +360,7 @@ int main(void)
 		cmocka_unit_test(other_files_are_opened_as_always),
 		cmocka_unit_test(trace_pipe_gives_lines_and_waits_for_more),
 		cmocka_unit_test(ring_buffer_is_ready_only_with_records),
+		cmocka_unit_test(select_waits_for_ring_buffers_too),
 		cmocka_unit_test(hosts_handler_comes_after_ferrys),
 		cmocka_unit_test(off_leaves_all_alone),
 		cmocka_unit_test(hooking_again_changes_nothing),
