@@ -20,7 +20,9 @@
  *
  * How parameters look in the program:
  *   integers, enums, bool      the same type
- *   pointers                   the same; void * and incomplete structs may only be compared and returned
+ *   pointers                   the same; void * may only be compared and returned
+ *   pointers to structs        may also be given, unchanged, to native functions that take an object of
+ *                              that struct (ferry/module.h); incomplete structs are handles
  *   float, double              unsigned int, unsigned long: their bits
  *   a struct by value          a pointer to it (the callee's copy)
  *   a struct returned          a first parameter that points to it, zeroed; the program returns void

@@ -126,7 +126,7 @@ static bool named_otherwise(const struct ctype *t, const struct btf *btf, u32 id
 	const struct btf_type *b = id ? btf__type_by_id(btf, id) : NULL;
 	const char *name;
 
-	if (!is_record(t) || !b || !btf_is_composite(b))
+	if (!is_record(t) || !b || (!btf_is_composite(b) && !btf_is_fwd(b)))
 		return false;
 	name = fbtf_name(btf, b->name_off);
 	return *name && t->name[0] && strcmp(name, t->name);
@@ -156,6 +156,10 @@ static bool check_memory(const struct ctype *t, bool may_write, const struct pro
 	if (named_otherwise(plain, sig->btf, a->type)) {
 		text_printf(why, "the program takes a pointer to %s",
 			    fbtf_name(sig->btf, btf__type_by_id(sig->btf, a->type)->name_off));
+	} else if (a->object && !(is_record(plain) && plain->name[0])) {
+		text_puts(why, "the program passes it to native functions as a struct, ");
+		type_text(t, why);
+		text_puts(why, " is none");
 	} else if (a->touched > size) {
 		text_printf(why, "the program accesses %u bytes of it, ", a->touched);
 		type_text(t, why);
@@ -182,7 +186,7 @@ static bool check_arg(const struct ctype_param *c, const struct jit_arg *j, cons
 	} else if (is_pointer(t)) {
 		if (a->kind != PROG_ARG_MEM) {
 			text_puts(why, "it is a pointer, the program takes a number");
-		} else if (ends_with(c->name, "__nullable") && !a->nullable && a->touched) {
+		} else if (ends_with(c->name, "__nullable") && !a->nullable && (a->touched || a->object)) {
 			text_printf(why, "it may be NULL: name the program's parameter `%s__nullable' and check it",
 				    a->name);
 		} else if (t->kind == CTYPE_FUNC) {

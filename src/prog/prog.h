@@ -125,6 +125,7 @@ struct prog_arg {
 	bool is_const;   /* memory: the program may not write it */
 	bool nullable;   /* __nullable: the program checks it */
 	bool written;    /* found by the verifier: some path writes to it */
+	bool object;     /* found by the verifier: native functions get it as an object of this type */
 	u32 size;        /* memory: bytes the program may touch at most */
 	u32 touched;     /* found by the verifier: bytes from its start that it does touch */
 	u32 type;        /* BTF id of what it points to; 0 is void */

@@ -5,6 +5,7 @@
  * what the program touches of it is noted; ferry_closure() holds the caller's prototype against it.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "verify/verify_int.h"
 
@@ -61,6 +62,26 @@ void ventry_touch(struct verifier *v, const struct reg *r, s64 off, u64 size, en
 	end = r->off + off + r->n.smax + (s64)size;
 	a->touched = end > a->touched ? (u32)end : a->touched;
 	a->written |= access == ACCESS_WRITE;
+}
+
+bool ventry_object(struct verifier *v, const struct reg *r, const struct btf *btf, u32 id,
+		   enum access access)
+{
+	const struct btf_type *want = fbtf_strip(btf, id, NULL), *have;
+	struct prog_arg *a;
+
+	if (r->type != REG_MEM || !(r->flags & REG_ARG) || !v->p->sig || r->off || !num_is_const(&r->n) ||
+	    r->n.bits.value)
+		return false;
+	a = &v->p->sig->args[r->what];
+	have = a->type ? btf__type_by_id(v->p->sig->btf, a->type) : NULL;
+	/* By name: the host declared both, in its module's types and in the closure's prototype. */
+	if (!have || !want || !(btf_is_composite(have) || btf_is_fwd(have)) || !want->name_off ||
+	    strcmp(fbtf_name(btf, want->name_off), fbtf_name(v->p->sig->btf, have->name_off)))
+		return false;
+	a->object = true;
+	a->written |= access == ACCESS_WRITE;
+	return true;
 }
 
 static int bad_result(struct verifier *v, const char *hint, const char *what)

@@ -272,6 +272,16 @@ bool native_is_object(const struct verifier *v, const struct native *c, u32 i)
 	       vtyped_is(v, reg, btf, t->type);
 }
 
+/* What the C caller of the program gave as such a struct. */
+static bool is_callers(struct verifier *v, const struct native *c, u32 i)
+{
+	const struct btf *btf = c->f->mod ? c->f->mod->btf : NULL;
+	const struct btf_type *t = btf ? fbtf_strip(btf, c->f->args[i].btf_id, NULL) : NULL;
+
+	return t && btf_is_ptr(t) &&
+	       ventry_object(v, &c->args[i], btf, t->type, c->f->args[i].writable ? ACCESS_WRITE : ACCESS_READ);
+}
+
 static int object(struct verifier *v, struct native *c, u32 i)
 {
 	const struct module_arg *a = &c->f->args[i];
@@ -283,10 +293,14 @@ static int object(struct verifier *v, struct native *c, u32 i)
 		return native_error(v, c, i, "compare it with NULL first", "possibly NULL pointer");
 	if (native_is_object(v, c, i))
 		return 0;
+	if (is_callers(v, c, i))
+		return !(reg->flags & REG_RDONLY) || !a->writable ? 0 :
+			       native_error(v, c, i, "declare the program's parameter as the C prototype has it",
+					    "the caller gave it as const, and the function may write");
 	if (reg->type == REG_BTF && !(reg->flags & REG_TRUSTED))
 		return native_error(v, c, i, "call the function that returns the object",
 				    "it was read from memory, so the object may be gone");
-	return native_error(v, c, i, "pass the pointer as a function of the module returned it",
+	return native_error(v, c, i, "pass the pointer as a function of the module or the caller gave it",
 			    "expects an object of the host's, which a program cannot make");
 }
 

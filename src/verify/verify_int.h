@@ -240,6 +240,11 @@ int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access);
 int ventry(struct verifier *v);
 int ventry_result(struct verifier *v);
 void ventry_touch(struct verifier *v, const struct reg *r, s64 off, u64 size, enum access access);
+/*
+ * Is it an argument as the C caller gave it, declared as a pointer to the struct `id`? Then native functions may
+ * have it as an object of that type; ferry_closure() holds the prototype against it.
+ */
+bool ventry_object(struct verifier *v, const struct reg *r, const struct btf *btf, u32 id, enum access access);
 
 /* global.c: functions of other linkage than static, which are verified by their prototype. */
 enum { GLOBAL_CALLED = 1, GLOBAL_WALKED };

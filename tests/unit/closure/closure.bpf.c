@@ -116,4 +116,44 @@ SEC("closure") int free_myself(int x)
 	return x + 1;
 }
 
+struct handle;
+extern int handle_get(const struct handle *h) __ksym;
+extern void handle_set(struct handle *h, int value) __ksym;
+
+SEC("closure") int peek(const struct handle *h)
+{
+	return handle_get(h);
+}
+
+SEC("closure") void add(struct handle *h, int n)
+{
+	handle_set(h, handle_get(h) + n);
+}
+
+/* Not loaded but to be refused. */
+SEC("?closure") int other_handle(const struct item *it)
+{
+	return handle_get((const struct handle *)it);
+}
+
+SEC("?closure") int inner_handle(const struct handle *h)
+{
+	return handle_get((const void *)h + 8);
+}
+
+SEC("?closure") void const_handle(const struct handle *h)
+{
+	handle_set((struct handle *)h, 1);
+}
+
+SEC("?closure") int number_handle(long h)
+{
+	return handle_get((const struct handle *)h);
+}
+
+SEC("?closure") int null_handle(const struct handle *h__nullable)
+{
+	return handle_get(h__nullable);
+}
+
 char LICENSE[] SEC("license") = "GPL";

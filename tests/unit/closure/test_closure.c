@@ -23,7 +23,7 @@ struct bits {
 static const char types[] = "struct item { int key; char name[12]; long weight; };"
 			    "struct bits { double x, y; }; struct small { int key; };"
 			    "struct other { int key; char name[12]; long weight; };"
-			    "enum color { RED, GREEN, BLUE };";
+			    "struct handle; enum color { RED, GREEN, BLUE };";
 static const struct ferry_closure_opts opts = { sizeof(opts), types, 77 };
 static struct bpf_object *object;
 static char last_log[512];
@@ -68,11 +68,29 @@ static void let_go(void)
 	ferry_closure_free(to_free);
 }
 
+struct handle {
+	int value;
+};
+
+static int handle_get(const struct handle *h)
+{
+	return h->value;
+}
+
+static void handle_set(struct handle *h, int value)
+{
+	h->value = value;
+}
+
 static int load(void **state)
 {
-	static const struct ferry_func funcs[] = { FERRY_FUNC("int call_back(int depth)", call_back),
-						   FERRY_FUNC("void let_go(void)", let_go) };
-	static const struct ferry_module mod = { sizeof(mod), "closure_test", NULL, funcs, 2 };
+	static const struct ferry_func funcs[] = {
+		FERRY_FUNC("int call_back(int depth)", call_back),
+		FERRY_FUNC("void let_go(void)", let_go),
+		FERRY_FUNC("int handle_get(const struct handle *h)", handle_get),
+		FERRY_FUNC("void handle_set(struct handle *h, int value)", handle_set),
+	};
+	static const struct ferry_module mod = { sizeof(mod), "closure_test", "struct handle;", funcs, 4 };
 	char path[4096];
 
 	(void)state;
@@ -210,6 +228,20 @@ static void helpers_that_ask_about_the_process_work(void **state)
 	ferry_closure_free(c);
 }
 
+static void handles_of_the_caller_go_to_native_functions(void **state)
+{
+	struct ferry_closure *p = make("peek", "int (const struct handle *)");
+	struct ferry_closure *a = make("add", "void (struct handle *, int)");
+	struct handle h = { 40 };
+
+	(void)state;
+	((void (*)(struct handle *, int))ferry_closure_code(a))(&h, 2);
+	assert_int_equal(h.value, 42);
+	assert_int_equal(((int (*)(const struct handle *))ferry_closure_code(p))(&h), 42);
+	ferry_closure_free(p);
+	ferry_closure_free(a);
+}
+
 /* ---- what does not fit -------------------------------------------------------------------------- */
 
 static void prototypes_that_do_not_fit_are_refused(void **state)
@@ -230,6 +262,10 @@ static void prototypes_that_do_not_fit_are_refused(void **state)
 		{ "weigh", "long (int, int, int, int, int, int, int)", "accesses 64 bytes" },
 		{ "negate", "float (float)", "4 bytes" },
 		{ "mirror", "struct item (struct bits)", "pointer to bits" },
+		{ "peek", "int (const void *)", "is none" },
+		{ "peek", "int (const struct item *)", "pointer to handle" },
+		{ "peek", "int (const struct handle *h__nullable)", "may be NULL" },
+		{ "add", "void (const struct handle *, int)", "is const" },
 		{ "negate", "long double (double)", NULL },
 		{ "negate", "int (", NULL },
 	};
@@ -242,6 +278,38 @@ static void prototypes_that_do_not_fit_are_refused(void **state)
 			fail_msg("%s as \"%s\": %s", cases[i].program, cases[i].prototype, last_log);
 	}
 	assert_int_equal(ferry_closure(-1, "int (void)", &opts, &c), -EBADF);
+}
+
+static void handles_that_the_caller_did_not_give_are_refused(void **state)
+{
+	static const struct {
+		const char *program, *reason;
+	} cases[] = {
+		{ "other_handle", "_mem, h): expects an object of the host's" },
+		{ "inner_handle", "_mem, h): expects an object of the host's" },
+		{ "const_handle", "_mem, h): the caller gave it as const" },
+		{ "number_handle", "arg#0 of handle_get() (R1, scalar, h): expects an object of the host's" },
+		{ "null_handle", "h): possibly NULL pointer" },
+	};
+	static char log[65536];
+	char path[4096];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/closure.bpf.o", getenv("CLOSURE_OBJECTS"));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bpf_object *o = bpf_object__open_file(path, NULL);
+		struct bpf_program *p;
+
+		bpf_object__for_each_program(p, o) {
+			bpf_program__set_autoload(p, !strcmp(bpf_program__name(p), cases[i].program));
+			bpf_program__set_log_buf(p, log, sizeof(log));
+		}
+		*log = '\0';
+		assert_true(bpf_object__load(o) < 0);
+		if (!strstr(log, cases[i].reason))
+			fail_msg("%s: %s", cases[i].program, log);
+		bpf_object__close(o);
+	}
 }
 
 static void typed_programs_are_not_run_on_a_context(void **state)
@@ -362,7 +430,9 @@ int main(void)
 		cmocka_unit_test(more_than_five_arguments_come_as_a_block),
 		cmocka_unit_test(programs_may_write_and_use_maps),
 		cmocka_unit_test(helpers_that_ask_about_the_process_work),
+		cmocka_unit_test(handles_of_the_caller_go_to_native_functions),
 		cmocka_unit_test(prototypes_that_do_not_fit_are_refused),
+		cmocka_unit_test(handles_that_the_caller_did_not_give_are_refused),
 		cmocka_unit_test(typed_programs_are_not_run_on_a_context),
 		cmocka_unit_test(recursion_ends_at_a_depth_that_the_stack_bears),
 		cmocka_unit_test(a_program_may_free_the_closure_it_runs_in),
