@@ -406,7 +406,7 @@ static void linked(struct gen *g)
 		return;
 	copy(g, to, (u8)a);
 	if (once_in(g, 2))
-		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, once_in(g, 2) ? to : (u8)a, 0, 0, by);
+		emit(g, BPF_ALU64 | (once_in(g, 3) ? BPF_SUB : BPF_ADD) | BPF_K, once_in(g, 2) ? to : (u8)a, 0, 0, by);
 	g->kind[to] = NUMBER;
 	if (once_in(g, 3))
 		generate_piece(g);
