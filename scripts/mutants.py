@@ -74,13 +74,13 @@ BREAKS = [
      "if (size)\n\t\tv->cur->written"),
     ("key_from_wrong_bytes", "stack.c", "*value = out.n.bits.value >> (8 * at);", "*value = out.n.bits.value;"),
     # calls
-    ("packet_survives_its_move", "call.c", "forget_packet(v);\n\tvcall_clobber(v);", "vcall_clobber(v);"),
+    ("packet_survives_its_move", "call.c", "\t\tvcall_forget_packet(v, v->cur);\n", "\t\t;\n"),
     ("arguments_survive_calls", "call.c", "for (r = 0; r <= 5; r++)\n\t\treg_none", "for (r = 0; r <= 4; r++)\n\t\treg_none"),
     ("reference_forgotten", "call.c", "state_drop_ref(v->cur, ref);\n\twhile ((r = reg_iter_next(&it)))\n\t\tif (r->ref == ref)",
      "state_drop_ref(v->cur, ref);\n\twhile ((r = reg_iter_next(&it)))\n\t\tif (0)"),
     # pruning
     ("ids_not_compared", "prune.c", "return same_id(m, old, cur ? cur : m->next--);", "return true;"),
-    ("ids_map_many_to_one", "prune.c", "if (m->ids[i].cur == cur)\n\t\t\treturn false;", ";"),
+    ("ids_map_one_to_many", "prune.c", "return m->ids[i].cur == cur;", "return true;"),
     ("distances_not_compared", "prune.c", "if (old->id && old->off != cur->off)\n\t\treturn false;", ""),
     ("packet_ranges_not_compared", "prune.c", ": old->size > cur->size)", ": 0)"),
     ("precision_not_compared", "prune.c", "if (how == SAME_PROVED && !vprecise_is(v, old))", "if (how == SAME_PROVED)"),
