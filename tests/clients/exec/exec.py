@@ -120,6 +120,33 @@ def bare():
     check("ferry_trace_takes_lines_once", len([1 for x in r.stdout.splitlines() if form.match(x)]) == 3, r.all)
 
 
+# Whoever is this user can say anything to the keeper.
+NONSENSE = """
+import os, random, socket, struct, subprocess, sys
+random.seed(7)
+path = os.environ["FERRY_SESSION"] + "/sock"
+for i in range(300):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(5)
+    s.connect(path)
+    op = random.choice([0, 1, 2, 3, 4, 5, 99, 0xffffffff])
+    data = struct.pack("<IiQQIIII", op, random.choice([0, -1, 1 << 30]), random.getrandbits(64), random.getrandbits(64),
+                       random.choice([0, 1, 0xffffffff]), random.getrandbits(32), random.getrandbits(32),
+                       random.choice([0, 1, 200, 0xffffffff]))
+    data = data[:random.choice([len(data), len(data), len(data), 1, 20])] + bytes(random.choice([0, 0, 0, 50]))
+    files = [os.open(random.choice(["/dev/null", sys.executable]), os.O_RDONLY) for _ in range(random.choice([0, 0, 1, 2, 5, 250]))]
+    socket.send_fds(s, [data], files)
+    for f in files:
+        os.close(f)
+    if random.random() < 0.5:
+        try:
+            socket.recv_fds(s, 100, 253)
+        except OSError:
+            pass
+    s.close()
+sys.exit(subprocess.run([sys.argv[1], "/sys/fs/bpf/still_here"], stdout=subprocess.DEVNULL).returncode)
+"""
+
 MAPS = """
 t() { "$BPFTOOL" "$@"; }
 t map create /sys/fs/bpf/m type hash key 4 value 8 entries 16 name counts
@@ -202,6 +229,8 @@ if "static" in sys.argv[5:]:
 the_command()
 files()
 bare()
+r = run(sys.executable, "-c", NONSENSE, os.path.join(HERE, "maps"))
+check("nonsense_to_the_keeper_does_no_harm", r.returncode == 0, r.all)
 if BPFTOOL == "none":
     skip("bpftool", "bpftool is not installed")
 else:
