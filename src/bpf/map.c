@@ -142,6 +142,8 @@ static int create_attr(const union bpf_attr *attr, struct map_attr *a)
 		return -EINVAL; /* struct_ops: not here yet */
 	if (attr->btf_key_type_id && !attr->btf_value_type_id)
 		return -EINVAL;
+	if (attr->map_type == BPF_MAP_TYPE_TASK_STORAGE && !attr->btf_key_type_id)
+		return -EINVAL; /* bpf_local_storage_map_alloc_check */
 	if (attr->map_extra && attr->map_type != BPF_MAP_TYPE_BLOOM_FILTER)
 		return -EINVAL;
 	if ((attr->map_flags & (BPF_F_RDONLY | BPF_F_WRONLY)) == (BPF_F_RDONLY | BPF_F_WRONLY))
@@ -310,9 +312,18 @@ static int elem_begin(struct elem *e, int fd, u64 flags, int want)
 
 static int elem_key(struct elem *e, u64 addr)
 {
+	u32 tid = 0;
+	int err, fd;
+
 	if (!e->m->attr.key_size)
 		return addr ? -EINVAL : 0;
-	return sys_in(e->key, addr, e->m->attr.key_size);
+	err = sys_in(e->key, addr, e->m->attr.key_size);
+	if (!err && e->m->attr.type == BPF_MAP_TYPE_TASK_STORAGE) {
+		memcpy(&fd, e->key, sizeof(fd));
+		err = sys_pidfd(fd, &tid);
+		memcpy(e->key, &tid, sizeof(tid));
+	}
+	return err;
 }
 
 long sys_cmd_map_lookup(struct sys_call *c)
@@ -478,7 +489,10 @@ long sys_cmd_map_freeze(struct sys_call *c)
 /* The kernel's bpf_map_mmap and array_map_mmap: 0 when the memfd itself may be mapped so. */
 static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 off)
 {
-	if (m->attr.type != BPF_MAP_TYPE_ARRAY && m->attr.type != BPF_MAP_TYPE_RINGBUF)
+	bool ring = m->attr.type == BPF_MAP_TYPE_RINGBUF ||
+		    m->attr.type == BPF_MAP_TYPE_USER_RINGBUF;
+
+	if (m->attr.type != BPF_MAP_TYPE_ARRAY && !ring)
 		return -SYS_ENOTSUPP;
 	if (!(flags & MAP_SHARED))
 		return -EINVAL;
@@ -486,7 +500,7 @@ static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 
 		return -EPERM;
 	if (prot & PROT_WRITE && m->attr.flags & BPF_F_RDONLY_PROG)
 		return -EACCES;
-	if (m->attr.type == BPF_MAP_TYPE_RINGBUF)
+	if (ring)
 		return 0;
 	if (!(m->attr.flags & BPF_F_MMAPABLE) || off < 0 ||
 	    (u64)off > ALIGN_UP(m->user_size, 4096) ||
@@ -514,7 +528,7 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 		err = check_mmap(m, len, prot, flags, off);
 		if (err)
 			errno = -err;
-		else if (m->attr.type == BPF_MAP_TYPE_RINGBUF)
+		else if (m->attr.type != BPF_MAP_TYPE_ARRAY)
 			*ret = map_ringbuf_mmap(m, addr, len, prot, flags, off);
 		else
 			answered = false; /* the memfd's first bytes are the values */

@@ -23,6 +23,8 @@ static int eventfd_of(struct sys_obj *o)
 	if (o->kind != SYS_MAP)
 		return -1;
 	m = container_of(o, struct sys_map, o)->map;
+	if (m->attr.type == BPF_MAP_TYPE_USER_RINGBUF)
+		return map_user_ringbuf_eventfd(m);
 	return m->attr.type == BPF_MAP_TYPE_RINGBUF ? map_ringbuf_eventfd(m) : -1;
 }
 
@@ -83,7 +85,15 @@ static void settle(struct sys_obj *o)
 	int event = eventfd_of(o);
 	u64 count;
 	ssize_t n;
+	struct map *m;
 
+	if (o->kind == SYS_MAP) {
+		m = container_of(o, struct sys_map, o)->map;
+		if (m->attr.type == BPF_MAP_TYPE_USER_RINGBUF) {
+			map_user_ringbuf_settle(m);
+			return;
+		}
+	}
 	if (holds_something(o))
 		return;
 	n = read(event, &count, sizeof(count));

@@ -205,6 +205,7 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 	sys_inside = 0; /* what native functions close or map is the host's */
 	code_guard_top = NULL; /* this program is not left by a fault of whoever called us */
 	helper_run = *how;
+	helper_run.frame = __builtin_frame_address(0);
 	if (__builtin_expect(sys_stats_on, 0))
 		start = now();
 	if (__builtin_expect(limits != NULL, 0))

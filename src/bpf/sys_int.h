@@ -219,6 +219,7 @@ void sys_map_unreachable(struct sys_map *sm);
 int sys_map_set_fields(struct map *m, const struct btf *btf);
 void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
 struct map_perf *sys_perf_of(struct sys_obj *o);
+int sys_pidfd(int fd, u32 *tid); /* 0, -EBADF (no pidfd), -ENOENT (it has ended) */
 int sys_perf_set(struct sys_map *sm, const void *key, int fd, u64 flags);
 void sys_cursor_free(struct sys_map *sm);
 int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);

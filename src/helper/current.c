@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "btf/fbtf.h"
+#include "code/code.h"
 #include "helper/helper_int.h"
 
 /* Where members are: offset in bits / 8, by name. */
@@ -138,4 +139,14 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	fill_task(self, pid, tgid, leader, parent, cred);
 	prctl(PR_GET_NAME, self + at.comm, 0, 0, 0);
 	return (u64)(uintptr_t)self;
+}
+
+u32 helper_task_pid(u64 task)
+{
+	u32 pid;
+
+	pthread_once(&once, find_members);
+	if (!at.size || code_copy_safe(&pid, ptr(task + at.pid), sizeof(pid)))
+		return 0;
+	return pid;
 }

@@ -14,6 +14,7 @@ enum helper_arg {
 	ARG_MAP,             /* a map reference; see helper_proto.maps */
 	ARG_MAP_KEY,         /* memory of key_size bytes of the map before it */
 	ARG_MAP_VALUE,       /* memory of value_size bytes */
+	ARG_MAP_VALUE_OR_NULL,
 	ARG_MAP_VALUE_UNINIT,/* the same, written by the helper */
 	ARG_MEM,             /* memory whose size is the next argument */
 	ARG_MEM_OR_NULL,
@@ -29,6 +30,7 @@ enum helper_arg {
 	ARG_CPU_VAR,         /* the address of a variable that is one a processor */
 	ARG_SPIN_LOCK,       /* struct bpf_spin_lock in a map's value */
 	ARG_TIMER,           /* struct bpf_timer in a map's value */
+	ARG_TASK,            /* a task_struct, by BTF */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 
@@ -78,6 +80,7 @@ struct helper_run {
 	void *ctx;
 	u64 cookie;
 	u64 func_ip;
+	void *frame; /* of the caller of the program: where its stack begins */
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
 

@@ -82,6 +82,20 @@ u64 map_self(void)
 	return self_id;
 }
 
+u64 map_thread(u32 tid)
+{
+	int saved = errno;
+	u32 start;
+	char state;
+	bool there;
+
+	if (tid == (u32)map_self())
+		return map_self();
+	there = proc_stat(tid, &state, &start) && state != 'Z' && state != 'X';
+	errno = saved;
+	return there ? (u64)start << 32 | tid : 0;
+}
+
 static bool thread_is_dead(u32 tid, u32 start, u32 start_mask)
 {
 	int saved = errno;

@@ -235,4 +235,35 @@ struct map_perf_data {
 int map_perf_output(struct map *m, u64 flags, const struct map_perf_data *data);
 int map_perf_read(struct map *m, u64 flags, struct bpf_perf_event_value *value);
 
+/* ---- user ring buffer --------------------------------------------------------------------------- */
+
+/* Non-zero ends the drain after this record. The bytes are the user's, who may change them. */
+typedef u64 (*map_sample_fn)(void *arg, void *sample, u32 size);
+/*
+ * Gives each record to `fn`: how many, or -EBUSY (somebody drains), -EINVAL (flags, or a record that
+ * makes no sense), -E2BIG. mmap: map_ringbuf_mmap.
+ */
+s64 map_user_ringbuf_drain(struct map *m, map_sample_fn fn, void *arg, u64 flags);
+/* An eventfd that is writable unless, before the last settle, the ring was full: before a wait. */
+int map_user_ringbuf_eventfd(struct map *m);
+void map_user_ringbuf_settle(struct map *m);
+
+/* ---- stack traces ------------------------------------------------------------------------------- */
+
+struct map_trace {
+	const void *data; /* addresses, or struct bpf_stack_build_id */
+	u32 size, nr;     /* bytes and entries */
+	u32 hash;
+};
+/* The trace's number, or -EEXIST when another one has it (BPF_F_REUSE_STACKID: replaced). */
+s64 map_stack_put(struct map *m, const struct map_trace *t, u64 flags);
+u32 map_stack_depth(const struct map *m); /* entries of a trace */
+
+/* ---- task-local storage ------------------------------------------------------------------------- */
+
+/* By thread id. A value is there until its thread ends; -ENOENT: no such thread, or no value. */
+void *map_task_lookup(struct map *m, u32 tid);
+int map_task_update(struct map *m, u32 tid, const void *value, u64 flags);
+int map_task_delete(struct map *m, u32 tid);
+
 #endif

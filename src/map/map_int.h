@@ -65,6 +65,12 @@ int map_array_next_key(struct map *m, const void *key, void *next);
 
 void map_fields_free(struct map *m);
 
+/* ringbuf.c, for user ring buffers */
+int map_ring_check(const struct map_attr *a, size_t *bytes);
+u8 *map_ring_data(const struct map *m); /* twice in a row; NULL: no memory */
+int map_ring_remove(struct map *m, const void *key);
+int map_ring_next_key(struct map *m, const void *key, void *next);
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 /* Makes the file, maps it and fills the header: 0 or -errno. */
@@ -166,6 +172,7 @@ enum { LOCK_TAKEN = 0, LOCK_INHERITED = 1 };
 int map_lock(map_lock_word *w);
 int map_trylock(map_lock_word *w); /* the same without waiting for the living */
 void map_unlock(map_lock_word *w);
+u64 map_thread(u32 tid);   /* any thread, as in lock words; 0 when there is none */
 u64 map_self(void);        /* this thread, as in lock words; never 0 */
 bool map_is_dead(u64 who); /* the thread of a lock word has ended */
 

@@ -132,7 +132,7 @@ static struct ring *ring_of(const void *record)
 
 /* ---- the type ------------------------------------------------------------------------------- */
 
-static int ring_check(const struct map_attr *a, size_t *bytes)
+int map_ring_check(const struct map_attr *a, size_t *bytes)
 {
 	if (a->flags & ~BPF_F_NUMA_NODE)
 		return map_refuse(-EINVAL, "a ring buffer takes no flag but BPF_F_NUMA_NODE");
@@ -145,6 +145,24 @@ static int ring_check(const struct map_attr *a, size_t *bytes)
 	return 0;
 }
 
+u8 *map_ring_data(const struct map *m)
+{
+	size_t size = m->attr.max_entries;
+	u8 *room;
+
+	room = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return NULL;
+	if (mmap(room, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd, 2 * MAP_PAGE) ==
+		    MAP_FAILED ||
+	    mmap(room + size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
+		 2 * MAP_PAGE) == MAP_FAILED) {
+		munmap(room, 2 * size);
+		return NULL;
+	}
+	return room;
+}
+
 static int ring_init(struct map *m)
 {
 	size_t size = m->attr.max_entries;
@@ -154,14 +172,9 @@ static int ring_init(struct map *m)
 
 	if (!r)
 		return -ENOMEM;
-	room = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (room == MAP_FAILED)
+	room = map_ring_data(m);
+	if (!room)
 		goto out;
-	if (mmap(room, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd, 2 * MAP_PAGE) ==
-		    MAP_FAILED ||
-	    mmap(room + size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
-		 2 * MAP_PAGE) == MAP_FAILED)
-		goto out_room;
 	r->consumer = (_Atomic u64 *)m->mem;
 	r->prod = (struct producer_page *)(m->mem + MAP_PAGE);
 	r->data = room;
@@ -191,13 +204,13 @@ static void ring_fini(struct map *m)
 	base_free(r);
 }
 
-static int ring_remove(struct map *m, const void *key)
+int map_ring_remove(struct map *m, const void *key)
 {
 	(void)m, (void)key;
 	return -ENOTSUPP;
 }
 
-static int ring_next_key(struct map *m, const void *key, void *next)
+int map_ring_next_key(struct map *m, const void *key, void *next)
 {
 	(void)m, (void)key, (void)next;
 	return -ENOTSUPP;
@@ -205,13 +218,13 @@ static int ring_next_key(struct map *m, const void *key, void *next)
 
 const struct map_ops map_ringbuf_ops = {
 	.name = "ringbuf",
-	.check = ring_check,
+	.check = map_ring_check,
 	.init = ring_init,
 	.fini = ring_fini,
 	.lookup = map_no_lookup,
 	.update = map_no_update,
-	.remove = ring_remove,
-	.next_key = ring_next_key,
+	.remove = map_ring_remove,
+	.next_key = map_ring_next_key,
 	.read = map_no_read,
 	.write = map_no_write,
 };
@@ -444,17 +457,21 @@ void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flag
 	u8 *room;
 	int fd, err;
 
+	bool user = m->ops == &map_user_ringbuf_ops;
+
 	errno = EINVAL;
-	if (m->ops != &map_ringbuf_ops || !len || off < 0 || off % MAP_PAGE)
+	if ((m->ops != &map_ringbuf_ops && !user) || !len || off < 0 || off % MAP_PAGE)
 		return MAP_FAILED;
 	len = ALIGN_UP(len, MAP_PAGE);
 	if (!(flags & MAP_SHARED) || (size_t)off > whole || len > whole - (size_t)off)
 		return MAP_FAILED;
 	if (prot & PROT_WRITE) {
+		/* The consumer's page is the user's, or, in a user ring buffer, all others are. */
 		errno = EPERM;
-		if (off || len != MAP_PAGE)
+		if (user ? !off : off || len != MAP_PAGE)
 			return MAP_FAILED;
-		return mmap(addr, len, prot, flags, m->fd, 0);
+		if (!user)
+			return mmap(addr, len, prot, flags, m->fd, 0);
 	}
 	room = mmap(addr, len, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
@@ -462,7 +479,7 @@ void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flag
 		    -1, 0);
 	if (room == MAP_FAILED)
 		return MAP_FAILED;
-	fd = read_only_fd(m);
+	fd = prot & PROT_WRITE ? -1 : read_only_fd(m);
 	for (done = 0; done < len; done += take) {
 		from = (size_t)off + done;
 		take = len - done;

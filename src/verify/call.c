@@ -277,6 +277,17 @@ static int long_out(struct verifier *v, u32 r)
 	return vmem_arg(v, r, 8, ACCESS_WRITE, true);
 }
 
+/* What it points to is read by a load that may fault, so that any such pointer will do. */
+static int arg_task(struct verifier *v, u32 r)
+{
+	const struct reg *reg = cur_reg(v, r);
+
+	if (reg->type != REG_BTF || reg->flags & REG_NULLABLE || reg->off ||
+	    !num_is_const(&reg->n) || reg->n.bits.value || strcmp(vtyped_name(v, reg), "task_struct"))
+		return expected(v, r, "ptr_task_struct");
+	return 0;
+}
+
 static int arg(struct verifier *v, struct call *c, u32 r)
 {
 	u8 kind = c->h->args[r - 1];
@@ -295,6 +306,12 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return arg_ctx(v, r);
 	case ARG_MAP:
 		return arg_map(v, c, r);
+	case ARG_MAP_VALUE_OR_NULL:
+		if (is_null(v, r))
+			return 0;
+		return arg_key_or_value(v, c, r, ARG_MAP_VALUE);
+	case ARG_TASK:
+		return arg_task(v, r);
 	case ARG_MAP_KEY:
 	case ARG_MAP_VALUE:
 	case ARG_MAP_VALUE_UNINIT:
