@@ -28,6 +28,10 @@ enum helper_arg {
 	ARG_STACK_OR_ZERO,   /* pointer to stack or 0 (what a callback gets) */
 	ARG_FUNC,            /* a subprogram that the helper calls back: see verify/callback.c */
 	ARG_CPU_VAR,         /* the address of a variable that is one a processor */
+	ARG_DYNPTR,          /* one that was made before */
+	ARG_DYNPTR_RINGBUF,  /* the same, of a reservation, which is released here */
+	ARG_DYNPTR_LOCAL_NEW, /* room for one, made here; the same for a reservation */
+	ARG_DYNPTR_RINGBUF_NEW,
 	ARG_SPIN_LOCK,       /* struct bpf_spin_lock in a map's value */
 	ARG_TIMER,           /* struct bpf_timer in a map's value */
 	ARG_TASK,            /* a task_struct, by BTF */
@@ -41,6 +45,7 @@ enum helper_ret {
 	RET_CPU_VAR,           /* what the ARG_CPU_VAR argument is on a processor */
 	RET_CPU_VAR_OR_NULL,
 	RET_TASK,              /* a valid pointer to a task_struct, by BTF */
+	RET_SLICE_OR_NULL,     /* of the ARG_DYNPTR, as many bytes as ARG_CONST_SIZE says */
 	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */
 };
 

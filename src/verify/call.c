@@ -14,6 +14,7 @@ struct call {
 	u64 max_size;          /* the largest ARG_SIZE */
 	u32 release;           /* reference of ARG_ALLOC_MEM */
 	struct reg var;        /* ARG_CPU_VAR */
+	u32 slice;             /* id of ARG_DYNPTR */
 	bool key_known;
 	bool timer;            /* of ARG_TIMER, which map_index is the map of */
 	u64 key;
@@ -118,6 +119,7 @@ void vcall_release(struct verifier *v, u32 ref)
 	while ((r = reg_iter_next(&it)))
 		if (r->ref == ref)
 			reg_unknown(reg_iter_edit(v, &it));
+	vdynptr_release(v, ref);
 }
 
 void vcall_forget_packet(struct verifier *v, struct state *s)
@@ -340,6 +342,18 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return vcall_string(v, r);
 	case ARG_LONG_OUT:
 		return long_out(v, r);
+	case ARG_DYNPTR:
+		return vdynptr_arg(v, r, DYNPTR_ANY, &c->slice);
+	case ARG_DYNPTR_RINGBUF:
+		return vdynptr_arg(v, r, DYNPTR_RINGBUF, &c->release);
+	case ARG_DYNPTR_LOCAL_NEW:
+		if (cur_reg(v, 1)->type != REG_MAP_VALUE)
+			return refuse(v, -EACCES, "only memory of map values can be wrapped",
+				      "Unsupported reg type %s for bpf_dynptr_from_mem data",
+				      reg_type_name(cur_reg(v, 1)));
+		return vdynptr_new(v, r, DYNPTR_LOCAL);
+	case ARG_DYNPTR_RINGBUF_NEW:
+		return vdynptr_new(v, r, DYNPTR_RINGBUF);
 	case ARG_SPIN_LOCK:
 		return vlock_arg(v, r, c->h->id == BPF_FUNC_spin_lock);
 	case ARG_TIMER:
@@ -464,6 +478,13 @@ static int set_result(struct verifier *v, struct call *c)
 		return vtyped_cpu(v, &c->var, r0, c->h->ret == RET_CPU_VAR_OR_NULL);
 	case RET_TASK:
 		return vtyped_kernel(v, r0, "task_struct", REG_TRUSTED | REG_RDONLY);
+	case RET_SLICE_OR_NULL:
+		reg_pointer(r0, REG_MEM);
+		r0->flags = REG_NULLABLE | REG_BORROWED;
+		r0->size = (u32)c->alloc_size;
+		r0->id = ++v->ids;
+		r0->ref = c->slice;
+		return 0;
 	case RET_ALLOC_MEM_OR_NULL:
 		reg_pointer(r0, REG_MEM);
 		r0->flags = REG_NULLABLE | REG_RINGBUF;

@@ -197,7 +197,7 @@ void vlog_reg(struct verifier *v, const struct reg *r, struct text *out)
 
 static void print_slot(struct verifier *v, const struct slot *s, u32 i, struct text *out)
 {
-	static const char kinds[] = "?rm0";
+	static const char kinds[] = "?rm0d";
 	char types[SLOT_SIZE + 1] = "";
 	bool any = false;
 	u32 k;

@@ -127,6 +127,8 @@ static bool same_slot(struct verifier *v, const struct slot *old, const struct s
 		if (old->bytes[i] != cur->bytes[i])
 			return false;
 	}
+	if (old->bytes[0] == BYTE_DYNPTR)
+		return cur->bytes[0] != BYTE_DYNPTR || same_reg(v, &old->spill, &cur->spill, ids, how);
 	if (!n || data)
 		return true;
 	return n == slot_spill_bytes(cur) && slot_spill_start(old) == slot_spill_start(cur) &&

@@ -84,7 +84,8 @@ static int check_written(struct verifier *v, u32 r, s64 min, s64 max, bool exact
 	for (i = min; i < max; i++) {
 		u32 s = slot_at(i);
 
-		if (s < f->nslots && f->slots[s].bytes[byte_at(i)] != BYTE_NONE)
+		if (s < f->nslots && f->slots[s].bytes[byte_at(i)] != BYTE_NONE &&
+		    f->slots[s].bytes[byte_at(i)] != BYTE_DYNPTR)
 			continue;
 		if (exact)
 			return refuse(v, -EACCES, INIT_HINT,
@@ -327,6 +328,8 @@ static int smear(struct verifier *v, struct frame *f, s64 min, s64 max, bool zer
 
 		if (slot_at(i) >= f->nslots)
 			continue;
+		if (vdynptr_overwrite(v, f, slot_at(i)))
+			return -EINVAL;
 		s = &f->slots[slot_at(i)];
 		b = &s->bytes[byte_at(i)];
 		if (*b == BYTE_NONE || (*b == BYTE_ZERO && zero))
@@ -357,14 +360,23 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 		err = use_stack(v, &ptr, min, &f);
 	if (err)
 		return err;
-	if (exact)
-		return write_exact(v, &ptr, f, min, size, value);
+	if (exact) {
+		err = vdynptr_overwrite(v, f, slot_at(min));
+		return err ? err : write_exact(v, &ptr, f, min, size, value);
+	}
 	if (value && reg_is_ptr(value))
 		return refuse(v, -EACCES, "store pointers at constant offsets",
 			      "invalid variable-offset write of a pointer to stack R%u", r);
 	if (zero)
 		vprecise_reg(v, value);
 	return smear(v, f, min, max, zero);
+}
+
+int vstack_room(struct verifier *v, u32 r, struct frame **out)
+{
+	const struct reg *reg = cur_reg(v, r);
+
+	return use_stack(v, reg, reg->off + (s64)reg->n.bits.value, out);
 }
 
 /* ---- arguments -------------------------------------------------------------------------------- */
@@ -411,6 +423,9 @@ int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uni
 	for (i = min; i < max; i++) {
 		struct slot *s = &f->slots[slot_at(i)];
 
+		if (s->bytes[0] == BYTE_DYNPTR)
+			return refuse(v, -EACCES, "let the helper write somewhere else",
+				      "potential write to dynptr at off=%lld disallowed", (long long)i);
 		if (v->o->strict && slot_is_spill(s) && reg_is_ptr(&s->spill))
 			return refuse(v, -EACCES,
 				      "keep pointers in variables that nothing else writes into",

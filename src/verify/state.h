@@ -21,6 +21,7 @@ enum reg_type {
 	REG_PKT_META,
 	REG_PKT_END,
 	REG_MEM,      /* `size` bytes of a helper or native function */
+	REG_DYNPTR,   /* only in slots: enum dynptr_kind `what`; `off` slots from its first (dynptr.c) */
 	REG_FUNC,     /* subprogram `what`, to be called back */
 	/*
 	 * A struct of `type_id` in the BTF `what` of the run (typed.c). type_id 0: behind a pointer to
@@ -73,6 +74,7 @@ enum byte_kind {
 	BYTE_SPILL, /* part of the spilled register, whose first byte is byte 0 or 4 of the slot */
 	BYTE_MISC,  /* some data */
 	BYTE_ZERO,
+	BYTE_DYNPTR, /* half of a dynptr, which `spill` tells of: for helpers only */
 };
 
 #define SLOT_SIZE 8

@@ -282,6 +282,14 @@ int vcallback_return(struct verifier *v);
 void vcallback_arrive(struct verifier *v);
 void vcallback_widen(struct verifier *v);
 
+/* dynptr.c */
+enum dynptr_kind { DYNPTR_ANY, DYNPTR_LOCAL, DYNPTR_RINGBUF };
+int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind);
+int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id); /* *id: that of slices */
+int vdynptr_overwrite(struct verifier *v, struct frame *f, u32 slot); /* before it becomes data */
+void vdynptr_release(struct verifier *v, u32 ref);
+int vstack_room(struct verifier *v, u32 r, struct frame **out); /* from the pointer up; stack.c */
+
 /* lock.c */
 int vlock_check_access(struct verifier *v, const struct reg *reg, s64 off, u64 size);
 int vlock_arg(struct verifier *v, u32 r, bool lock);

@@ -375,6 +375,8 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 	if (h->ret == RET_MAP_VALUE_OR_NULL && ret)
 		add_region(r, "map value", (void *)(uintptr_t)ret, m->attr.value_size,
 			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+	if (h->ret == RET_SLICE_OR_NULL && ret)
+		add_region(r, "slice", (void *)(uintptr_t)ret, reserved, true);
 	if (h->ret == RET_ALLOC_MEM_OR_NULL && ret) {
 		g = add_region(r, "reservation", (void *)(uintptr_t)ret, reserved, true);
 		g->reserved = true;
