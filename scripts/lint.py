@@ -117,6 +117,8 @@ def main():
                     problem(path, 1, "no SPDX line")
     check_headers()
     check_symbols()
+    r = subprocess.run([sys.executable, "scripts/helpers.py", "--check"], text=True, capture_output=True)
+    problems.extend(r.stderr.splitlines())
     for p in problems:
         print(p, file=sys.stderr)
     return 1 if problems else 0
