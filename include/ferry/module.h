@@ -42,11 +42,35 @@ struct ferry_func {
  *   p__nullable        may be NULL
  *   p__uninit          need not be initialised, the function writes it
  *   p__ign             not checked, not used
- * A pointer to a struct is a readable struct, writable when it is not const.
  *
- * Arguments are integers, enums, bool and such pointers, at most five; results are integers, enums,
- * bool or void. What cannot be proved safe (pointers inside structs, pointers to pointers, function
- * pointers, floating point, structs by value, variadic functions) is refused at registration.
+ * Annotations, as words behind a parameter's name, say the same and more (`int fd __range(0, 1023)`); so does a
+ * word behind the parameter list, of the result or the function:
+ *   __range(low, high)  the integer is in that range; enums have to be one of their enumerators anyway
+ *   __k __str __nullable __uninit __ign   as the suffixes
+ *   __size(n)           memory of as many bytes as parameter n says, or *n (a variable on the program's stack
+ *                       whose address it is), or the number n; of a result: n is a parameter, then a constant
+ *   __count(n)          the same in elements of the pointed-to type
+ *   __ctx               the context of the program as it was given to it (types with a raw context only)
+ *   __object            a struct that the host made, though the program could make one like it
+ *   __owner             what the function returns is valid until this object is released
+ *   __check             what cannot be proved at load (range, enum, NULL, end of a string) is checked at the
+ *                       call: one that fails is logged and not made, and gives -EINVAL, or 0 where the result
+ *                       is unsigned, floating point or a pointer
+ *   behind the list: __size, __count, __str, __nullable of the result; __acquire, __release, __trusted,
+ *   __sleepable, __destructive for the flags
+ *
+ * A pointer to a struct of plain numbers is memory of the program or an object of the host's. One to a struct that is
+ * not defined or that holds pointers is always an object of the host's: only what a function of the module
+ * returned is accepted, unmoved; what FERRY_ACQUIRE returned has to be released once on each path. Programs read
+ * through such pointers (r->headers->count); the addresses themselves never leave the program. What a function
+ * returns that takes an object which will be released, is valid until then.
+ *
+ * float and double travel as their bits; programs declare them as such and use ferry/ferry_bpf.h for arithmetic.
+ * A struct by value is declared by programs as a pointer to const, a struct result as a first parameter that
+ * points to it; more than five arguments become one, `const struct NAME_args *args`, on the program's stack
+ * (`ferry module header` prints all this). A variadic function takes a format as its last named parameter,
+ * which is a constant, checked against the arguments. Not understood: pointers to pointers, arguments of more than
+ * 8 bytes that are no struct, function pointers as arguments of programs.
  */
 #define FERRY_FUNC(...) FERRY_FUNC_WITH(__VA_ARGS__, 0u, 0u)
 /* A last argument more than is named: ISO C wants at least one for the dots. */

@@ -117,7 +117,9 @@ void vcall_release(struct verifier *v, u32 ref)
 
 	state_drop_ref(v->cur, ref);
 	while ((r = reg_iter_next(&it)))
-		if (r->ref == ref)
+		if (r->ref == ref && r->flags & REG_NATIVE)
+			reg_none(reg_iter_edit(v, &it)); /* the host's address stays a secret */
+		else if (r->ref == ref)
 			reg_unknown(reg_iter_edit(v, &it));
 	vdynptr_release(v, ref);
 }
