@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -469,6 +470,30 @@ long sys_cmd_map_take(struct sys_call *c)
 	return err;
 }
 
+/*
+ * Does this process have a writable mapping of it besides Ferry's own? (In the kernel, of any
+ * process; those of others are not to be seen from here.)
+ */
+static bool has_writable_mmap(const struct sys_map *sm)
+{
+	const struct map *m = sm->map;
+	unsigned long start, ino;
+	char line[512], perms[5];
+	bool found = false;
+	FILE *f;
+
+	if (!m->user_size)
+		return false;
+	f = fopen("/proc/self/maps", "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%lx-%*x %4s %*x %*s %lu", &start, perms, &ino) == 3 &&
+			ino == sm->o.ino && perms[1] == 'w' && perms[3] == 's' &&
+			start - (uintptr_t)m->mem >= m->mem_size;
+	if (f)
+		fclose(f);
+	return found;
+}
+
 long sys_cmd_map_freeze(struct sys_call *c)
 {
 	int err = 0;
@@ -478,7 +503,7 @@ long sys_cmd_map_freeze(struct sys_call *c)
 		return err;
 	if (sys_fd_mode(sm, c->attr.map_fd, true))
 		err = -EPERM;
-	else if (atomic_exchange(&sm->map->frozen, 1))
+	else if (has_writable_mmap(sm) || atomic_exchange(&sm->map->frozen, 1))
 		err = -EBUSY;
 	sys_put(&sm->o);
 	return err;

@@ -222,6 +222,35 @@ static void user_ring(struct scenario *s)
 	SAY(s, "%d", p == MAP_FAILED ? -errno : 0);
 }
 
+/* ---- frozen maps ---------------------------------------------------------------------------- */
+
+static int freeze(struct scenario *s, int fd)
+{
+	union bpf_attr a = { .map_fd = (u32)fd };
+
+	return (int)s->bpf(BPF_MAP_FREEZE, &a, sizeof(a));
+}
+
+static void frozen(struct scenario *s)
+{
+	int fd = scenario_map(s, BPF_MAP_TYPE_ARRAY, 4, 8, 1, BPF_F_MMAPABLE, 0);
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *q;
+	u32 k = 0;
+	u64 v = 1;
+
+	SAY(s, "%d ", p != MAP_FAILED);
+	SAY(s, "%d ", freeze(s, fd));
+	munmap(p, 4096);
+	q = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	SAY(s, "%d ", q != MAP_FAILED);
+	SAY(s, "%d ", freeze(s, fd));
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	SAY(s, "%d ", p == MAP_FAILED ? -errno : 0);
+	SAY(s, "%d ", scenario_elem(s, BPF_MAP_UPDATE_ELEM, fd, &k, &v, 0));
+	SAY(s, "%d", scenario_elem(s, BPF_MAP_LOOKUP_ELEM, fd, &k, &v, 0));
+	munmap(q, 4096);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario_case cases[] = {
@@ -235,6 +264,7 @@ int main(int argc, char **argv)
 		{ "task_storage_has_pidfds_as_keys", storage_elements,
 		  "-2 -2 -2 0 -17 0:7 -9 -9 -9 -9 -524 -524 0 -2" },
 		{ "task_storage_is_of_a_thread", storage_is_of_a_thread, "1 2 3 2 2 0:3" },
+		{ "a_map_that_is_mapped_for_writing_does_not_freeze", frozen, "1 -16 1 0 -1 -1 0" },
 		{ "user_ring_buffers_are_written_by_users", user_ring,
 		  "0 0 -22 -22 -22 -22 -22 -524 -524 -524 -524 0 -1 0 1 -22" },
 	};
