@@ -13,7 +13,7 @@
 #include "helper/helper.h"
 
 #define MAX_FILE (1u << 20)
-#define HARMLESS 8 /* instructions up to which a program that calls nothing may be loaded: loaders probe */
+#define HARMLESS 8 /* instructions up to which a program that calls nothing needs no grant: loaders probe */
 
 static struct policy_rule *rules;
 static size_t nrules, cap_rules;
@@ -122,13 +122,39 @@ static void want_map(struct need *need, u32 index)
 	missing(need, "map", type, more);
 }
 
-static u32 count_calls(const struct prog *p)
+/*
+ * Calls that give nothing away: libbpf finds out with them what there is (of the clock, how memory is
+ * accounted), and would do without for all programs.
+ */
+static bool is_harmless(const struct prog *p, u32 n)
 {
-	u32 calls = 0;
+	const struct bpf_insn *from = &p->insns[n ? n - 1 : 0]; /* sets the address to be read */
 
-	for (u32 n = 0; n < p->insn_cnt; n += isa_slots(&p->insns[n]))
-		calls += isa_is_call(&p->insns[n], 0) || isa_is_call(&p->insns[n], BPF_PSEUDO_KFUNC_CALL);
-	return calls;
+	switch (p->insns[n].imm) {
+	case BPF_FUNC_ktime_get_coarse_ns:
+	case BPF_FUNC_get_attach_cookie: return true;
+	case BPF_FUNC_probe_read_kernel:
+		return from->code == (BPF_ALU64 | BPF_MOV | BPF_K) && from->dst_reg == 3 && !from->imm;
+	}
+	return false;
+}
+
+static bool may_probe(const struct prog *p)
+{
+	u32 calls = 0, jumps = 0; /* round what a call depends on */
+
+	for (u32 n = 0; n < p->insn_cnt; n += isa_slots(&p->insns[n])) {
+		if (isa_is_call(&p->insns[n], BPF_PSEUDO_KFUNC_CALL))
+			return false;
+		if (isa_is_call(&p->insns[n], 0) && !is_harmless(p, n))
+			return false;
+		if (isa_is_call(&p->insns[n], 0))
+			calls++;
+		else
+			jumps += BPF_CLASS(p->insns[n].code) == BPF_JMP && BPF_OP(p->insns[n].code) != BPF_EXIT;
+		jumps += BPF_CLASS(p->insns[n].code) == BPF_JMP32;
+	}
+	return p->insn_cnt <= HARMLESS && !(calls && jumps);
 }
 
 static void want_helpers(struct need *need)
@@ -151,7 +177,7 @@ int policy_check(const struct prog *p, struct text *log)
 {
 	struct need need = { .p = p, .log = log };
 
-	if (p->insn_cnt <= HARMLESS && !count_calls(p))
+	if (may_probe(p))
 		return 0;
 	pthread_mutex_lock(&lock);
 	need.by_default = allowed_by_default();

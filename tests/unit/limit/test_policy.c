@@ -2,6 +2,8 @@
 /* Policies: what is not granted is refused with the line that grants it, and with that line it loads. */
 #include "limit_test.h"
 
+#include <unistd.h>
+
 static int setup(void **state)
 {
 	(void)state;
@@ -196,12 +198,61 @@ static void text_that_makes_no_sense_is_refused_with_its_line(void **state)
 	assert_int_equal(ferry_policy_set(NULL), 0);
 }
 
+#define MOV_IMM(d, v) { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = (d), .imm = (v) }
+#define MOV_REG(d, s) { .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = (d), .src_reg = (s) }
+#define CALL(id) { .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_##id }
+#define EXIT { .code = BPF_JMP | BPF_EXIT }
+#define INTO_STACK MOV_REG(1, 10), { .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 1, .imm = -8 }, MOV_IMM(2, 8)
+
+/* libbpf 1.1, src/libbpf.c: probe_memcg_account, probe_kern_probe_read_kernel, probe_kern_bpf_cookie. */
+static void what_a_loader_probes_with_needs_no_grant(void **state)
+{
+	static const struct {
+		enum bpf_prog_type type;
+		struct bpf_insn insns[8];
+		unsigned int n;
+		bool ok;
+	} cases[] = {
+		{ BPF_PROG_TYPE_KPROBE, { MOV_IMM(0, 0), EXIT }, 2, true },
+		{ BPF_PROG_TYPE_SOCKET_FILTER, { CALL(ktime_get_coarse_ns), EXIT }, 2, true },
+		{ BPF_PROG_TYPE_KPROBE, { CALL(get_attach_cookie), EXIT }, 2, true },
+		{ BPF_PROG_TYPE_KPROBE, { INTO_STACK, MOV_IMM(3, 0), CALL(probe_read_kernel), EXIT }, 6, true },
+		/* Reads what it likes: */
+		{ BPF_PROG_TYPE_KPROBE, { INTO_STACK, MOV_IMM(3, 1), CALL(probe_read_kernel), EXIT }, 6, false },
+		{ BPF_PROG_TYPE_KPROBE, { INTO_STACK, MOV_REG(3, 10), CALL(probe_read_kernel), EXIT }, 6, false },
+		{ BPF_PROG_TYPE_KPROBE, { INTO_STACK, MOV_REG(3, 10), { .code = BPF_JMP | BPF_JA, .off = 1 }, MOV_IMM(3, 0),
+		    CALL(probe_read_kernel), EXIT }, 8, false },
+		{ BPF_PROG_TYPE_KPROBE, { INTO_STACK, MOV_REG(3, 10), { .code = BPF_JMP32 | BPF_JEQ | BPF_K, .dst_reg = 2, .imm = 8, .off = 1 },
+		    MOV_IMM(3, 0), CALL(probe_read_kernel), EXIT }, 8, false },
+		{ BPF_PROG_TYPE_KPROBE, { CALL(ktime_get_ns), EXIT }, 2, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int fd;
+
+		/* Not for want of anything else. */
+		assert_int_equal(ferry_policy_set(NULL), 0);
+		fd = bpf_prog_load(cases[i].type, "probe", "GPL", cases[i].insns, cases[i].n, NULL);
+		if (fd < 0 && i != 6)
+			fail_msg("case %zu does not load: %d", i, fd);
+		close(fd);
+		assert_int_equal(ferry_policy_set(""), 0);
+		fd = bpf_prog_load(cases[i].type, "probe", "GPL", cases[i].insns, cases[i].n, NULL);
+		if (cases[i].ok ? fd < 0 : fd != -EACCES)
+			fail_msg("case %zu: %d", i, fd);
+		close(fd);
+	}
+	assert_int_equal(ferry_policy_set(NULL), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_a_policy_registered_functions_are_reachable),
 		cmocka_unit_test(destructive_functions_need_a_grant_always),
 		cmocka_unit_test(the_lines_that_a_refusal_names_are_what_is_missing),
+		cmocka_unit_test(what_a_loader_probes_with_needs_no_grant),
 		cmocka_unit_test(each_grant_is_needed),
 		cmocka_unit_test(maps_are_granted_up_to_a_size),
 		cmocka_unit_test(objects_and_patterns_choose_programs),
