@@ -16,6 +16,7 @@
 #include <ferry/closure.h>
 #include <ferry/limits.h>
 #include <ferry/module.h>
+#include <ferry/ops.h>
 #include <ferry/policy.h>
 
 #ifdef __cplusplus

@@ -205,7 +205,9 @@ static void destroy(struct closure *cl) /* one that was never handed out */
 	base_free(cl);
 }
 
-static int make(const char *prototype, const char *types, char *key, struct closure **out)
+/* `context`: the program takes the address of all arguments, as its type's context. */
+static int make(const char *prototype, const char *types, bool context, char *key,
+		struct closure **out)
 {
 	struct closure *cl = base_alloc(sizeof(*cl));
 	int err = cl ? call_sig_new(prototype, types, &cl->sig) : -ENOMEM;
@@ -218,6 +220,10 @@ static int make(const char *prototype, const char *types, char *key, struct clos
 	cl->key = key;
 	cl->c.release = release;
 	err = closure_plan(call_sig_func(cl->sig), call_sig_cif(cl->sig), &cl->plan);
+	if (context) {
+		cl->plan.block = true;
+		cl->plan.registers = false;
+	}
 	if (!err) {
 		cl->ffi = ffi_closure_alloc(sizeof(*cl->ffi), &cl->c.code);
 		err = cl->ffi ? 0 : -ENOMEM;
@@ -234,18 +240,18 @@ static int make(const char *prototype, const char *types, char *key, struct clos
 	return 0;
 }
 
-static int get_closure(const char *prototype, const char *types, struct closure **out)
+static int get_closure(const char *prototype, const char *types, bool context, struct closure **out)
 {
 	struct text t = { 0 };
 
-	text_printf(&t, "%s\n%s", prototype, types ? types : "");
+	text_printf(&t, "%s\n%s\n%s", prototype, types ? types : "", context ? "context" : "");
 	if (t.oom) {
 		text_free(&t);
 		return -ENOMEM;
 	}
 	*out = take_free(text_str(&t));
 	if (!*out)
-		return make(prototype, types, t.s, out);
+		return make(prototype, types, context, t.s, out);
 	text_free(&t);
 	return 0;
 }
@@ -258,7 +264,7 @@ static int bind(struct closure *cl, struct prog *p, const char *prototype)
 	prog_callback fast;
 	int err = -EINVAL;
 
-	if (!p->sig || !p->call)
+	if (!p->sig || !p->call || p->type != BPF_PROG_TYPE_EXT)
 		text_puts(&why, "it is no C function: put it into SEC(\"closure\")");
 	else
 		err = closure_check(call_sig_func(cl->sig), &cl->plan, p->sig, &why);
@@ -284,7 +290,7 @@ int ferry_closure(int prog_fd, const char *prototype, const struct ferry_closure
 		return -EINVAL;
 	sys_inside++;
 	p = sys_fd_prog(prog_fd);
-	err = p ? get_closure(prototype, opts ? opts->types : NULL, &cl) : -EBADF;
+	err = p ? get_closure(prototype, opts ? opts->types : NULL, false, &cl) : -EBADF;
 	if (!err) {
 		cl->on_error = opts ? opts->on_error : 0;
 		err = bind(cl, p, prototype);
@@ -326,4 +332,30 @@ int ferry_closure_update(struct ferry_closure *closure, int prog_fd)
 		sys_prog_put(p);
 	sys_inside--;
 	return err;
+}
+
+int closure_of_context(struct prog *p, const char *prototype, const char *types,
+		       struct ferry_closure **out)
+{
+	struct closure *cl;
+	int err = get_closure(prototype, types, true, &cl);
+
+	if (err)
+		return err;
+	cl->on_error = 0;
+	set_program(cl, p, NULL, NULL);
+	*out = &cl->c;
+	return 0;
+}
+
+void closure_drop(struct ferry_closure *c)
+{
+	struct closure *cl;
+
+	if (!c)
+		return;
+	cl = container_of(c, struct closure, c);
+	set_program(cl, NULL, NULL, NULL);
+	forget_old(cl);
+	to_free_list(cl);
 }

@@ -32,5 +32,13 @@ int closure_check(const struct ctype *func, const struct closure_plan *plan, con
 /* The program's registers from the arguments, and the C result from the program's. */
 void closure_load(const struct closure_plan *plan, void *ret, void **args, u64 *regs, u64 *block);
 void closure_store(const struct closure_plan *plan, void *ret, u64 value);
+/*
+ * closure.c: a C function whose arguments are the program's context, a u64 each. Takes over the reference
+ * on the program when it returns 0; freed with ferry_closure_free.
+ */
+struct ferry_closure;
+int closure_of_context(struct prog *p, const char *prototype, const char *types,
+		       struct ferry_closure **out);
+void closure_drop(struct ferry_closure *c); /* frees one that surely nobody is inside of; NULL is fine */
 
 #endif

@@ -50,7 +50,7 @@ void sys_fast_remember(int fd, struct sys_map *sm, u32 begin)
 	const struct map *m = sm->map;
 	struct sys_map *was = sm;
 
-	if (sys_remote || fd < 0 || fd >= NUMBERS || sm->modes || m->ops->set_obj || !m->attr.key_size ||
+	if (sys_remote || fd < 0 || fd >= NUMBERS || sm->modes || sm->ops || m->ops->set_obj || !m->attr.key_size ||
 	    m->attr.type == BPF_MAP_TYPE_TASK_STORAGE ||
 	    m->attr.key_size > SMALL || map_user_value_size(m) > SMALL)
 		return;

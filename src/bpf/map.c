@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bpf/ops.h"
 #include "bpf/sys_int.h"
 
 void sys_map_free(struct sys_obj *o)
@@ -139,8 +140,8 @@ static int create_attr(const union bpf_attr *attr, struct map_attr *a)
 {
 	int err;
 
-	if (attr->btf_vmlinux_value_type_id)
-		return -EINVAL; /* struct_ops: not here yet */
+	if (!attr->btf_vmlinux_value_type_id != (attr->map_type != BPF_MAP_TYPE_STRUCT_OPS))
+		return -EINVAL;
 	if (attr->btf_key_type_id && !attr->btf_value_type_id)
 		return -EINVAL;
 	if (attr->map_type == BPF_MAP_TYPE_TASK_STORAGE && !attr->btf_key_type_id)
@@ -214,6 +215,8 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 	struct map *m;
 	int err = create_attr(attr, &a);
 
+	if (!err && attr->btf_vmlinux_value_type_id)
+		err = ops_map(sm, attr->btf_vmlinux_value_type_id, attr->value_size);
 	if (!err)
 		err = create_btf(attr, &a, &sm->btf);
 	if (!err)
@@ -399,6 +402,8 @@ static int set_map(struct sys_map *sm, const void *key, int fd, u64 flags)
 
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags)
 {
+	if (sm->ops)
+		return ops_update(sm, key, value, flags);
 	if (map_is_outer(sm->map->attr.type))
 		return set_map(sm, key, *(const s32 *)value, flags);
 	if (sm->map->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
@@ -431,7 +436,7 @@ long sys_cmd_map_delete(struct sys_call *c)
 	if (!err)
 		err = elem_key(&e, c->attr.key);
 	if (!err)
-		err = map_delete_user(e.m, e.key);
+		err = e.sm->ops ? ops_delete(e.sm) : map_delete_user(e.m, e.key);
 	elem_end(&e);
 	return err;
 }

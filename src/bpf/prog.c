@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/ops.h"
 #include "bpf/policy.h"
 #include "bpf/sys_int.h"
 #include "code/code.h"
@@ -101,6 +102,8 @@ static int check_attr(const union bpf_attr *attr, struct prog *p, struct text *w
 		text_printf(why, "programs of type %s are not run here", prog_type_name(p->type));
 		return -EINVAL;
 	}
+	if (p->type == BPF_PROG_TYPE_STRUCT_OPS)
+		return ops_prog(attr, p, why);
 	if (attr->attach_prog_fd || attr->attach_btf_id) {
 		text_puts(why, "attaching to functions by BTF (attach_btf_id, attach_prog_fd) is "
 			       "not here");

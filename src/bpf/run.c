@@ -144,30 +144,47 @@ static void wait_for(u64 serial, u32 left, bool in_program, bool in_fast)
 	} while (in_program || in_fast);
 }
 
-void sys_run_wait(void)
+/* A thread that was inside when the wait began. */
+struct inside {
+	u64 serial;
+	u32 left;
+	bool in_program, in_fast;
+};
+
+/* Those with serials above *serial, up to `last`, that are inside: how many; fewer than `room` is all. */
+static u32 collect(struct inside *list, u32 room, u64 *serial, u64 last)
 {
 	struct sys_runner *r;
-	bool in_program, in_fast;
+	u32 n = 0;
+
+	pthread_mutex_lock(&runners_lock);
+	while (n < room && (r = next_runner(*serial, last))) {
+		*serial = r->serial;
+		list[n] = (struct inside){ r->serial, r->left, r->depth != 0, r->fast == 1 };
+		n += list[n].in_program || list[n].in_fast;
+	}
+	pthread_mutex_unlock(&runners_lock);
+	return n;
+}
+
+void sys_run_wait(void)
+{
+	struct inside list[64];
 	u64 serial = 0, last;
-	u32 left;
+	u32 n, i;
 
 	if (sys_have_membarrier)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	atomic_thread_fence(memory_order_seq_cst);
 	pthread_mutex_lock(&runners_lock);
 	last = last_serial; /* whoever comes later cannot have read what is to be freed */
-	while ((r = next_runner(serial, last))) {
-		serial = r->serial;
-		left = r->left;
-		in_program = r->depth;
-		in_fast = r->fast == 1;
-		if (!in_program && !in_fast)
-			continue;
-		pthread_mutex_unlock(&runners_lock);
-		wait_for(serial, left, in_program, in_fast);
-		pthread_mutex_lock(&runners_lock);
-	}
 	pthread_mutex_unlock(&runners_lock);
+	do {
+		/* All at once, so that they leave while the first is waited for. */
+		n = collect(list, ARRAY_SIZE(list), &serial, last);
+		for (i = 0; i < n; i++)
+			wait_for(list[i].serial, list[i].left, list[i].in_program, list[i].in_fast);
+	} while (n == ARRAY_SIZE(list));
 }
 
 void sys_run_forked(void)

@@ -45,6 +45,8 @@ int fbtf_seal(const struct btf *edited, struct btf *base, struct btf **out);
  * of user space read. Made once; borrowed. NULL when out of memory.
  */
 struct btf *fbtf_vmlinux(void);
+/* C declarations to be in it too: -EBUSY when it was made already, -EINVAL (logged), -ENOMEM. */
+int fbtf_vmlinux_add(const char *types);
 
 /* Through modifiers and typedefs: the type, its id in *id (may be NULL). NULL for void or bad ids.
  */

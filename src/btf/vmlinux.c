@@ -24,16 +24,32 @@ static const char *const base_names[] = {
 	"const char *",
 };
 
+/* What hosts added before it was made. */
+static char **added;
+static size_t nadded, cap_added;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct btf *_Atomic made;
+
+static int declare(struct ctypes *cs, struct text *why)
+{
+	int err = 0;
+	size_t i;
+
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(type_texts); i++)
+		err = ctypes_declare(cs, type_texts[i], why);
+	for (i = 0; err >= 0 && i < nadded; i++)
+		err = ctypes_declare(cs, added[i], why);
+	return err;
+}
+
 static int fill(struct btf *btf, struct ctypes *cs, struct text *why)
 {
 	struct hash seen = { 0 };
 	const struct ctype *t;
-	int err = 0;
+	int err = declare(cs, why);
 	size_t i;
 	u32 n;
 
-	for (i = 0; err >= 0 && i < ARRAY_SIZE(type_texts); i++)
-		err = ctypes_declare(cs, type_texts[i], why);
 	for (i = 0; err >= 0 && i < ARRAY_SIZE(base_names); i++) {
 		err = ctypes_type(cs, base_names[i], &t, why);
 		if (err >= 0)
@@ -67,8 +83,6 @@ static struct btf *make(void)
 
 struct btf *fbtf_vmlinux(void)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static struct btf *_Atomic made;
 	struct btf *btf = made;
 
 	if (btf)
@@ -79,4 +93,33 @@ struct btf *fbtf_vmlinux(void)
 	btf = made;
 	pthread_mutex_unlock(&lock);
 	return btf;
+}
+
+int fbtf_vmlinux_add(const char *types)
+{
+	struct text why = { 0 };
+	struct ctypes *cs = NULL;
+	char **grown;
+	int err;
+
+	pthread_mutex_lock(&lock);
+	err = made ? -EBUSY : ctypes_new(&cs);
+	if (!err)
+		err = declare(cs, &why);
+	if (!err)
+		err = ctypes_declare(cs, types, &why); /* beside the kernel's and one another */
+	if (err == -EINVAL)
+		log_msg(LOG_ERROR, "types to be shown as the kernel's: %s", text_str(&why));
+	grown = err ? NULL : base_grow(added, &cap_added, nadded + 1, sizeof(*added));
+	if (grown) {
+		added = grown;
+		added[nadded] = base_strdup(types);
+		nadded += added[nadded] != NULL;
+	}
+	if (!err && (!grown || !nadded))
+		err = -ENOMEM;
+	pthread_mutex_unlock(&lock);
+	ctypes_free(cs);
+	text_free(&why);
+	return err;
 }

@@ -118,10 +118,13 @@ struct kernel_action {
 	unsigned long mask;
 };
 
+/* The last two only for guarded calls. */
 static const int owned_signals[4] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+#define ALWAYS_OWNED 2
 static struct sigaction host_actions[4]; /* by seq: odd while being written */
 static _Atomic unsigned host_seq;
 static _Atomic int owns; /* 0 no, 1 being installed, 2 yes */
+static _Atomic bool owns_all;
 
 static int signal_index(int sig)
 {
@@ -249,7 +252,7 @@ static int install(void)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if (atomic_compare_exchange_strong(&owns, &none, 1)) {
-		for (size_t i = 0; i < ARRAY_SIZE(owned_signals) && !err; i++)
+		for (size_t i = 0; i < ALWAYS_OWNED && !err; i++)
 			err = install_one(owned_signals[i]);
 		owns = err ? 0 : 2;
 	} else {
@@ -263,7 +266,9 @@ static int install(void)
 
 bool code_fault_owns(int sig)
 {
-	return owns == 2 && signal_index(sig) >= 0;
+	int i = signal_index(sig);
+
+	return owns == 2 && i >= 0 && (i < ALWAYS_OWNED || owns_all);
 }
 
 int code_fault_host_action(int sig, const struct sigaction *act, struct sigaction *old)
@@ -500,7 +505,17 @@ s64 code_copy_string_safe(char *dst, const char *src, size_t n)
 
 int code_guard_init(void)
 {
-	return code_arch.guard ? install() : -EOPNOTSUPP;
+	int err = code_arch.guard ? install() : -EOPNOTSUPP;
+	size_t i;
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&lock);
+	for (i = ALWAYS_OWNED; i < ARRAY_SIZE(owned_signals) && !err && !owns_all; i++)
+		err = install_one(owned_signals[i]);
+	owns_all = !err;
+	pthread_mutex_unlock(&lock);
+	return err;
 }
 
 u64 code_guard(struct code_guard *g, const void *fn, const u64 *args)

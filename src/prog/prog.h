@@ -147,6 +147,9 @@ struct prog_sig {
 /* The signature of FUNC `func_id`: 0, -ENOMEM, or -EINVAL with the reason in `why`. Freed with base_free. */
 int prog_sig_new(const struct btf *btf, u32 func_id, struct prog_sig **out, struct text *why);
 
+/* Of a FUNC_PROTO, the result alone: the arguments are in the context. */
+int prog_sig_result(const struct btf *btf, u32 proto, struct prog_sig **out);
+
 /* Source of an instruction, from BTF line info; entries sorted by insn. Strings are the BTF's. */
 struct prog_line {
 	u32 insn;

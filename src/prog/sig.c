@@ -186,3 +186,25 @@ int prog_sig_new(const struct btf *btf, u32 func_id, struct prog_sig **out, stru
 		*out = s;
 	return err;
 }
+
+int prog_sig_result(const struct btf *btf, u32 proto, struct prog_sig **out)
+{
+	const struct btf_type *t = btf ? btf__type_by_id(btf, proto) : NULL;
+	struct text why = { 0 };
+	struct prog_sig *s;
+	int err;
+
+	if (!t || !btf_is_func_proto(t))
+		return -EINVAL;
+	s = base_alloc(sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->btf = btf;
+	err = result(btf, t->type, s, &why);
+	text_free(&why);
+	if (err)
+		base_free(s);
+	else
+		*out = s;
+	return err;
+}

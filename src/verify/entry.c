@@ -35,12 +35,13 @@ int ventry(struct verifier *v)
 	struct text why = { 0 };
 	int err;
 
-	if (!v->type->typed) {
-		reg_pointer(cur_reg(v, 1), REG_CTX);
-		return 0;
-	}
 	base_free(v->p->sig);
 	v->p->sig = NULL;
+	if (!v->type->typed) {
+		reg_pointer(cur_reg(v, 1), REG_CTX);
+		return v->p->type == BPF_PROG_TYPE_STRUCT_OPS ?
+			       prog_sig_result(v->p->args.btf, v->p->args.proto, &v->p->sig) : 0;
+	}
 	err = prog_sig_new(v->p->btf, v->p->funcs[0].btf_id, &v->p->sig, &why);
 	if (err == -EINVAL)
 		refuse(v, err, "declare the parameters as the C prototype has them",

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Plug-in tables (ops.c), as loading programs and maps uses them. */
+#ifndef FERRY_BPF_OPS_H
+#define FERRY_BPF_OPS_H
+
+#include "bpf/sys_int.h"
+
+/* A program that implements a member: its arguments' types into p->args. 0, -ENOTSUP, -EINVAL. */
+int ops_prog(const union bpf_attr *attr, struct prog *p, struct text *why);
+/* A map whose value is the struct `value_id`. 0, -ENOTSUP (not registered), -EINVAL. */
+int ops_map(struct sys_map *sm, u32 value_id, u32 value_size);
+/* Puts the map's table in place: -EBUSY when it is there, or from inside; -EINVAL, -E2BIG, -ENOMEM. */
+int ops_update(struct sys_map *sm, const void *key, const void *value, u64 flags);
+int ops_delete(struct sys_map *sm); /* takes it away again; -ENOENT, -EBUSY */
+
+#endif
