@@ -19,6 +19,9 @@ enum ctx_field_kind {
 	CTX_PKT,      /* pointer to packet data, range unproven */
 	CTX_PKT_END,
 	CTX_PKT_META,
+	CTX_SOCK,            /* pointer to a struct bpf_sock */
+	CTX_SOCK_OR_NULL,
+	CTX_SOCK_COMMON_OR_NULL,
 };
 
 /*
@@ -36,7 +39,8 @@ struct ctx_field {
 	 * read_min to max bytes, a write write_min to max. Arrays (cb, remote_ip6) are one field.
 	 */
 	u8 read_min, write_min, max;
-	u8 attach_type;       /* only for programs of this expected attach type; 0: for all */
+	bool narrow_start;    /* less than `max` bytes are read from its start only */
+	u64 attach_types;     /* only for programs of these expected attach types, a bit each; 0: for all */
 	const char *name;
 };
 
@@ -45,6 +49,7 @@ struct prog_pkt {
 	u64 data, data_end, data_meta; /* addresses; legacy packet loads read [data, data_end) */
 	u64 hard_start, hard_end;      /* room for adjust_head and adjust_tail */
 	u64 tstamp;
+	u64 sk; /* no packet here has a socket: 0 */
 	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
 	u32 priority, ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data_len_unused;
 	u32 napi_id, family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4];
@@ -60,6 +65,10 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_XDP = 1 << 3,
 	HELPERS_SYSCALL = 1 << 4,
 	HELPERS_TC = 1 << 5,       /* what traffic control may do to a packet */
+	HELPERS_STORE = 1 << 8,    /* bytes into a packet */
+	HELPERS_SUM = 1 << 9,      /* checksums */
+	HELPERS_EVENTS = 1 << 10,  /* perf buffers */
+	HELPERS_COARSE = 1 << 11,  /* coarse time */
 };
 
 struct prog_type {
@@ -88,6 +97,8 @@ const char *prog_type_name(u32 type);           /* for people; "type N" when unk
  */
 const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_type, u32 off,
 					u32 size, bool write);
+/* The same for reads of the struct bpf_sock that a pointer to a socket leads to; `common`: of any kind. */
+const struct ctx_field *prog_sock_field(bool common, u32 off, u32 size);
 /* Values a program may return, where the kernel bounds them (depends on the attach type). */
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max);
 

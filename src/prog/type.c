@@ -11,7 +11,7 @@
 	{ .off = offsetof(struct type, member), .size = SIZE_OF(type, member),                     \
 	  .real_off = offsetof(struct prog_pkt, real), .real_size = SIZE_OF(prog_pkt, real),       \
 	  .kind = (k), .writable = (w), .read_min = (rmin), .write_min = (wmin), .max = (most),    \
-	  .attach_type = (attach), .name = #member },
+	  .attach_types = (attach), .name = #member },
 
 #define SKB_R(member, real, k, rmin, wmin, most)                                                   \
 	FIELD(__sk_buff, member, real, k, false, rmin, wmin, most, 0)
@@ -20,20 +20,89 @@
 #define SKB_NO(member, real, k, rmin, wmin, most)
 
 static const struct ctx_field filter_fields[] = {
-#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup)                                      \
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup, skskb, lwt)                          \
 	SKB_##filter(m, r, k, rmin, wmin, most)
 #include "prog/type.def"
 };
 
 static const struct ctx_field sched_fields[] = {
-#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup)                                      \
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup, skskb, lwt)                          \
 	SKB_##sched(m, r, k, rmin, wmin, most)
 #include "prog/type.def"
 };
 
 static const struct ctx_field cgroup_fields[] = {
-#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup)                                      \
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup, skskb, lwt)                          \
 	SKB_##cgroup(m, r, k, rmin, wmin, most)
+#include "prog/type.def"
+};
+
+static const struct ctx_field skskb_fields[] = {
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup, skskb, lwt)                          \
+	SKB_##skskb(m, r, k, rmin, wmin, most)
+#include "prog/type.def"
+};
+
+static const struct ctx_field lwt_fields[] = {
+#define SKB(m, r, k, rmin, wmin, most, filter, sched, cgroup, skskb, lwt)                          \
+	SKB_##lwt(m, r, k, rmin, wmin, most)
+#include "prog/type.def"
+};
+
+/*
+ * Contexts that are, to the byte, what the program sees. A row's size is given: some ports are read
+ * with the two bytes behind them.
+ */
+#define PLAIN(type, m, bytes, k, w, rmin, wmin, most, start, attach)                               \
+	{ .off = offsetof(struct type, m), .size = (bytes), .real_off = offsetof(struct type, m),  \
+	  .real_size = (bytes), .kind = (k), .writable = (w), .read_min = (rmin),                  \
+	  .write_min = (wmin), .max = (most), .narrow_start = (start), .attach_types = (attach),   \
+	  .name = #m },
+#define AT(id) (1ull << BPF_##id)
+
+static const struct ctx_field sock_fields[] = {
+#define SOCK(...) PLAIN(bpf_sock, __VA_ARGS__)
+#include "prog/type.def"
+};
+
+static const struct ctx_field addr_fields[] = {
+#define ADDR(...) PLAIN(bpf_sock_addr, __VA_ARGS__)
+#include "prog/type.def"
+};
+
+static const struct ctx_field lookup_fields[] = {
+#define LOOKUP(m, bytes, k, rmin, most) PLAIN(bpf_sk_lookup, m, bytes, k, false, rmin, most, most, false, 0)
+#include "prog/type.def"
+};
+
+static const struct ctx_field sysctl_fields[] = {
+#define SYSCTL(m, w) PLAIN(bpf_sysctl, m, 4, CTX_SCALAR, w, 1, 4, 4, false, 0)
+#include "prog/type.def"
+};
+
+static const struct ctx_field sockopt_fields[] = {
+#define SOCKOPT(...) PLAIN(bpf_sockopt, __VA_ARGS__)
+#include "prog/type.def"
+};
+
+static const struct ctx_field msg_fields[] = {
+#define MSG(m, bytes, k, size) PLAIN(sk_msg_md, m, bytes, k, false, size, size, size, false, 0)
+#include "prog/type.def"
+};
+
+static const struct ctx_field device_fields[] = {
+#define DEVICE(m, rmin, most) PLAIN(bpf_cgroup_dev_ctx, m, 4, CTX_SCALAR, false, rmin, 4, most, false, 0)
+#include "prog/type.def"
+};
+
+/* What a pointer to a socket leads to; COMMON(...) rows are for sockets of any kind too. */
+static const struct ctx_field full_fields[] = {
+#define FULL(m, bytes, rmin, start) PLAIN(bpf_sock, m, bytes, CTX_SCALAR, false, rmin, 4, 4, start, 0)
+#define COMMON(...) FULL(__VA_ARGS__)
+#include "prog/type.def"
+};
+static const struct ctx_field common_fields[] = {
+#define COMMON(m, bytes, rmin, start) PLAIN(bpf_sock, m, bytes, CTX_SCALAR, false, rmin, 4, 4, start, 0)
 #include "prog/type.def"
 };
 
@@ -61,6 +130,15 @@ enum {
 	cgroup_fields_count = ARRAY_SIZE(cgroup_fields),
 	xdp_fields_count = ARRAY_SIZE(xdp_fields),
 	perf_fields_count = ARRAY_SIZE(perf_fields),
+	skskb_fields_count = ARRAY_SIZE(skskb_fields),
+	lwt_fields_count = ARRAY_SIZE(lwt_fields),
+	sock_fields_count = ARRAY_SIZE(sock_fields),
+	addr_fields_count = ARRAY_SIZE(addr_fields),
+	lookup_fields_count = ARRAY_SIZE(lookup_fields),
+	sysctl_fields_count = ARRAY_SIZE(sysctl_fields),
+	sockopt_fields_count = ARRAY_SIZE(sockopt_fields),
+	msg_fields_count = ARRAY_SIZE(msg_fields),
+	device_fields_count = ARRAY_SIZE(device_fields),
 };
 
 /* A packet field keeps its bytes: only pointers change their size, and arrays their place. */
@@ -69,6 +147,7 @@ enum {
 #include "prog/type.def"
 
 #define BASE    HELPERS_BASE
+#define NET     (HELPERS_BASE | HELPERS_EVENTS | HELPERS_COARSE)
 #define PKT     sizeof(struct prog_pkt)
 #define REGS    sizeof(bpf_user_pt_regs_t)
 #define TP_ARGS (8 * 12) /* MAX_BPF_FUNC_ARGS of the kernel */
@@ -98,26 +177,42 @@ const char *prog_type_name(u32 type)
 	return buf;
 }
 
-const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_type, u32 off,
-					u32 size, bool write)
+static const struct ctx_field *find_field(const struct ctx_field *fields, u32 n, u32 attach_type,
+					  u32 off, u32 size, bool write)
 {
 	u32 i;
 
 	if (!size || size & (size - 1) || off % size)
 		return NULL;
-	for (i = 0; i < t->nfields; i++) {
-		const struct ctx_field *f = &t->fields[i];
+	/* Some bytes are in several rows, as they may be used for this or that. */
+	for (i = 0; i < n; i++) {
+		const struct ctx_field *f = &fields[i];
 
-		if (off < f->off || off >= (u32)f->off + f->size)
+		if (off < f->off || off + size > (u32)f->off + f->size)
 			continue;
-		if (size > f->max || size < (write ? f->write_min : f->read_min) ||
-		    off + size > (u32)f->off + f->size)
-			return NULL;
-		if ((write && !f->writable) || (f->attach_type && f->attach_type != attach_type))
-			return NULL;
+		if (size > f->max || size < (write ? f->write_min : f->read_min))
+			continue;
+		if (f->narrow_start && size < f->max && off != f->off)
+			continue;
+		if (write && !f->writable)
+			continue;
+		if (f->attach_types && (attach_type > 63 || !(f->attach_types >> attach_type & 1)))
+			continue;
 		return f;
 	}
 	return NULL;
+}
+
+const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_type, u32 off,
+					u32 size, bool write)
+{
+	return find_field(t->fields, t->nfields, attach_type, off, size, write);
+}
+
+const struct ctx_field *prog_sock_field(bool common, u32 off, u32 size)
+{
+	return common ? find_field(common_fields, ARRAY_SIZE(common_fields), 0, off, size, false) :
+			find_field(full_fields, ARRAY_SIZE(full_fields), 0, off, size, false);
 }
 
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max)
@@ -129,5 +224,21 @@ bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *ma
 	/* Egress may also ask for congestion notification. */
 	if (t->type == BPF_PROG_TYPE_CGROUP_SKB && attach_type == BPF_CGROUP_INET_EGRESS)
 		*max = 3;
+	if (t->type != BPF_PROG_TYPE_CGROUP_SOCK_ADDR)
+		return true;
+	/* bind may also lift the check for privileged ports; the answers of others cannot be refused. */
+	switch (attach_type) {
+	case BPF_CGROUP_INET4_BIND:
+	case BPF_CGROUP_INET6_BIND:
+		*max = 3;
+		break;
+	case BPF_CGROUP_UDP4_RECVMSG:
+	case BPF_CGROUP_UDP6_RECVMSG:
+	case BPF_CGROUP_INET4_GETPEERNAME:
+	case BPF_CGROUP_INET6_GETPEERNAME:
+	case BPF_CGROUP_INET4_GETSOCKNAME:
+	case BPF_CGROUP_INET6_GETSOCKNAME:
+		*min = 1;
+	}
 	return true;
 }

@@ -37,7 +37,7 @@ static int may_move(struct verifier *v, u32 dst, const struct reg *ptr, u8 op)
 		return refuse(v, -EACCES, "compare it with NULL before using it",
 			      "R%u pointer arithmetic on %s prohibited, null-check it first", dst,
 			      reg_type_name(ptr));
-	if (ptr->type == REG_MAP || ptr->type == REG_PKT_END || ptr->type == REG_FUNC)
+	if (ptr->type == REG_MAP || ptr->type == REG_PKT_END || ptr->type == REG_SOCK || ptr->type == REG_FUNC)
 		return refuse(v, -EACCES,
 			      "this pointer stands for the object: look an element up, or copy "
 			      "`data` before adding",

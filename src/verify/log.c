@@ -114,6 +114,10 @@ const char *reg_type_name(const struct reg *r)
 	case REG_PKT_META: return "pkt_meta";
 	case REG_PKT_END: return "pkt_end";
 	case REG_FUNC: return "func";
+	case REG_SOCK:
+		if (r->what)
+			return null ? "sock_common_or_null" : "sock_common";
+		return null ? "sock_or_null" : "sock";
 	case REG_BTF:
 		if (!r->type_id)
 			return null ? "rdonly_untrusted_mem_or_null" : "rdonly_untrusted_mem";

@@ -195,7 +195,8 @@ static int bad_context(struct verifier *v, const struct acc *a, s64 off)
 static int access_field(struct verifier *v, const struct acc *a, s64 off)
 {
 	const struct ctx_field *f;
-	static const u8 types[] = { REG_SCALAR, REG_PKT, REG_PKT_END, REG_PKT_META };
+	static const u8 types[] = { REG_SCALAR, REG_PKT, REG_PKT_END, REG_PKT_META, REG_SOCK, REG_SOCK,
+				    REG_SOCK };
 
 	f = off >= 0 && off <= UINT16_MAX ?
 		    prog_type_field(v->type, v->p->attach_type, (u32)off, a->size,
@@ -209,6 +210,11 @@ static int access_field(struct verifier *v, const struct acc *a, s64 off)
 		loaded(a);
 	else
 		reg_pointer(a->out, types[f->kind]);
+	if (f->kind == CTX_SOCK_OR_NULL || f->kind == CTX_SOCK_COMMON_OR_NULL) {
+		a->out->flags = REG_NULLABLE;
+		a->out->id = ++v->ids;
+		a->out->what = f->kind == CTX_SOCK_COMMON_OR_NULL;
+	}
 	return 0;
 }
 
@@ -352,10 +358,30 @@ static int access_typed(struct verifier *v, const struct acc *a)
 	return err;
 }
 
+/* Whoever runs the program gave the pointer, so the load may fault as any typed one. */
+static int access_sock(struct verifier *v, const struct acc *a)
+{
+	const struct reg *reg = cur_reg(v, a->r);
+	s64 off = a->off + reg->off;
+
+	if (a->access == ACCESS_WRITE || a->atomic)
+		return refuse(v, -EACCES, "sockets are read only", "R%u cannot write into %s", a->r,
+			      reg_type_name(reg));
+	if (off < 0 || off > UINT16_MAX || a->sx || !prog_sock_field(reg->what, (u32)off, a->size))
+		return refuse(v, -EACCES, "this field or size is not one of struct bpf_sock, or only of full "
+			      "sockets", "R%u invalid %s access off=%lld size=%u", a->r, reg_type_name(reg),
+			      (long long)off, a->size);
+	v->aux[v->insn].probe = true;
+	loaded(a);
+	return 0;
+}
+
 /* May an instruction meet both kinds of pointers, on different paths? */
 static bool may_share(u8 a, u8 b)
 {
 	/* Contexts are rewritten; a load that may fault does for memory too. */
+	if (a == REG_SOCK || b == REG_SOCK)
+		return false;
 	if (a == REG_BTF || b == REG_BTF)
 		return a == REG_MEM || b == REG_MEM;
 	return a != REG_CTX && b != REG_CTX;
@@ -389,6 +415,8 @@ static int access_memory(struct verifier *v, const struct acc *a)
 		return access_packet(v, a);
 	case REG_MEM:
 		return access_mem(v, a);
+	case REG_SOCK:
+		return access_sock(v, a);
 	case REG_BTF:
 		return access_typed(v, a);
 	}

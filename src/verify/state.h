@@ -22,6 +22,7 @@ enum reg_type {
 	REG_PKT_END,
 	REG_MEM,      /* `size` bytes of a helper or native function */
 	REG_DYNPTR,   /* only in slots: enum dynptr_kind `what`; `off` slots from its first (dynptr.c) */
+	REG_SOCK,     /* a socket: struct bpf_sock as programs see it; `what` 1: of any kind */
 	REG_FUNC,     /* subprogram `what`, to be called back */
 	/*
 	 * A struct of `type_id` in the BTF `what` of the run (typed.c). type_id 0: behind a pointer to

@@ -611,6 +611,7 @@ static void fill_context(struct run *r)
 	r->pkt.data_meta = r->pkt.data - meta;
 	r->pkt.data_end = r->pkt.data + len;
 	r->pkt.len = len;
+	r->pkt.sk = 0; /* no packet here has a socket */
 	r->ctx = &r->pkt;
 	add_region(r, "context", &r->pkt, sizeof(r->pkt), true);
 	refresh_packet(r);

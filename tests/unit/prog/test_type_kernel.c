@@ -52,6 +52,26 @@ static const struct {
 	{ BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS },
 	{ BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS },
 	{ BPF_PROG_TYPE_RAW_TRACEPOINT, 0 },
+	{ BPF_PROG_TYPE_LWT_IN, 0 },
+	{ BPF_PROG_TYPE_LWT_OUT, 0 },
+	{ BPF_PROG_TYPE_LWT_XMIT, 0 },
+	{ BPF_PROG_TYPE_SK_SKB, 0 },
+	{ BPF_PROG_TYPE_SK_MSG, 0 },
+	{ BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP },
+	{ BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE },
+	{ BPF_PROG_TYPE_CGROUP_SYSCTL, BPF_CGROUP_SYSCTL },
+	{ BPF_PROG_TYPE_CGROUP_SOCKOPT, BPF_CGROUP_GETSOCKOPT },
+	{ BPF_PROG_TYPE_CGROUP_SOCKOPT, BPF_CGROUP_SETSOCKOPT },
+	{ BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET_SOCK_CREATE },
+	{ BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET_SOCK_RELEASE },
+	{ BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET4_POST_BIND },
+	{ BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET6_POST_BIND },
+	{ BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_BIND },
+	{ BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT },
+	{ BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_SENDMSG },
+	{ BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_SENDMSG },
+	{ BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_RECVMSG },
+	{ BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME },
 };
 
 static bool ours(u32 n, u32 off, u32 size, bool write)
@@ -82,16 +102,14 @@ static void context_accesses_are_those_of_the_kernel(void **state)
 						  .dst_reg = write ? 1 : 3,
 						  .src_reg = write ? 2 : 1,
 						  .off = (s16)off },
-						{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+						{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1 },
 						{ .code = BPF_JMP | BPF_EXIT },
 					};
 					bool kernel = load(types[n].type, types[n].attach_type,
 							   insns, 4, "GPL") >= 0;
 
-					if (kernel == ours(n, off, 1u << s, write) ||
-					    (prog_type_of(types[n].type)->has_packet &&
-					     off == offsetof(struct __sk_buff, sk)))
-						continue; /* packets here have no socket */
+					if (kernel == ours(n, off, 1u << s, write))
+						continue;
 					wrong++;
 					print_message(
 						"# %s(%u): %s of %u bytes at %u: kernel %d\n",
@@ -99,6 +117,82 @@ static void context_accesses_are_those_of_the_kernel(void **state)
 						write ? "write" : "read", 1u << s, off, kernel);
 				}
 			}
+		}
+	}
+	assert_int_equal(wrong, 0);
+}
+
+/* Behind ctx->sk of an address, which is a socket for sure. */
+static void fields_of_sockets_are_those_of_the_kernel(void **state)
+{
+	static const u8 sizes[] = { BPF_B, BPF_H, BPF_W, BPF_DW };
+	u32 off, s, wrong = 0;
+
+	(void)state;
+	for (off = 0; off < 96; off++) {
+		for (s = 0; s < 4; s++) {
+			struct bpf_insn insns[] = {
+				{ .code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = 1, .src_reg = 1,
+				  .off = offsetof(struct bpf_sock_addr, sk) },
+				{ .code = (u8)(BPF_LDX | BPF_MEM | sizes[s]), .dst_reg = 3,
+				  .src_reg = 1, .off = (s16)off },
+				{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1 },
+				{ .code = BPF_JMP | BPF_EXIT },
+			};
+			bool kernel = load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+					   BPF_CGROUP_INET4_CONNECT, insns, 4, "GPL") >= 0;
+
+			if (kernel == (prog_sock_field(false, off, 1u << s) != NULL))
+				continue;
+			wrong++;
+			print_message("# sock: %u bytes at %u: kernel %d\n", 1u << s, off, kernel);
+		}
+	}
+	/* Of any socket: skb->sk, after a check for NULL. */
+	for (off = 0; off < 96; off++) {
+		for (s = 0; s < 4; s++) {
+			struct bpf_insn insns[] = {
+				{ .code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = 1, .src_reg = 1,
+				  .off = offsetof(struct __sk_buff, sk) },
+				{ .code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = 1, .off = 1 },
+				{ .code = (u8)(BPF_LDX | BPF_MEM | sizes[s]), .dst_reg = 3,
+				  .src_reg = 1, .off = (s16)off },
+				{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1 },
+				{ .code = BPF_JMP | BPF_EXIT },
+			};
+			bool kernel = load(BPF_PROG_TYPE_SCHED_CLS, 0, insns, 5, "GPL") >= 0;
+
+			if (kernel == (prog_sock_field(true, off, 1u << s) != NULL))
+				continue;
+			wrong++;
+			print_message("# sock_common: %u bytes at %u: kernel %d\n", 1u << s, off,
+				      kernel);
+		}
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static void results_are_bounded_as_in_the_kernel(void **state)
+{
+	u32 n, wrong = 0;
+	s32 value, min, max;
+
+	(void)state;
+	for (n = 0; n < ARRAY_SIZE(types); n++) {
+		for (value = -2; value < 6; value++) {
+			const struct bpf_insn insns[] = {
+				{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = value },
+				{ .code = BPF_JMP | BPF_EXIT },
+			};
+			bool kernel = load(types[n].type, types[n].attach_type, insns, 2, "GPL") >= 0;
+			bool here = !prog_type_ret(prog_type_of(types[n].type), types[n].attach_type,
+						   &min, &max) || (value >= min && value <= max);
+
+			if (kernel == here)
+				continue;
+			wrong++;
+			print_message("# %s(%u) returns %d: kernel %d\n", prog_type_name(types[n].type),
+				      types[n].attach_type, value, kernel);
 		}
 	}
 	assert_int_equal(wrong, 0);
@@ -149,6 +243,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(context_accesses_are_those_of_the_kernel),
+		cmocka_unit_test(fields_of_sockets_are_those_of_the_kernel),
+		cmocka_unit_test(results_are_bounded_as_in_the_kernel),
 		cmocka_unit_test(helpers_are_allowed_as_in_the_kernel),
 	};
 
