@@ -367,7 +367,9 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 	helper_run.ctx = r->ctx;
 	running = r;
 	r->calling = i;
-	ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
+	/* A program may send this very process a signal that ends it. */
+	if (h->id != BPF_FUNC_send_signal && h->id != BPF_FUNC_send_signal_thread)
+		ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
 	garbage(r, 0, 5);
 	r->regs[0] = ret;
 	if (released)
