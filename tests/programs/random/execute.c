@@ -367,8 +367,9 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 	helper_run.ctx = r->ctx;
 	running = r;
 	r->calling = i;
-	/* A program may send this very process a signal that ends it. */
-	if (h->id != BPF_FUNC_send_signal && h->id != BPF_FUNC_send_signal_thread)
+	/* A signal may end this very process, and a timer's callback finds no engine to run it. */
+	if (h->id != BPF_FUNC_send_signal && h->id != BPF_FUNC_send_signal_thread &&
+	    h->id != BPF_FUNC_timer_start)
 		ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
 	garbage(r, 0, 5);
 	r->regs[0] = ret;
