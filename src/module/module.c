@@ -200,10 +200,20 @@ static int finish_btf(struct maker *mk)
 	return 0;
 }
 
+/* libbpf looks at the modules' types only for structs that the kernel has none of. */
+static void warn_of_shadow(const struct maker *mk, const struct ctype *t)
+{
+	if ((t->kind == CTYPE_STRUCT || t->kind == CTYPE_UNION) && !t->incomplete &&
+	    btf__find_by_name_kind(mk->base, t->name, t->kind == CTYPE_STRUCT ? BTF_KIND_STRUCT : BTF_KIND_UNION) > 0)
+		log_msg(LOG_WARN, "module %s: the kernel has a struct %s too, so programs are not relocated against "
+				  "this one (CO-RE): give it another name", mk->m->name, t->name);
+}
+
 static int make_types(struct maker *mk, const struct ferry_module *def)
 {
 	struct text inner = { 0 };
-	int err;
+	const struct ctype *t;
+	int err, id;
 
 	if (!def->types)
 		return 0;
@@ -211,6 +221,13 @@ static int make_types(struct maker *mk, const struct ferry_module *def)
 	if (err == -EINVAL)
 		refuse(mk->why, "types of module %s: %s", def->name, text_str(&inner));
 	text_free(&inner);
+	/* Those that no prototype names too: programs are relocated against them (CO-RE). */
+	for (u32 n = 0; !err && (t = ctypes_nth(mk->cs, n)); n++) {
+		id = *t->name && t->kind != CTYPE_TYPEDEF ? fbtf_add_ctype(mk->btf, &mk->seen, t) : 0;
+		if (id >= (int)btf__type_cnt(mk->base))
+			warn_of_shadow(mk, t);
+		err = id < 0 ? id : 0;
+	}
 	return err;
 }
 

@@ -460,6 +460,21 @@ static void structs_of_the_kernel_are_referred_to_not_copied(void **state)
 	assert_int_equal(module_unregister("k"), 0);
 }
 
+static void types_that_no_prototype_names_are_there_for_relocation(void **state)
+{
+	struct module *m;
+	s32 id;
+
+	(void)state;
+	assert_int_equal(register_one("k", "struct lonely { int a; long b; }; enum kind { ONE = 1 };",
+				      "int f(int x)", 0, &m, NULL), 0);
+	id = btf__find_by_name_kind(m->btf, "lonely", BTF_KIND_STRUCT);
+	assert_true(id > 0);
+	assert_int_equal(btf__resolve_size(m->btf, (u32)id), 16);
+	assert_true(btf__find_by_name_kind(m->btf, "kind", BTF_KIND_ENUM) > 0);
+	assert_int_equal(module_unregister("k"), 0);
+}
+
 /* ---- the list
  * --------------------------------------------------------------------------------------- */
 
@@ -639,6 +654,7 @@ int main(void)
 		cmocka_unit_test(externs_of_compiled_programs_find_their_functions),
 		cmocka_unit_test(raw_bytes_are_split_btf_that_passes_its_own_check),
 		cmocka_unit_test(structs_of_the_kernel_are_referred_to_not_copied),
+		cmocka_unit_test(types_that_no_prototype_names_are_there_for_relocation),
 		cmocka_unit_test(a_module_lives_as_long_as_it_is_held),
 		cmocka_unit_test(the_nearest_names_come_first),
 		cmocka_unit_test(threads_register_at_the_same_time),
