@@ -95,6 +95,30 @@ static void commit(struct dynptr *d, u64 flags, bool discard)
 	none(d, 0);
 }
 
+/* ---- records that users wrote ------------------------------------------------------------------- */
+
+struct drain {
+	prog_callback fn;
+	u64 ctx;
+};
+
+static u64 drained(void *arg, void *sample, u32 size)
+{
+	const struct drain *d = arg;
+	struct dynptr record = { .data = sample, .size = size };
+
+	return d->fn((u64)(uintptr_t)&record, d->ctx, 0, 0, 0);
+}
+
+u64 dynptr_drain(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct drain d = { (prog_callback)(uintptr_t)a2, a3 };
+
+	return (u64)map_user_ringbuf_drain(ptr(a1), drained, &d, a4);
+}
+
+/* ---- the end of reservations -------------------------------------------------------------------- */
+
 u64 dynptr_submit(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	commit(ptr(a1), a2, false);

@@ -14,7 +14,7 @@
 
 #include "verify/verify_int.h"
 
-enum cb_arg { CB_NONE, CB_NUMBER, CB_MAP, CB_MAP_KEY, CB_MAP_VALUE, CB_CTX };
+enum cb_arg { CB_NONE, CB_NUMBER, CB_MAP, CB_MAP_KEY, CB_MAP_VALUE, CB_CTX, CB_DYNPTR };
 
 static const struct cb_kind {
 	u32 helper;
@@ -28,6 +28,8 @@ static const struct cb_kind {
 	  .args = { CB_MAP, CB_MAP_KEY, CB_MAP_VALUE, CB_CTX } },
 	{ .helper = BPF_FUNC_loop, .func = 2, .ctx = 3, .rounds = 1, .ret_max = 1,
 	  .args = { CB_NUMBER, CB_CTX } },
+	{ .helper = BPF_FUNC_user_ringbuf_drain, .func = 2, .ctx = 3, .ret_max = 1,
+	  .args = { CB_DYNPTR, CB_CTX } },
 	{ .helper = BPF_FUNC_timer_set_callback, .later = true, .func = 2,
 	  .args = { CB_MAP, CB_MAP_KEY, CB_MAP_VALUE } },
 };
@@ -105,6 +107,9 @@ static void set_arg(struct verifier *v, struct reg *r, const struct reg *from, u
 		r->what = (u16)map;
 		if (v->p->maps[map]->fields)
 			r->id = ++v->ids; /* locks are told apart by it */
+		break;
+	case CB_DYNPTR:
+		vdynptr_const(v, r);
 		break;
 	}
 }

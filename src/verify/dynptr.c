@@ -8,6 +8,7 @@
 #include "verify/verify_int.h"
 
 #define BYTES 16
+#define NOT_RESERVED "only what bpf_ringbuf_reserve_dynptr made is submitted"
 
 /* Of the lower address: the dynptr is in slots `slot` and `slot` - 1. */
 static int place(struct verifier *v, u32 r, u32 *frame, u32 *slot)
@@ -119,13 +120,36 @@ int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind)
 	return 0;
 }
 
+void vdynptr_const(struct verifier *v, struct reg *r)
+{
+	reg_pointer(r, REG_DYNPTR);
+	r->what = DYNPTR_LOCAL;
+	r->ref = ++v->ids;
+}
+
+static int const_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
+{
+	const struct reg *reg = cur_reg(v, r);
+
+	if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)
+		return refuse(v, -EINVAL, "pass the pointer as the callback was given it",
+			      "dereference of modified dynptr_ptr ptr R%u off=%d disallowed", r, reg->off);
+	if (kind && reg->what != kind)
+		return refuse(v, -EINVAL, NOT_RESERVED, "Expected a dynptr of type ringbuf as arg #%u", r - 1);
+	*id = reg->ref;
+	return 0;
+}
+
 int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
 {
 	const struct frame *f;
 	const struct reg *d;
 	u32 frame, slot;
-	int err = place(v, r, &frame, &slot);
+	int err;
 
+	if (cur_reg(v, r)->type == REG_DYNPTR)
+		return const_arg(v, r, kind, id);
+	err = place(v, r, &frame, &slot);
 	if (err)
 		return err;
 	f = v->cur->frames[frame];
@@ -134,7 +158,7 @@ int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
 		return refuse(v, -EINVAL, "make it with bpf_dynptr_from_mem or bpf_ringbuf_reserve_dynptr",
 			      "Expected an initialized dynptr as arg #%u", r - 1);
 	if (kind && d->what != kind)
-		return refuse(v, -EINVAL, "only what bpf_ringbuf_reserve_dynptr made is submitted",
+		return refuse(v, -EINVAL, NOT_RESERVED,
 			      "Expected a dynptr of type ringbuf as arg #%u", r - 1);
 	state_mark_read(v, v->cur, frame, 3ull << (slot - 1));
 	*id = d->ref;

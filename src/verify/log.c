@@ -114,6 +114,7 @@ const char *reg_type_name(const struct reg *r)
 	case REG_PKT_META: return "pkt_meta";
 	case REG_PKT_END: return "pkt_end";
 	case REG_FUNC: return "func";
+	case REG_DYNPTR: return "dynptr_ptr";
 	case REG_SOCK:
 		if (r->what)
 			return null ? "sock_common_or_null" : "sock_common";

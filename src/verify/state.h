@@ -21,7 +21,11 @@ enum reg_type {
 	REG_PKT_META,
 	REG_PKT_END,
 	REG_MEM,      /* `size` bytes of a helper or native function */
-	REG_DYNPTR,   /* only in slots: enum dynptr_kind `what`; `off` slots from its first (dynptr.c) */
+	/*
+	 * enum dynptr_kind `what` (dynptr.c). In slots it is half of the dynptr, `off` slots from its first; in
+	 * registers the address of a whole one that is not on the program's stack.
+	 */
+	REG_DYNPTR,
 	REG_SOCK,     /* a socket: struct bpf_sock as programs see it; `what` 1: of any kind */
 	REG_FUNC,     /* subprogram `what`, to be called back */
 	/*

@@ -285,6 +285,7 @@ void vcallback_widen(struct verifier *v);
 /* dynptr.c */
 enum dynptr_kind { DYNPTR_ANY, DYNPTR_LOCAL, DYNPTR_RINGBUF };
 int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind);
+void vdynptr_const(struct verifier *v, struct reg *r); /* a register points to one that only helpers read */
 int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id); /* *id: that of slices */
 int vdynptr_overwrite(struct verifier *v, struct frame *f, u32 slot); /* before it becomes data */
 void vdynptr_release(struct verifier *v, u32 ref);

@@ -27,6 +27,7 @@ static const struct {
 	{ "percpu_array", BPF_MAP_TYPE_PERCPU_ARRAY },
 	{ "lru_hash", BPF_MAP_TYPE_LRU_HASH },
 	{ "ringbuf", BPF_MAP_TYPE_RINGBUF },
+	{ "user_ringbuf", BPF_MAP_TYPE_USER_RINGBUF },
 };
 
 const char *verdict_map_name(u32 type)

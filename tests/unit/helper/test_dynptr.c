@@ -88,11 +88,58 @@ static void a_reservation_of_any_size_is_written_and_submitted(void **state)
 	}
 }
 
+/* Sums the first 8 bytes of records until one is 0, which is the last; the result of the drain, ctx[0] the sum. */
+static const char drain_text[] =
+	"r6 = r1\n*(u64 *)(r10 -8) = 0\nr1 = map[0] ll\nr2 = func each ll\nr3 = r10\nr3 += -8\nr4 = 0\n"
+	"call 209\nr1 = *(u64 *)(r10 -8)\n*(u64 *)(r6 +0) = r1\nexit\n"
+	"each:\nr6 = r2\nr2 = 0\nr3 = 8\ncall 203\nif r0 == 0 goto next\nr1 = *(u64 *)(r0 +0)\nif r1 == 0 goto last\n"
+	"r2 = *(u64 *)(r6 +0)\nr2 += r1\n*(u64 *)(r6 +0) = r2\nnext:\nr0 = 0\nexit\nlast:\nr0 = 1\nexit\n";
+
+/* As a user of the ring writes it: a length, and bytes. */
+static void write_record(struct map *m, u32 len, u64 value)
+{
+	u64 *prod = (u64 *)(m->mem + 4096);
+	u8 *at = m->mem + 2 * 4096 + *prod % 4096;
+
+	memset(at, 0, 8);
+	memcpy(at, &len, 4);
+	memcpy(at + 8, &value, 8);
+	*prod += 8 + (len + 7) / 8 * 8;
+}
+
+static void records_of_users_are_drained_until_the_callback_has_enough(void **state)
+{
+	(void)state;
+	EACH_ENGINE(e) {
+		struct map *m = new_map(BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096);
+		u64 ctx[8] = { 1 };
+
+		assert_int_equal(run_text(e, drain_text, &m, 1, ctx), 0);
+		assert_int_equal(ctx[0], 0);
+		write_record(m, 8, 5);
+		write_record(m, 4, 1000); /* too short for what is asked */
+		write_record(m, 16, 7);
+		assert_int_equal(run_text(e, drain_text, &m, 1, ctx), 3);
+		assert_int_equal(ctx[0], 12);
+		write_record(m, 8, 0);
+		write_record(m, 8, 9);
+		assert_int_equal(run_text(e, drain_text, &m, 1, ctx), 1);
+		assert_int_equal(run_text(e, drain_text, &m, 1, ctx), 1);
+		assert_int_equal(ctx[0], 9);
+		/* A length that reaches beyond what was written. */
+		write_record(m, 8, 1);
+		m->mem[2 * 4096 + (*(u64 *)(m->mem + 4096) - 16)] = 64;
+		assert_int_equal((s64)run_text(e, drain_text, &m, 1, ctx), -EINVAL);
+		map_put(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_in_range_is_copied_and_what_is_not_is_refused),
 		cmocka_unit_test(a_reservation_of_any_size_is_written_and_submitted),
+		cmocka_unit_test(records_of_users_are_drained_until_the_callback_has_enough),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
