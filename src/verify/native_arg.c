@@ -200,10 +200,13 @@ static int size_bytes(struct verifier *v, const struct module_arg *a, const stru
 static int check_apart(struct verifier *v, const struct native *c, u32 i, u64 bytes)
 {
 	const struct module_arg *a = &c->f->args[i];
-	const struct reg *mem = &c->args[i], *size = &c->args[a->size_arg - 1];
+	const struct reg *mem = &c->args[i], *size;
 	s64 lo, hi, at;
 
-	if (!a->size_deref || mem->type != REG_STACK || mem->what != size->what)
+	if (!a->size_deref)
+		return 0;
+	size = &c->args[a->size_arg - 1];
+	if (mem->type != REG_STACK || mem->what != size->what)
 		return 0;
 	lo = mem->off + mem->n.smin;
 	hi = mem->off + mem->n.smax + (s64)bytes;
