@@ -57,7 +57,7 @@ static void use_btf(struct sys_map *sm, const struct map_tag *tag)
 	sys_map_set_fields(sm->map, sm->btf->btf);
 }
 
-static int adopt_map(int fd, u32 id, struct sys_obj **out)
+static int adopt_map(int fd, const struct stat *st, u32 id, struct sys_obj **out)
 {
 	struct sys_map *sm = base_alloc(sizeof(*sm));
 	struct map_tag tag;
@@ -68,8 +68,15 @@ static int adopt_map(int fd, u32 id, struct sys_obj **out)
 	err = map_attach(fd, &sm->map);
 	if (err)
 		goto out;
-	memcpy(sm->o.name, sm->map->attr.name, sizeof(sm->map->attr.name));
 	map_tag_read(sm->map, &tag);
+	/* Its number is written when it is in its maker's tables. */
+	if (!tag.id || (*out = sys_ino_get(st->st_dev, st->st_ino))) {
+		sm->map->fd = -1;
+		map_put(sm->map);
+		err = *out ? 1 : -EINVAL;
+		goto out;
+	}
+	memcpy(sm->o.name, sm->map->attr.name, sizeof(sm->map->attr.name));
 	sm->o.id = id ? id : tag.id & INT32_MAX;
 	use_btf(sm, &tag);
 	sm->map->owner = &sm->o;
@@ -270,7 +277,8 @@ static int read_file(int fd, size_t size, void **out)
 	return 0;
 }
 
-static int adopt(int fd, u64 size, u32 id, struct sys_obj **out)
+/* 0, 1 when there is an object already: `fd` is the caller's then, as after an error. */
+static int adopt(int fd, const struct stat *st, bool final, u32 id, struct sys_obj **out)
 {
 	char magic[8] = "";
 	void *data = NULL;
@@ -278,54 +286,64 @@ static int adopt(int fd, u64 size, u32 id, struct sys_obj **out)
 
 	if (pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
 	    (!memcmp(magic, SYS_PROG_MAGIC, 8) || !memcmp(magic, SYS_BTF_MAGIC, 8))) {
-		err = read_file(fd, size, &data);
+		err = final ? read_file(fd, st->st_size, &data) : -EINVAL;
 		if (!err && !memcmp(magic, SYS_PROG_MAGIC, 8))
-			err = adopt_prog(fd, data, size, id, out);
+			err = adopt_prog(fd, data, st->st_size, id, out);
 		else if (!err)
-			err = sys_btf_from(fd, data, size, id, out);
+			err = sys_btf_from(fd, data, st->st_size, id, out);
 		base_free(data);
 		return err;
 	}
-	return adopt_map(fd, id, out);
+	return adopt_map(fd, st, id, out);
+}
+
+/*
+ * A number that another thread has just closed may by now be the file of an object in the making:
+ * its maker's tables get it before it is final, so who looks in that order never takes it away.
+ */
+static struct sys_obj *take(int own, u32 id)
+{
+	int seals = fcntl(own, F_GET_SEALS), err;
+	struct sys_obj *o;
+	struct stat st;
+
+	/* A memfd has no name and takes seals: nothing else is looked into. */
+	if (seals < 0 || fstat(own, &st) || !S_ISREG(st.st_mode) || st.st_nlink) {
+		close(own);
+		return NULL;
+	}
+	o = sys_ino_get(st.st_dev, st.st_ino);
+	if (o) {
+		close(own);
+		return o;
+	}
+	own = sys_fd_move(own);
+	depth++;
+	err = adopt(own, &st, seals & F_SEAL_WRITE, id, &o);
+	depth--;
+	if (err)
+		close(own);
+	return err < 0 ? NULL : o;
 }
 
 struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 {
 	struct sys_remote *served = sys_remote;
 	struct sys_obj *o = NULL;
-	struct stat st;
-	int own, err;
+	int own;
 
-	/* A memfd has no name and takes seals: nothing else is looked into. */
-	if (depth > 2 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink ||
-	    fcntl(fd, F_GET_SEALS) < 0)
+	if (depth > 2 || fcntl(fd, F_GET_SEALS) < 0)
 		return NULL;
 	sys_inside++;
 	sys_remote = NULL; /* what is read now is ours */
 	pthread_mutex_lock(&lock);
-	o = sys_ino_get(st.st_dev, st.st_ino);
-	if (o) {
-		err = 0;
-		goto out;
-	}
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (own < 0) {
-		err = -errno;
-		goto out;
-	}
-	own = sys_fd_move(own);
-	depth++;
-	err = adopt(own, st.st_size, id, &o);
-	depth--;
-	if (err)
-		close(own);
-out:
+	if (own >= 0)
+		o = take(own, id);
 	pthread_mutex_unlock(&lock);
 	sys_remote = served;
 	sys_inside--;
-	if (err) {
-		o = NULL;
-	} else if (kind && o->kind != kind) {
+	if (o && kind && o->kind != kind) {
 		sys_put(o);
 		o = NULL;
 	}

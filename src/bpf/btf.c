@@ -54,6 +54,8 @@ static int add_btf(struct sys_btf *sb)
 		sb->o.id = 0; /* it is in no table */
 		if (fd >= 0)
 			close(fd);
+	} else {
+		sys_seal(fd);
 	}
 	return err;
 }

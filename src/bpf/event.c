@@ -131,6 +131,7 @@ static long add(struct sys_event *e, u64 flags)
 		close(fd);
 		return err;
 	}
+	sys_seal(fd);
 	fd = sys_fd_new(&e->o, 0);
 	if (fd >= 0 && !sys_remote && !(flags & PERF_FLAG_FD_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);

@@ -152,6 +152,8 @@ int sys_file_open(const char *path, int flags)
 		return -ENOENT;
 	fd = flags & O_ACCMODE ? -EACCES : sys_memfd("ferry-file", NULL, 0, data, size);
 	base_free(data);
+	if (fd >= 0)
+		sys_seal(fd);
 	if (fd >= 0 && !(flags & O_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
 	return fd;

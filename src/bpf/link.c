@@ -60,6 +60,7 @@ static long give(struct sys_link *l)
 		sys_link_free(&l->o);
 		return err;
 	}
+	sys_seal(fd);
 	fd = sys_fd_new(&l->o, 0);
 	sys_put(&l->o);
 	return fd;

@@ -171,8 +171,12 @@ int sys_memfd(const char *name, const void *head, size_t head_size, const void *
 		}
 	}
 	lseek(fd, 0, SEEK_SET);
-	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 	return fd;
+}
+
+void sys_seal(int fd)
+{
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
 static struct sys_obj *lookup_fd(int fd)
@@ -541,6 +545,10 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	o->uid = getuid();
 	o->refs = 1;
 	lock_tables();
+	if (hash_get(&by_ino, o->ino)) {
+		unlock_tables();
+		return -EEXIST;
+	}
 	if (hash_get(&by_id[kind], o->id))
 		o->id = 0;
 	while (!o->id || hash_get(&by_id[kind], o->id)) {

@@ -287,6 +287,8 @@ static int enter(struct sys_prog *sp, int fd)
 		sp->o.id = 0;
 	if (err && made)
 		close(fd);
+	else if (made)
+		sys_seal(fd);
 	return err;
 }
 

@@ -34,6 +34,7 @@ long sys_cmd_enable_stats(struct sys_call *c)
 		base_free(o);
 		return err;
 	}
+	sys_seal(fd);
 	sys_stats_on++;
 	fd = sys_fd_new(o, 0);
 	sys_put(o);

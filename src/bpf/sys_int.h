@@ -113,14 +113,16 @@ static inline u64 sys_log_field(u64 uattr, u32 size, u32 offset)
 
 /* ---- objects (object.c) --------------------------------------------------------------------- */
 
-/* A memfd with these bytes, sealed; close-on-exec. */
+/* A memfd with these bytes; close-on-exec. */
 int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size);
+/* Its bytes are final. An object's are so once it is in the tables: before, nobody may adopt it. */
+void sys_seal(int fd);
 /* Moves a descriptor of Ferry's own out of the way of small numbers; the old one is closed. */
 int sys_fd_move(int fd);
 void sys_fd_own(int fd, bool own); /* remembers that fd is Ferry's own, or no longer */
 /*
  * Enters an object, filled but for inode, into the tables; refs is then 1, the caller's. An id that
- * is set already is kept when it is free.
+ * is set already is kept when it is free. -EEXIST: the file is an object already.
  */
 int sys_obj_add(struct sys_obj *o, int kind, int fd);
 /* A number for an object whose file is to hold it; 0: sys_obj_add() gives it one. */

@@ -254,7 +254,7 @@ static void maps_may_be_closed_while_they_are_used(void **state)
 	(void)state;
 	shared = small_map();
 	assert_int_equal(pthread_create(&t, NULL, update_loop, (void *)&shared), 0);
-	for (i = 0; i < 300; i++) {
+	for (i = 0; i < 3000; i++) {
 		fd = shared;
 		shared = small_map();
 		close(fd);
