@@ -599,6 +599,16 @@ void x86_xmm_store(struct x86_buf *b, int size, struct x86_mem m, u8 xmm)
 	enc_rm(b, OP_0F | 0x11 | xmm_prefix(size), 4, xmm, m);
 }
 
+void x86_xmm_from_gp(struct x86_buf *b, int w, u8 xmm, u8 reg)
+{
+	enc_rr(b, OP_66 | OP_0F | 0x6e, w, xmm, reg);
+}
+
+void x86_gp_from_xmm(struct x86_buf *b, int w, u8 reg, u8 xmm)
+{
+	enc_rr(b, OP_66 | OP_0F | 0x7e, w, xmm, reg);
+}
+
 /* ---- the CPU --------------------------------------------------------------------------------- */
 
 const struct x86_features *x86_cpu(void)

@@ -108,6 +108,9 @@ void x86_trap(struct x86_buf *b); /* ud2 */
 /* SSE scalars and vectors, as thunks need them: `size` 4 movss, 8 movsd, 16 movups. */
 void x86_xmm_load(struct x86_buf *b, int size, u8 xmm, struct x86_mem m);
 void x86_xmm_store(struct x86_buf *b, int size, struct x86_mem m, u8 xmm);
+/* movd, movq between register files: w 4, 8; the rest of the destination is 0. */
+void x86_xmm_from_gp(struct x86_buf *b, int w, u8 xmm, u8 reg);
+void x86_gp_from_xmm(struct x86_buf *b, int w, u8 reg, u8 xmm);
 
 /* What this CPU has beyond x86-64's base. */
 struct x86_features {

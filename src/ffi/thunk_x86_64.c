@@ -84,15 +84,6 @@ static void store(struct gen *g, struct x86_mem m, u8 src, u32 size)
 	}
 }
 
-/* movq xmm, r64 and back */
-static void gp_to_sse(struct gen *g, u8 xmm, u8 reg)
-{
-	const u8 code[] = { 0x66, (u8)(0x48 | (xmm >> 3) << 2 | reg >> 3), 0x0f, 0x6e,
-			    (u8)(0xc0 | (xmm & 7) << 3 | (reg & 7)) };
-
-	x86_bytes(&g->b, code, sizeof(code));
-}
-
 /* Copies whole objects: from [rax + src] to [base + dst]; rcx is free, with `rep` also rsi and rdi. */
 static void copy(struct gen *g, u32 src, u8 base, s32 dst, u32 size)
 {
@@ -170,7 +161,7 @@ static void move_to_sse(struct gen *g, const struct move *m)
 		return;
 	}
 	load(g, X86_RCX, x86_at(X86_RAX, (s32)m->src), m->size, false, X86_RDX);
-	gp_to_sse(g, m->reg, X86_RCX);
+	x86_xmm_from_gp(&g->b, 8, m->reg, X86_RCX);
 }
 
 static void move_to_gp(struct gen *g, const struct move *m)
@@ -239,10 +230,8 @@ static void store_result(struct gen *g)
 		else if (p->size == 4 || p->size == 8 || p->size == 16)
 			x86_xmm_store(&g->b, p->size, m, p->reg);
 		else {
-			/* movq rax, xmm: rax is free, as an odd size is in one register alone. */
-			const u8 code[] = { 0x66, 0x48, 0x0f, 0x7e, (u8)(0xc0 | p->reg << 3) };
-
-			x86_bytes(&g->b, code, sizeof(code));
+			/* rax is free, as an odd size is in one register alone. */
+			x86_gp_from_xmm(&g->b, 8, X86_RAX, p->reg);
 			store(g, m, X86_RAX, p->size);
 		}
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls: helpers, native functions, functions of the program, and tail calls. */
+/* Calls: helpers, functions of the program, and tail calls. Native functions: x86_native.c. */
 #include <errno.h>
 
 #include "helper/helper.h"
@@ -7,7 +7,7 @@
 #include "prog/limit.h"
 
 /* A call is about to be made: arguments in place, nothing that lives on made of r0 to r5. */
-static void before_call(struct jx *c)
+void x86_before_call(struct jx *c)
 {
 	u16 reads, writes;
 
@@ -17,7 +17,7 @@ static void before_call(struct jx *c)
 	x86_settle_all(c, reads);
 }
 
-static void after_call(struct jx *c)
+void x86_after_call(struct jx *c)
 {
 	for (u8 r = 0; r < 6; r++)
 		x86_defined(c, r, false);
@@ -25,7 +25,7 @@ static void after_call(struct jx *c)
 
 #define NEAR ((intptr_t)1 << 28) /* what lies so close to u->near is within reach of the code */
 
-static void call_native_code(struct jx *c, const void *target)
+void x86_call_native(struct jx *c, const void *target)
 {
 	intptr_t distance = (intptr_t)((uintptr_t)target - (uintptr_t)c->u->near);
 
@@ -62,7 +62,7 @@ static bool array_lookup(struct jx *c, const struct map *m)
 	for (u8 r = 0; r < 6; r++)
 		x86_unhook(c, r, c->live_out & (u16)~JIT_CALLER_SAVED);
 	if (constant >= 0) {
-		after_call(c);
+		x86_after_call(c);
 		x86_set_imm(c, 0, constant < m->attr.max_entries ?
 					  (u64)(uintptr_t)(m->values + (u64)constant * stride) : 0);
 		return true;
@@ -81,7 +81,7 @@ static bool array_lookup(struct jx *c, const struct map *m)
 	x86_land8(&c->b, out);
 	x86_alu_rr(&c->b, X86_XOR, 4, X86_RAX, X86_RAX);
 	x86_land8(&c->b, done);
-	after_call(c);
+	x86_after_call(c);
 	return true;
 }
 
@@ -101,10 +101,10 @@ static const void *map_operation(const struct map *m, s32 helper, bool *is_int)
 }
 
 /* The call by prog_site_call, the site being its sixth argument. */
-static void site_code(struct jx *c, const struct prog_site *s)
+void x86_call_site(struct jx *c, const struct prog_site *s)
 {
 	x86_mov_ri(&c->b, X86_R9, (u64)(uintptr_t)s, true);
-	call_native_code(c, (const void *)prog_site_call);
+	x86_call_native(c, (const void *)prog_site_call);
 }
 
 static bool watched_call(struct jx *c)
@@ -114,10 +114,10 @@ static bool watched_call(struct jx *c)
 	if (!s)
 		return false;
 	x86_budget_take(c, c->at, 1);
-	before_call(c);
-	site_code(c, s);
+	x86_before_call(c);
+	x86_call_site(c, s);
 	x86_budget_ended(c);
-	after_call(c);
+	x86_after_call(c);
 	return true;
 }
 
@@ -147,107 +147,13 @@ static void helper_call(struct jx *c, const struct bpf_insn *i)
 		return;
 	target = m ? map_operation(m, i->imm, &is_int) : NULL;
 	x86_budget_take(c, c->at, 1);
-	before_call(c);
-	call_native_code(c, target ? target : (const void *)h->fn);
+	x86_before_call(c);
+	x86_call_native(c, target ? target : (const void *)h->fn);
 	if (target && is_int)
 		x86_movsx_rr(&c->b, 8, 4, X86_RAX, X86_RAX);
 	if (calls_back(c->u->prog))
 		x86_budget_ended(c);
-	after_call(c);
-}
-
-/* ---- native functions ------------------------------------------------------------------------ */
-
-/*
- * The callee may rely on its C types: arguments below int are extended to it (what gcc and clang
- * expect; above an int's bits anything may stand, SysV ABI 3.2.3), and a bool is 0 or 1.
- */
-static void extend_arg(struct jx *c, u8 reg, const struct module_arg *a)
-{
-	if (a->is_bool) {
-		x86_test_rr(&c->b, 1, reg, reg);
-		x86_setcc(&c->b, X86_NE, reg);
-		x86_movzx_rr(&c->b, 1, reg, reg);
-	} else if (a->width < 4 && a->is_signed) {
-		x86_movsx_rr(&c->b, 8, a->width, reg, reg);
-	} else if (a->width < 4) {
-		x86_movzx_rr(&c->b, a->width, reg, reg);
-	}
-}
-
-static void extend_ret(struct jx *c, const struct module_func *f)
-{
-	if (f->ret_kind != MODULE_RET_SCALAR || f->ret_width >= 8)
-		return;
-	if (f->ret_signed && !f->ret_bool)
-		x86_movsx_rr(&c->b, 8, f->ret_width, X86_RAX, X86_RAX);
-	else
-		x86_movzx_rr(&c->b, f->ret_width, X86_RAX, X86_RAX);
-}
-
-static bool width_ok(u8 w)
-{
-	return w == 1 || w == 2 || w == 4 || w == 8;
-}
-
-/* All that is more than a jump is done in C (module_invoke), which gets the registers in memory. */
-static void invoke(struct jx *c, const struct module_func *f, const struct prog_site *watched)
-{
-	static const struct module_site none;
-	const struct prog *p = c->u->prog;
-	const struct module_site *site = p->facts ? &p->facts[c->at].site : &none;
-	u8 n = f->variadic ? MODULE_MAX_REGS : f->nregs;
-
-	x86_alu_ri(&c->b, X86_SUB, 8, X86_RSP, 48); /* keeps the alignment of a call */
-	for (u8 r = 0; r < n; r++)
-		x86_store(&c->b, 8, x86_at(X86_RSP, 8 * r), c->map[r + 1]);
-	x86_mov_ri(&c->b, X86_RDI, (u64)(uintptr_t)f, true);
-	x86_mov_rr(&c->b, 8, X86_RSI, X86_RSP);
-	x86_mov_ri(&c->b, X86_RDX, (u64)(uintptr_t)site, true);
-	if (watched)
-		x86_mov_ri(&c->b, X86_RCX, (u64)(uintptr_t)watched, true);
-	call_native_code(c, watched ? (const void *)prog_site_invoke : (const void *)(uintptr_t)module_invoke);
-	x86_alu_ri(&c->b, X86_ADD, 8, X86_RSP, 48);
-}
-
-static void native_call(struct jx *c, const struct bpf_insn *i)
-{
-	const struct module_func *f = c->u->prog->natives[i->imm];
-	const struct prog_site *site;
-
-	if (!f->addr || f->nargs > MODULE_MAX_ARGS ||
-	    (f->ret_kind == MODULE_RET_SCALAR && !width_ok(f->ret_width))) {
-		c->err = -EINVAL;
-		return;
-	}
-	x86_budget_take(c, c->at, 1);
-	before_call(c);
-	site = prog_site_at(c->u->prog, c->at);
-	if (f->bridged) {
-		invoke(c, f, site);
-		x86_budget_time(c);
-		if (site)
-			x86_budget_ended(c);
-		after_call(c);
-		return;
-	}
-	for (u8 n = 0; n < f->nargs; n++) {
-		if (!width_ok(f->args[n].width)) {
-			c->err = -EINVAL;
-			return;
-		}
-		if (f->args[n].kind != MODULE_ARG_IGNORE)
-			extend_arg(c, c->map[n + 1], &f->args[n]);
-	}
-	if (site)
-		site_code(c, site);
-	else
-		call_native_code(c, f->addr);
-	extend_ret(c, f);
-	x86_budget_time(c);
-	if (site)
-		x86_budget_ended(c);
-	after_call(c);
+	x86_after_call(c);
 }
 
 /* ---- the program's own functions ------------------------------------------------------------- */
@@ -260,12 +166,12 @@ static void local_call(struct jx *c, const struct bpf_insn *i)
 		c->err = -EINVAL;
 		return;
 	}
-	before_call(c);
+	x86_before_call(c);
 	if (c->u->funcs[n].tail)
 		x86_load(&c->b, 8, X86_RAX, x86_at(X86_RSP, c->tail_disp));
 	x86_call_label(c, x86_label_entry(c, (u32)n));
 	x86_budget_ended(c);
-	after_call(c);
+	x86_after_call(c);
 }
 
 /*
@@ -277,7 +183,7 @@ static void tail_call(struct jx *c)
 	size_t out[5];
 	u32 n = 0;
 
-	before_call(c);
+	x86_before_call(c);
 	x86_alu_rm(&c->b, X86_CMP, 4, X86_RDX,
 		   x86_at(X86_RSI, offsetof(struct map, attr.max_entries)));
 	out[n++] = x86_jcc8(&c->b, X86_AE);
@@ -299,7 +205,7 @@ static void tail_call(struct jx *c)
 	x86_jmp_r(&c->b, TMP2);
 	while (n)
 		x86_land8(&c->b, out[--n]);
-	after_call(c);
+	x86_after_call(c);
 }
 
 void x86_call_insn(struct jx *c, const struct bpf_insn *i)
@@ -307,7 +213,7 @@ void x86_call_insn(struct jx *c, const struct bpf_insn *i)
 	if (i->src_reg == BPF_PSEUDO_CALL)
 		local_call(c, i);
 	else if (i->src_reg == 2)
-		native_call(c, i);
+		x86_native_call(c, i);
 	else if (i->imm == BPF_FUNC_tail_call)
 		tail_call(c);
 	else

@@ -160,11 +160,22 @@ void x86_jump_insn(struct jx *c, const struct bpf_insn *i);
 void x86_exit_insn(struct jx *c);
 u32 x86_select_insn(struct jx *c, const struct bpf_insn *i);  /* 0: not of that shape */
 void x86_call_insn(struct jx *c, const struct bpf_insn *i);   /* x86_call.c */
+void x86_native_call(struct jx *c, const struct bpf_insn *i); /* x86_native.c */
 void x86_prologue(struct jx *c);                              /* x86_frame.c */
 void x86_epilogue(struct jx *c); /* up to, not with, the return; the counter's address is dropped */
 void x86_epilogue_tail(struct jx *c); /* the same, with the counter's address in rax */
 void x86_entry_stub(struct jx *c);
 void x86_callback_stub(struct jx *c, u32 func);
+
+/*
+ * x86_call.c. A call is about to be made: arguments in place, nothing that lives on made of r0 to r5. After it.
+ * Calls of code elsewhere: by its address (rax is used), by prog_site_call.
+ */
+struct prog_site;
+void x86_before_call(struct jx *c);
+void x86_after_call(struct jx *c);
+void x86_call_native(struct jx *c, const void *target);
+void x86_call_site(struct jx *c, const struct prog_site *s);
 
 /*
  * x86_budget.c, nothing for programs without limits. Takes `insns` from the budget, of an instruction
