@@ -31,15 +31,8 @@ static long long number(const struct sql_args *args, int n)
 SEC("closure") int distance(struct sqlite3_context *ctx, const struct sql_args *args)
 {
 	long long dx = number(args, 0) - number(args, 2), dy = number(args, 1) - number(args, 3);
-	unsigned long long square = dx * dx + dy * dy, root = 0;
 
-	for (int bit = 31; bit >= 0; bit--) {
-		unsigned long long try = root | 1ull << bit;
-
-		if (try * try <= square)
-			root = try;
-	}
-	sqlite3_result_int64(ctx, root);
+	sqlite3_result_int64(ctx, sql_root(dx * dx + dy * dy));
 	return 0;
 }
 

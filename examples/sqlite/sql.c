@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <ferry/ferry.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,15 @@ static void sql_result_text(sqlite3_context *ctx, const char *text, unsigned int
 	sqlite3_result_text(ctx, text, (int)strnlen(text, size), SQLITE_TRANSIENT);
 }
 
+/* Programs have no floating point of their own. */
+static unsigned int sql_root(unsigned long long square)
+{
+	unsigned long long root = (unsigned long long)sqrt((double)square);
+
+	root = root > 0xffffffff ? 0xffffffff : root;
+	return (unsigned int)(root - (root * root > square)); /* beyond 2^53 a double is rounded */
+}
+
 /*
  * SQLite takes the size from whoever asks first; so that no program finds less than it asked for, there
  * is one size. A group is the context under a name that only aggregates are given.
@@ -57,6 +67,7 @@ static const struct ferry_func functions[] = {
 	FERRY_FUNC("long long sqlite3_value_int64(struct sqlite3_value *value)", sqlite3_value_int64),
 	FERRY_FUNC("int sql_text(struct sqlite3_value *value, char *text __uninit __size(size), unsigned int size)",
 		   sql_text),
+	FERRY_FUNC("unsigned int sql_root(unsigned long long square)", sql_root),
 	FERRY_FUNC("void *sql_state(struct sql_group *group) __nullable __size(64)", sql_state),
 	FERRY_FUNC("void sqlite3_result_int64(struct sqlite3_context *ctx, long long n)", sqlite3_result_int64),
 	FERRY_FUNC("void sqlite3_result_null(struct sqlite3_context *ctx)", sqlite3_result_null),

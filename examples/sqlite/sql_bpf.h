@@ -22,6 +22,7 @@ extern long long sqlite3_value_int64(struct sqlite3_value *value) __ksym;
 extern int sqlite3_value_type(struct sqlite3_value *value) __ksym;
 /* Copies at most `size' bytes, with zeros behind: how many bytes of text there are. */
 extern int sql_text(struct sqlite3_value *value, char *text__uninit, unsigned int text__sz) __ksym;
+extern unsigned int sql_root(unsigned long long square) __ksym; /* rounded down */
 /* 64 bytes for each group, zeros in the beginning; NULL: out of memory. */
 extern void *sql_state(struct sql_group *group) __ksym;
 
