@@ -119,6 +119,15 @@ static struct region *find_region(struct run *r, u64 addr, u64 size)
 	return NULL;
 }
 
+static bool is_reserved(const struct run *r, u64 addr)
+{
+	for (u32 i = 0; i < r->nregions; i++) {
+		if (r->regions[i].reserved && (u64)(uintptr_t)r->regions[i].base == addr)
+			return true;
+	}
+	return false;
+}
+
 /* May the program touch [addr, addr + size)? Marks what is written. */
 static bool access_ok(struct run *r, u64 addr, u64 size, bool write, const char *what)
 {
@@ -286,7 +295,6 @@ static struct map *map_arg(struct run *r, u64 v)
 static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct map **m)
 {
 	u64 v = r->regs[n + 1], next = n < 4 ? r->regs[n + 2] : 0;
-	struct region *g;
 
 	switch (h->args[n]) {
 	case ARG_CTX:
@@ -313,8 +321,8 @@ static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct
 	case ARG_LONG_OUT:
 		return access_ok(r, v, 8, true, "result");
 	case ARG_ALLOC_MEM:
-		g = find_region(r, v, 1);
-		if (!g || !g->reserved || g->base != (u8 *)(uintptr_t)v)
+		/* By its address: a reservation may be of no bytes. */
+		if (!is_reserved(r, v))
 			return violation(r, "released what is not reserved");
 		return true;
 	default:
