@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Breaks the verifier in one place at a time and says which breaks the tests do not notice.
 
-Usage: scripts/mutants.py [--build FOLDER] [NAME...]
-
-Works on a copy of the sources in FOLDER (build-mutants), one break after the other: a line of a file of
-src/verify is replaced, the tests of the verifier are built and run. A break that no test fails on is
-printed as 'SURVIVED', and the exit code is then 1. By hand: a run takes some minutes.
+Works on copies of the sources, one break after the other: a line of a file of src/verify is replaced, the tests of the
+verifier are built and run until one fails. A break that no test fails on is printed as 'SURVIVED', one whose text is
+not there any more as 'STALE'; the exit code is then 1. By hand: half a minute a break, hours for all on a busy machine.
 """
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+import threading
 
 # (name, file of src/verify, text, what it becomes); the text is in the file once.
 BREAKS = [
@@ -58,7 +58,9 @@ BREAKS = [
     ("region_below", "mem.c", "off + reg->n.smin < 0) {", "off + reg->n.smin < -8) {"),
     ("packet_one_longer", "mem.c", "(u64)off + size > reg->size)", "(u64)off + size > reg->size + 1u)"),
     # stack
-    ("unwritten_stack_is_read", "stack.c", ".bytes[byte_at(i)] != BYTE_NONE)", ".bytes[byte_at(i)] != 99)"),
+    ("unwritten_stack_is_read", "stack.c", ".bytes[byte_at(i)] != BYTE_NONE &&", ".bytes[byte_at(i)] != 99 &&"),
+    ("end_of_string_in_unwritten_stack", "stack.c", "f->slots[slot_at(i)].bytes[byte_at(i)] != BYTE_NONE)",
+     "f->slots[slot_at(i)].bytes[byte_at(i)] != 99)"),
     ("stack_one_deeper", "stack.c", "if (*min >= -ISA_STACK_SIZE && *max <= 0)",
      "if (*min >= -ISA_STACK_SIZE - 8 && *max <= 0)"),
     ("narrow_spill_keeps_all", "stack.c", "num_zext(&s->spill.n, size * 8);", ";"),
@@ -75,9 +77,10 @@ BREAKS = [
     ("key_from_wrong_bytes", "stack.c", "*value = out.n.bits.value >> (8 * at);", "*value = out.n.bits.value;"),
     # calls
     ("packet_survives_its_move", "call.c", "\t\tvcall_forget_packet(v, v->cur);\n", "\t\t;\n"),
-    ("arguments_survive_calls", "call.c", "for (r = 0; r <= 5; r++)\n\t\treg_none", "for (r = 0; r <= 4; r++)\n\t\treg_none"),
-    ("reference_forgotten", "call.c", "state_drop_ref(v->cur, ref);\n\twhile ((r = reg_iter_next(&it)))\n\t\tif (r->ref == ref)",
-     "state_drop_ref(v->cur, ref);\n\twhile ((r = reg_iter_next(&it)))\n\t\tif (0)"),
+    ("arguments_survive_calls", "call.c", "for (r = 0; r <= 5; r++)\n\t\treg_none(cur_reg(v, r));",
+     "for (r = 0; r <= 4; r++)\n\t\treg_none(cur_reg(v, r));"),
+    ("reference_forgotten", "call.c", "else if (r->ref == ref)", "else if (0)"),
+    ("handle_is_a_number_after_release", "call.c", "if (r->ref == ref && r->flags & REG_NATIVE)", "if (0)"),
     # pruning
     ("ids_not_compared", "prune.c", "return same_id(m, old, cur ? cur : m->next--);", "return true;"),
     ("ids_map_one_to_many", "prune.c", "return m->ids[i].cur == cur;", "return true;"),
@@ -92,74 +95,212 @@ BREAKS = [
     ("callers_registers_are_dead", "prune.c", ".live & 0x3c0u;", ".live & 0x1c0u;"),
     ("marks_stop_at_first", "precise.c", "node = nd->a;\n", "node = 0;\n"),
     ("join_forgets", "precise.c", "return node_new(v, a, b);\n}", "return node_new(v, a, 0);\n}"),
+    # references
+    ("exit_with_references", "call.c", "err = vcall_refs_released(v, NULL);", "err = 0;"),
+    ("tail_call_with_references", "call.c", "int err = vcall_refs_released(v, \"tail_call\");", "int err = 0;"),
+    ("released_in_the_middle", "call.c",
+     "if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)\n\t\treturn refuse(v, -EINVAL, \"pass the pointer as",
+     "if (0)\n\t\treturn refuse(v, -EINVAL, \"pass the pointer as"),
+    ("references_not_compared", "prune.c", "old->nrefs != cur->nrefs ||", "old->nrefs > cur->nrefs ||"),
+    ("stack_pointer_returned", "call.c", "if (r0.type == REG_STACK)", "if (0)"),
+    # callbacks
+    ("callback_always_called", "callback.c", "f->loop = f->rounds = 0;\n\treturn 0;",
+     "v->path_end = !f->rounds;\n\tf->loop = f->rounds = 0;\n\treturn 0;"),
+    ("callback_one_round", "callback.c", "f->regs[k->rounds].n.umax > f->rounds) {",
+     "(f->regs[k->rounds].n.umax > f->rounds && !f->rounds)) {"),
+    ("callback_rounds_without_mark", "callback.c", "\t\tvprecise_reg(v, &f->regs[k->rounds]);", "\t\t;"),
+    ("callback_converges_early", "prune.c", "same_state(v, s, cur, v->insn, SAME_WITHIN)",
+     "same_state(v, s, cur, v->insn, SAME_PROVED)"),
+    ("callback_rests_on_unproved", "prune.c", "s->rests_on ? SAME_WITHIN : SAME_PROVED", "SAME_PROVED"),
+    ("callback_rest_without_marks", "prune.c", "\t\t\t\tvprecise_also(v, a->regs[i].node, b->regs[i].node);",
+     "\t\t\t\t;"),
+    ("callback_rest_without_stack", "prune.c",
+     "\t\t\t\tvprecise_also(v, a->slots[i].spill.node, b->slots[i].spill.node);", "\t\t\t\t;"),
+    ("callback_rest_without_reads", "prune.c", "\t\t\tstate_mark_read(v, cur, f, ~0ull >> (64 - a->nslots));",
+     "\t\t\t;"),
+    ("callback_rounds_not_compared", "prune.c",
+     "if (exact ? !top && a->rounds != b->rounds : a->rounds > b->rounds)", "if (0)"),
+    ("callback_returns_anything", "callback.c", "if (r0->n.smin < 0 || r0->n.smax > f->ret_max)", "if (0)"),
+    ("callback_leaks", "callback.c", "if (v->cur->refs[i].id > f->first_id)", "if (0)"),
+    ("callback_writes_key", "callback.c", "r->flags = REG_RDONLY | REG_KEY;", "r->flags = REG_KEY;"),
+    ("later_callback_not_walked", "callback.c", "l[v->nlater++] =", "l[v->nlater] ="),
+    ("later_callback_exits_locked", "callback.c",
+     "return vcall_locks_released(v, \"BPF_EXIT instruction in callback\");", "return 0;"),
+    # locks
+    ("exit_locked", "call.c", "err = vcall_locks_released(v, \"BPF_EXIT instruction in main prog\");", "err = 0;"),
+    ("locked_twice", "lock.c", "if (s->locked)\n", "if (0)\n"),
+    ("other_lock_unlocked", "lock.c", "if (s->lock_map != reg->what || s->lock_id != reg->id)",
+     "if (s->lock_map != reg->what)"),
+    ("calls_under_lock", "lock.c", "if (!v->cur->locked || helper == BPF_FUNC_spin_unlock)", "if (1)"),
+    ("lock_is_data", "lock.c", "hi > (s64)field - 1;", "hi > (s64)field;"),
+    ("end_of_timer_is_data", "lock.c", "f->timer, 16)", "f->timer, 12)"),
+    ("locks_not_compared", "prune.c", "old->locked != cur->locked ||", ""),
+    # dynptrs
+    ("submitted_dynptr_stays", "call.c", "\tvdynptr_release(v, ref);\n", ""),
+    ("slices_of_overwritten_dynptr", "dynptr.c", "\tforget_slices(v, id);", "\t;"),
+    ("reservation_overwritten", "dynptr.c", "if (state_has_ref(v->cur, id))", "if (0)"),
+    ("half_a_dynptr", "dynptr.c", "\tclear(&f->slots[first - 1]);", "\t;"),
+    ("dynptr_from_its_middle", "dynptr.c", "|| d->off)", ")"),
+    ("any_dynptr_submitted", "dynptr.c", "if (kind && d->what != kind)", "if (0)"),
+    ("dynptrs_not_compared", "prune.c", "return cur->bytes[0] != BYTE_DYNPTR || same_reg(v, &old->spill",
+     "return true || same_reg(v, &old->spill"),
+    ("dynptr_read_as_data", "stack.c", "f->slots[s].bytes[byte_at(i)] != BYTE_DYNPTR)", "1)"),
+    ("dynptr_smeared", "stack.c", "if (vdynptr_overwrite(v, f, slot_at(i)))", "if (0)"),
+    ("dynptr_written_by_helper", "stack.c", "if (s->bytes[0] == BYTE_DYNPTR)\n\t\t\treturn", "if (0)\n\t\t\treturn"),
+    ("slice_is_there", "call.c", "r0->flags = REG_NULLABLE | REG_BORROWED;", "r0->flags = REG_BORROWED;"),
+    # global functions
+    ("global_argument_one_longer", "global.c", "r->size = g->args[i].size;", "r->size = g->args[i].size + 1;"),
+    ("global_argument_never_null", "global.c", "if (g->args[i].nonnull)\n\t\t\tbreak;", "break;"),
+    ("global_nonnull_not_asked", "global.c", "if (nonnull && (maybe ||", "if (0 && (maybe ||"),
+    ("global_writes_constants", "global.c",
+     "\tif (!err)\n\t\terr = vmem_arg(v, i + 1, size, ACCESS_WRITE, false);\n", ""),
+    ("global_returns_0", "global.c", "reg_unknown(cur_reg(v, 0));", "reg_const(cur_reg(v, 0), 0);"),
+    ("global_leaves_packet", "global.c", "if (moves_packet(v, func, seen))", "if (0)"),
+    ("global_not_walked", "global.c", "v->globals[func] = GLOBAL_CALLED;", "v->globals[func] = GLOBAL_WALKED;"),
+    ("global_under_lock", "global.c", "int err = vcall_locks_released(v, \"global function call\");", "int err = 0;"),
+    ("global_moved_context", "global.c",
+     "if (reg->type != REG_CTX || reg->off || !num_is_const(&reg->n) ||", "if (reg->type != REG_CTX || 0 &&"),
+    # typed pointers
+    ("typed_argument_beyond", "typed.c", "(u64)off > (u64)whole - size)", "(u64)off > (u64)whole)"),
+    ("typed_at_variable_offset", "typed.c", "if (!num_is_const(&reg->n))\n\t\treturn refuse(v, -EACCES, \"copy",
+     "if (0)\n\t\treturn refuse(v, -EACCES, \"copy"),
+    ("typed_constant_written", "typed.c", "if (reg->flags & REG_RDONLY || !(reg->flags & REG_TRUSTED))",
+     "if (!(reg->flags & REG_TRUSTED))"),
+    ("typed_loaded_is_trusted", "typed.c", "u32 flags = REG_RDONLY | (cur_reg", "u32 flags = REG_TRUSTED | REG_RDONLY | (cur_reg"),
+    ("typed_pointer_stored", "typed.c", "|| (value && reg_is_ptr(value)))", ")"),
+    ("typed_member_pointer_written", "typed.c", "if (a.points || a.in_union", "if (a.in_union"),
+    ("typed_load_without_probe", "typed.c", "\tv->aux[v->insn].probe = true;\n\tif (!a.points)", "\tif (!a.points)"),
+    ("typed_written_by_helper", "typed.c", "if (access == ACCESS_WRITE)", "if (0)"),
+    ("typed_pointers_read_by_native", "typed.c", "return reg->flags & REG_NATIVE ? no_pointers(v, r, off, size) : 0;",
+     "return 0;"),
+    ("typed_percpu_read", "typed.c", "if (reg->flags & REG_PERCPU)\n", "if (0)\n"),
+    ("typed_native_forgotten", "typed.c", "(cur_reg(v, r)->flags & REG_NATIVE);", "0;"),
+    # native functions
+    ("handle_survives_release", "native.c", "\t\tvcall_release(v, ref);", "\t\tstate_drop_ref(v->cur, ref);"),
+    ("borrowed_released", "native.c", "reg->flags & (REG_NULLABLE | REG_BORROWED))", "reg->flags & REG_NULLABLE)"),
+    ("null_released", "native.c", "reg->flags & (REG_NULLABLE | REG_BORROWED))", "reg->flags & REG_BORROWED)"),
+    ("part_outlives_owner", "native.c", "if (owner) {", "if (0) {"),
+    ("handle_of_other_type", "native_arg.c", "vtyped_is(v, reg, btf, t->type);", "true;"),
+    ("handle_from_memory", "native_arg.c", "reg->flags & REG_TRUSTED && at_start(reg)", "at_start(reg)"),
+    ("handle_moved", "native_arg.c", "reg->flags & REG_TRUSTED && at_start(reg)", "reg->flags & REG_TRUSTED"),
+    ("handle_null", "native_arg.c",
+     "if (reg->flags & REG_NULLABLE && !a->nullable && !a->check)\n\t\treturn native_error(v, c, i, \"compare it",
+     "if (0)\n\t\treturn native_error(v, c, i, \"compare it"),
+    ("native_size_unbounded", "native_arg.c", "if (n.umax >= limit)", "if (0)"),
+    ("native_writes_constants", "native_arg.c", "if (!err && (a->writable || a->uninit))", "if (!err && a->uninit)"),
+    ("native_range_of_wide", "native_arg.c", "return n.umin >= (u64)a->min && n.umax <= (u64)a->max;",
+     "return n.umax <= (u64)a->max;"),
+    ("native_sleeps", "native.c", "if (f->flags & FERRY_SLEEPABLE && !(v->p->flags & BPF_F_SLEEPABLE) &&", "if (0 &&"),
+    # strict policy
+    ("strict_variable_stack", "strict.c", "if (ptr->type == REG_STACK)\n", "if (0)\n"),
+    ("strict_mixed_signs", "strict.c", "&& n->smin < 0 && n->smax >= 0)", "&& 0)"),
+    ("strict_end_of_value", "strict.c", "hi >= m->attr.value_size)", "hi > m->attr.value_size)"),
+    ("strict_stack_range", "strict.c", "(lo < -ISA_STACK_SIZE || hi > 0))", "(lo < -ISA_STACK_SIZE - 8 || hi > 8))"),
+    ("strict_argument_leak", "call.c", "if (v->o->strict && reg_is_ptr(cur_reg(v, r)))", "if (0)"),
+    ("strict_result_leak", "call.c", "if (vsecret(v, r0))", "if (0)"),
+    ("strict_helpers", "strict.c", "if (id == telling[i])", "if (id == telling[i] && i)"),
 ]
 
-TESTS = ["verify_memory", "verify_calls", "verify_flow", "tables", "verdicts", "soundness", "num_4", "num_8",
-         "num_random"]
-NUMBERS = TESTS[-3:] + TESTS[:-3] # the order for breaks of numbers
-
-
-PROGRAMS = {t: "unit/verify/" + t.replace("verify", "core") for t in TESTS}
-PROGRAMS.update({"tables": "programs/verdicts/tables", "verdicts": "programs/verdicts/verdicts",
-                 "soundness": "programs/random/soundness"})
+# Where a test is, and in what order they are tried: what notices most first.
+PROGRAMS = {
+    "verdicts": "programs/verdicts/verdicts",
+    "verify_native": "unit/verify/core_native",
+    "verify_typed": "unit/verify/core_typed",
+    "verify_memory": "unit/verify/core_memory",
+    "verify_calls": "unit/verify/core_calls",
+    "verify_flow": "unit/verify/core_flow",
+    "tables": "programs/verdicts/tables",
+    "soundness": "programs/random/soundness",
+}
+NUMBERS = {"num_4": "unit/verify/num_4", "num_8": "unit/verify/num_8", "num_random": "unit/verify/num_random"}
 
 
 def run(command, **kw):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
 
 
-def fails(build, root, tests):
+def fails(copy, tests):
     """The first test that fails; None when none does."""
-    built = run(["ninja", "-C", build, *("tests/" + PROGRAMS[t] for t in tests)])
-    if built.returncode:
-        return "does not build: " + built.stdout.strip().splitlines()[-1]
-    env = dict(os.environ, VERDICTS_RANDOM="6000", FERRY_SOURCE_ROOT=root)
-    for test in tests:
-        done = run(["timeout", "300", os.path.join(build, "tests", PROGRAMS[test])], env=env)
+    build = os.path.join(copy, "build")
+    env = dict(os.environ, VERDICTS_RANDOM="2000", FERRY_SOURCE_ROOT=copy)
+    for test, program in tests.items():
+        built = run(["ninja", "-C", build, "-j2", "tests/" + program])
+        if built.returncode:
+            return "does not build: " + built.stdout.strip().splitlines()[-1]
+        done = run(["timeout", "300", os.path.join(build, "tests", program)], env=env)
         if done.returncode:
             return test
     return None
 
 
+def copy_sources(root, copy):
+    """Newer than what an interrupted run may have built from broken files; the build of an earlier run stays."""
+    for name in os.listdir(root):
+        if name.startswith("build") or name == ".git":
+            continue
+        old, new = os.path.join(root, name), os.path.join(copy, name)
+        if os.path.isdir(old):
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.copytree(old, new, copy_function=shutil.copy)
+        else:
+            shutil.copy(old, new)
+
+
+def try_break(copy, name, file, text, broken):
+    """What is to be said of it, and whether it is nothing to worry about."""
+    path = os.path.join(copy, "src/verify", file)
+    with open(path) as f:
+        sound = f.read()
+    if sound.count(text) != 1:
+        return f"{name}: STALE, its text is {sound.count(text)} times in {file}", False
+    with open(path, "w") as f:
+        f.write(sound.replace(text, broken))
+    killer = fails(copy, {**NUMBERS, **PROGRAMS} if file.startswith("num") else PROGRAMS)
+    with open(path, "w") as f:
+        f.write(sound)
+    return f"{name}: {killer or 'SURVIVED'}", killer and not killer.startswith("does not build")
+
+
+def work(copy, breaks, results):
+    while True:
+        try:
+            b = breaks.pop(0)
+        except IndexError:
+            return
+        said, good = try_break(copy, *b)
+        print(said, flush=True)
+        results.append(good)
+
+
 def main():
-    args = sys.argv[1:]
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--build", metavar="FOLDER", help="of the copies (build-mutants)")
+    p.add_argument("--jobs", type=int, default=1, help="breaks tried at once, a copy for each")
+    p.add_argument("names", metavar="NAME", nargs="*", help="of the breaks to try; all by default")
+    args = p.parse_args()
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    work = os.path.join(root, "build-mutants")
-    if args[:1] in (["--help"], ["-h"]):
-        print(__doc__)
-        return 0
-    if args[:1] == ["--build"]:
-        work, args = os.path.abspath(args[1]), args[2:]
-    copy, build = os.path.join(work, "source"), os.path.join(work, "build")
-    shutil.rmtree(copy, ignore_errors=True)
-    # Newer than what an interrupted run may have built from broken files.
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("build*", ".git"), copy_function=shutil.copy)
-    if not os.path.exists(build):
-        subprocess.run(["meson", "setup", build, copy], check=True, stdout=subprocess.DEVNULL)
-    first = fails(build, copy, TESTS[:-3])
+    folder = os.path.abspath(args.build or os.path.join(root, "build-mutants"))
+    breaks = [b for b in BREAKS if not args.names or b[0] in args.names]
+    copies = [os.path.join(folder, str(k)) for k in range(min(args.jobs, len(breaks)))]
+    for copy in copies:
+        os.makedirs(copy, exist_ok=True)
+        copy_sources(root, copy)
+        if not os.path.exists(os.path.join(copy, "build")):
+            subprocess.run(["meson", "setup", os.path.join(copy, "build"), copy], check=True,
+                           stdout=subprocess.DEVNULL)
+    first = fails(copies[0], PROGRAMS) if copies else None
     if first:
         print("mutants: the tests fail without a break:", first, file=sys.stderr)
         return 2
-    survived = 0
-    for name, file, text, broken in BREAKS:
-        if args and name not in args:
-            continue
-        path = os.path.join(copy, "src/verify", file)
-        with open(path) as f:
-            sound = f.read()
-        if sound.count(text) != 1:
-            print(f"{name}: STALE, its text is {sound.count(text)} times in {file}", flush=True)
-            survived += 1
-            continue
-        with open(path, "w") as f:
-            f.write(sound.replace(text, broken))
-        killer = fails(build, copy, NUMBERS if file.startswith("num") else TESTS[:-3])
-        with open(path, "w") as f:
-            f.write(sound)
-        print(f"{name}: {killer or 'SURVIVED'}", flush=True)
-        survived += killer is None
-    print(f"{len(args) or len(BREAKS)} breaks, {survived} not noticed")
-    return survived > 0
+    n, results = len(breaks), []
+    threads = [threading.Thread(target=work, args=(copy, breaks, results)) for copy in copies]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    missed = n - sum(map(bool, results))
+    print(f"{n} breaks, {missed} not noticed")
+    return missed > 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ struct region {
 	bool writable, reserved;
 	u8 *init; /* a byte each, set when written; NULL: all is */
 	const char *name;
+	u64 dynptr; /* slices: the address of what they are of */
 };
 
 struct call_frame {
@@ -40,6 +41,7 @@ struct run {
 	u64 seed;
 	bool poison, failed, too_long;
 	u32 steps;
+	u64 lock; /* the address of the bpf_spin_lock that is held; 0 is none */
 	const struct bpf_insn *calling; /* the helper that calls back */
 	char *why;
 	size_t why_size;
@@ -104,6 +106,17 @@ static void drop_region(struct run *r, const void *base)
 			r->regions[i] = r->regions[--r->nregions];
 			return;
 		}
+	}
+}
+
+/* What was reserved through the dynptr, or is a slice of it, is the program's no more. */
+static void drop_slices(struct run *r, u64 dynptr)
+{
+	for (u32 i = 0; i < r->nregions;) {
+		if (r->regions[i].dynptr == dynptr)
+			r->regions[i] = r->regions[--r->nregions];
+		else
+			i++;
 	}
 }
 
@@ -292,6 +305,18 @@ static struct map *map_arg(struct run *r, u64 v)
 	return NULL;
 }
 
+/* A dynptr is on the stack, in bytes that the program itself neither reads nor writes. */
+static bool dynptr_ok(struct run *r, u64 at, bool new)
+{
+	struct region *g = find_region(r, at, 16);
+
+	if (!g || !g->init || at % 8)
+		return violation(r, "dynptr that is not on the stack");
+	if (new)
+		memset(g->init + (at - (u64)(uintptr_t)g->base), 0, 16);
+	return true;
+}
+
 static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct map **m)
 {
 	u64 v = r->regs[n + 1], next = n < 4 ? r->regs[n + 2] : 0;
@@ -320,6 +345,15 @@ static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct
 		return v || violation(r, "size is 0");
 	case ARG_LONG_OUT:
 		return access_ok(r, v, 8, true, "result");
+	case ARG_TIMER:
+		return access_ok(r, v, 16, true, "timer");
+	case ARG_DYNPTR_LOCAL_NEW:
+	case ARG_DYNPTR_RINGBUF_NEW:
+		drop_slices(r, v);
+		return dynptr_ok(r, v, true);
+	case ARG_DYNPTR:
+	case ARG_DYNPTR_RINGBUF:
+		return dynptr_ok(r, v, false);
 	case ARG_ALLOC_MEM:
 		/* By its address: a reservation may be of no bytes. */
 		if (!is_reserved(r, v))
@@ -347,12 +381,48 @@ static bool check_facts(struct run *r, const struct insn_fact *f, const struct m
 
 static _Thread_local struct run *running;
 
+/* A lock is held by one program at a time, for a short while, and given back. */
+static bool check_lock(struct run *r, u32 helper)
+{
+	u64 at = r->regs[1];
+
+	if (helper == BPF_FUNC_spin_lock) {
+		if (r->lock)
+			return violation(r, "locks a second lock");
+		r->lock = at;
+		return access_ok(r, at, 4, true, "lock");
+	}
+	if (helper == BPF_FUNC_spin_unlock) {
+		if (!r->lock || r->lock != at)
+			return violation(r, "unlocks what is not locked");
+		r->lock = 0;
+		return true;
+	}
+	return !r->lock || violation(r, "calls a helper under a lock");
+}
+
+/* Those that are not called for real: they would wait, end this process, or call back when no engine is there. */
+static bool is_simulated(u32 helper)
+{
+	switch (helper) {
+	case BPF_FUNC_spin_lock:
+	case BPF_FUNC_spin_unlock:
+	case BPF_FUNC_timer_init:
+	case BPF_FUNC_timer_set_callback:
+	case BPF_FUNC_timer_start:
+	case BPF_FUNC_timer_cancel:
+	case BPF_FUNC_send_signal:
+	case BPF_FUNC_send_signal_thread: return true;
+	default: return false;
+	}
+}
+
 static bool step_helper(struct run *r, const struct bpf_insn *i)
 {
 	const struct helper_proto *h = helper_of((u32)i->imm);
 	struct map *m = NULL;
 	struct region *g;
-	u64 ret = 0, released = 0, reserved = 0;
+	u64 ret = 0, released = 0, reserved = 0, dynptr = 0;
 
 	if (!h)
 		return violation(r, "helper %d does not exist", i->imm);
@@ -375,9 +445,12 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 	helper_run.ctx = r->ctx;
 	running = r;
 	r->calling = i;
-	/* A signal may end this very process, and a timer's callback finds no engine to run it. */
-	if (h->id != BPF_FUNC_send_signal && h->id != BPF_FUNC_send_signal_thread &&
-	    h->id != BPF_FUNC_timer_start)
+	if (!check_lock(r, h->id))
+		return false;
+	for (u32 n = 0; n < 5; n++)
+		if (h->args[n] == ARG_DYNPTR || h->args[n] == ARG_DYNPTR_RINGBUF)
+			dynptr = r->regs[n + 1];
+	if (!is_simulated(h->id))
 		ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
 	garbage(r, 0, 5);
 	r->regs[0] = ret;
@@ -386,8 +459,13 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 	if (h->ret == RET_MAP_VALUE_OR_NULL && ret)
 		add_region(r, "map value", (void *)(uintptr_t)ret, m->attr.value_size,
 			   !(m->attr.flags & BPF_F_RDONLY_PROG));
-	if (h->ret == RET_SLICE_OR_NULL && ret)
-		add_region(r, "slice", (void *)(uintptr_t)ret, reserved, true);
+	if (dynptr && h->flags & HELPER_RELEASES)
+		drop_slices(r, dynptr);
+	if (h->ret == RET_SLICE_OR_NULL && ret) {
+		g = add_region(r, "slice", (void *)(uintptr_t)ret, reserved, true);
+		if (!strcmp(g->name, "slice"))
+			g->dynptr = dynptr;
+	}
 	if (h->ret == RET_ALLOC_MEM_OR_NULL && ret) {
 		g = add_region(r, "reservation", (void *)(uintptr_t)ret, reserved, true);
 		g->reserved = true;
@@ -426,7 +504,7 @@ static bool pop_frame(struct run *r)
 
 	drop_region(r, f->stack);
 	if (!r->nframes)
-		return false;
+		return !r->lock ? false : violation(r, "ends with a lock");
 	memcpy(&r->regs[6], f->saved, sizeof(f->saved));
 	r->regs[10] = (u64)(uintptr_t)(r->frames[r->nframes - 1].stack + ISA_STACK_SIZE);
 	garbage(r, 1, 5);

@@ -21,9 +21,19 @@ static const struct ferry_func funcs[] = {
 	FERRY_FUNC("int pick(int x__k)", native),
 	FERRY_FUNC("int maybe(const struct item *item__nullable)", native), /* 6 */
 	FERRY_FUNC("void nap(void)", native, FERRY_SLEEPABLE),
+	FERRY_FUNC("struct box *box_open(int size) __acquire __nullable", native), /* 8 */
+	FERRY_FUNC("void box_close(struct box *box) __release", native),
+	FERRY_FUNC("int box_size(struct box *box)", native), /* 10 */
+	FERRY_FUNC("struct part *box_part(struct box *box)", native),
+	FERRY_FUNC("int part_id(const struct part *part)", native), /* 12 */
+	FERRY_FUNC("const void *box_bytes(struct box *box, unsigned int n) __size(n)", native),
+	FERRY_FUNC("struct shelf *shelf_get(void)", native), /* 14 */
+	FERRY_FUNC("int wide(unsigned long x __range(3, 9))", native),
+	FERRY_FUNC("void part_close(struct part *part) __release", native), /* 16 */
 };
 static const struct ferry_module def = { sizeof(def), "verdicts",
-					 "struct item { int id; int value; };", funcs,
+					 "struct item { int id; int value; }; struct box; struct part;"
+					 "struct shelf { struct box *first; int boxes; };", funcs,
 					 ARRAY_SIZE(funcs) };
 
 bool verdict_calls_native(const struct verdict_prog *p)
