@@ -95,7 +95,11 @@ struct ferry_func {
 struct ferry_module {
 	size_t sz;          /* sizeof(struct ferry_module): room to grow */
 	const char *name;   /* an identifier, unique in the process, at most 55 bytes */
-	const char *types;  /* C declarations of the structs in the prototypes; may be NULL */
+	/*
+	 * C declarations of the structs in the prototypes, and of others that programs find members in by name
+	 * (CO-RE); those only under names that the kernel has no struct of. May be NULL.
+	 */
+	const char *types;
 	const struct ferry_func *funcs; /* and variables */
 	size_t nfuncs;
 };
