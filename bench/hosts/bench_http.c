@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter of one web server in C, as an eBPF program, and in LuaJIT: nanoseconds a decision, inside a
- * request that is being answered; then whole requests; then requests while the filter is exchanged all the time.
- *   bench_http filter.bpf.o filter2.bpf.o filter.lua [POLICY]
- * With a policy, the program runs with the budget that it gives it.
+ * The filter of one web server in C, as an eBPF program, and in LuaJIT: nanoseconds a decision,
+ * inside a request that is being answered; then whole requests; then requests while the filter is
+ * exchanged all the time. bench_http filter.bpf.o filter2.bpf.o filter.lua [POLICY] With a policy,
+ * the program runs with the budget that it gives it.
  */
 #include <bpf/bpf.h>
 #include <ferry/ferry.h>
@@ -18,11 +18,12 @@
 #include "http/filter.h"
 
 #define DECISIONS 20000
-#define REQUESTS 1000
-#define HEADERS "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAuthorization: Bearer sesame\r\n"
+#define REQUESTS  1000
+#define HEADERS   "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAuthorization: Bearer sesame\r\n"
 
 /* native_filter.c; called filter there. */
-int native_filter(const struct http_request *request, struct http_reply *reply, struct MHD_Connection *connection);
+int native_filter(const struct http_request *request, struct http_reply *reply,
+		  struct MHD_Connection *connection);
 
 /* What native_filter.c calls: as filter.c has it for programs. */
 int http_header(struct MHD_Connection *connection, const char *name, char *value, unsigned int size)
@@ -39,7 +40,8 @@ int http_header(struct MHD_Connection *connection, const char *name, char *value
 static lua_State *lua;
 static int lua_filter_ref;
 
-static int lua_filter(const struct http_request *request, struct http_reply *reply, struct MHD_Connection *connection)
+static int lua_filter(const struct http_request *request, struct http_reply *reply,
+		      struct MHD_Connection *connection)
 {
 	const char *error;
 
@@ -57,7 +59,8 @@ static server_filter filters[3];
 static _Atomic int chosen;
 static double decisions[3][ROUNDS];
 
-static int time_all(const struct http_request *request, struct http_reply *reply, struct MHD_Connection *connection)
+static int time_all(const struct http_request *request, struct http_reply *reply,
+		    struct MHD_Connection *connection)
 {
 	int bad = 0;
 
@@ -66,15 +69,18 @@ static int time_all(const struct http_request *request, struct http_reply *reply
 			double t = used();
 
 			for (int i = 0; i < DECISIONS; i++)
-				bad |= filters[f](request, reply, connection) || reply->status != 200;
+				bad |= filters[f](request, reply, connection) ||
+				       reply->status != 200;
 			decisions[f][r < 0 ? 0 : r] = (used() - t) / DECISIONS;
 		}
 	return bad;
 }
 
-static int choose(const struct http_request *request, struct http_reply *reply, struct MHD_Connection *connection)
+static int choose(const struct http_request *request, struct http_reply *reply,
+		  struct MHD_Connection *connection)
 {
-	return chosen < 3 ? filters[chosen](request, reply, connection) : time_all(request, reply, connection);
+	return chosen < 3 ? filters[chosen](request, reply, connection)
+			  : time_all(request, reply, connection);
 }
 
 static int ask(int fd, int n)
@@ -128,8 +134,9 @@ static int measure(unsigned short port, char **objects)
 	t = now() - t;
 	stop = 1;
 	pthread_join(thread, &failed);
-	printf("hot reload: %d requests in %.2f s, %d reloads (verified and compiled each), requests lost: %d\n", 20 * REQUESTS,
-	       t / 1e9, reloads, lost);
+	printf("hot reload: %d requests in %.2f s, %d reloads (verified and compiled each), "
+	       "requests lost: %d\n",
+	       20 * REQUESTS, t / 1e9, reloads, lost);
 	close(fd);
 	return failed ? -1 : lost;
 }
@@ -140,7 +147,8 @@ int main(int argc, char **argv)
 	struct server *server;
 	int err;
 
-	if (argc < 4 || (argc > 4 && ferry_policy_load(argv[4])) || !(program = filter_open(argv[1])) || !(lua = lua_load_file(argv[3])))
+	if (argc < 4 || (argc > 4 && ferry_policy_load(argv[4])) ||
+	    !(program = filter_open(argv[1])) || !(lua = lua_load_file(argv[3])))
 		return 1;
 	lua_filter_ref = lua_function(lua, "filter");
 	filters[0] = native_filter;
@@ -150,7 +158,8 @@ int main(int argc, char **argv)
 	server = server_start(0, choose);
 	if (!server)
 		return 1;
-	printf("%-34s %8s %8s %8s %8s %8s %8s\n", "web server: ns", "C", "Ferry", "LuaJIT", "Ferry/C", "Lua/C", "F/Lua");
+	printf("%-34s %8s %8s %8s %8s %8s %8s\n", "web server: ns", "C", "Ferry", "LuaJIT",
+	       "Ferry/C", "Lua/C", "F/Lua");
 	err = measure(server_port(server), argv + 1);
 	server_stop(server);
 	filter_close(program);

@@ -26,8 +26,8 @@ static lua_State *lua;
 
 static void in_c(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
-	int (*fn)(sqlite3_context *, const struct args *) = *(int (**)(sqlite3_context *, const struct args *))
-								   sqlite3_user_data(ctx);
+	int (*fn)(sqlite3_context *, const struct args *) =
+		*(int (**)(sqlite3_context *, const struct args *))sqlite3_user_data(ctx);
 	const struct args args = { argc, argv };
 
 	if (fn(ctx, &args))
@@ -71,7 +71,8 @@ static int measure(sqlite3 *db, const char *name, const char *args)
 
 	for (int r = -1; r < ROUNDS; r++) /* once to warm up */
 		for (int i = 0; i < 3; i++) {
-			snprintf(query, sizeof(query), "select sum(%s%s(%s)) from place", variants[i], name, args);
+			snprintf(query, sizeof(query), "select sum(%s%s(%s)) from place",
+				 variants[i], name, args);
 			sums[i] = run(db, query, &ns[i][r < 0 ? 0 : r]);
 			if (sums[i] < 0 || sums[i] != sums[0])
 				return -1;
@@ -89,13 +90,17 @@ int main(int argc, char **argv)
 	sqlite3 *db;
 	char name[32];
 
-	if (argc < 3 || (argc > 3 && ferry_policy_load(argv[3])) || !(sql = sql_open(argv[1])) || !(lua = lua_load_file(argv[2])) ||
-	    sqlite3_open(":memory:", &db))
+	if (argc < 3 || (argc > 3 && ferry_policy_load(argv[3])) || !(sql = sql_open(argv[1])) ||
+	    !(lua = lua_load_file(argv[2])) || sqlite3_open(":memory:", &db))
 		return 1;
-	sqlite3_exec(db, "create table place(name text, x int, y int);"
-			 "with recursive n(i) as (select 1 union all select i + 1 from n where i < " ROWS ")"
-			 "insert into place select substr('Vilnius Kaunas Palanga Trakai', i % 20, 5 + i % 11), "
-			 "i * 7919 % 20011, i * 104729 % 9973 from n", NULL, NULL, NULL);
+	sqlite3_exec(
+		db,
+		"create table place(name text, x int, y int);"
+		"with recursive n(i) as (select 1 union all select i + 1 from n where i < " ROWS ")"
+		"insert into place select substr('Vilnius Kaunas Palanga Trakai', i % 20, 5 + i % "
+		"11), "
+		"i * 7919 % 20011, i * 104729 % 9973 from n",
+		NULL, NULL, NULL);
 	if (sql_bind(sql, db))
 		return 1;
 	for (int i = 0; i < 2; i++) {
@@ -105,8 +110,10 @@ int main(int argc, char **argv)
 		snprintf(name, sizeof(name), "lua_%s", names[i]);
 		sqlite3_create_function(db, name, -1, SQLITE_UTF8, &lua_fns[i], in_lua, NULL, NULL);
 	}
-	printf("%-34s %8s %8s %8s %8s %8s %8s\n", "SQLite: ns a row", "C", "Ferry", "LuaJIT", "Ferry/C", "Lua/C", "F/Lua");
-	if (measure(db, "distance", "x, y, 500, 500") || measure(db, "similarity", "name, 'Palanga'"))
+	printf("%-34s %8s %8s %8s %8s %8s %8s\n", "SQLite: ns a row", "C", "Ferry", "LuaJIT",
+	       "Ferry/C", "Lua/C", "F/Lua");
+	if (measure(db, "distance", "x, y, 500, 500") ||
+	    measure(db, "similarity", "name, 'Palanga'"))
 		return 1;
 	sqlite3_close(db);
 	sql_close(sql);

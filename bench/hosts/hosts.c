@@ -71,5 +71,6 @@ void print_row(const char *what, double *c, double *ferry, double *lua)
 {
 	double base = median(c), f = median(ferry), l = median(lua);
 
-	printf("%-34s %8.0f %8.0f %8.0f %8.2f %8.2f %8.2f\n", what, base, f, l, f / base, l / base, f / l);
+	printf("%-34s %8.0f %8.0f %8.0f %8.2f %8.2f %8.2f\n", what, base, f, l, f / base, l / base,
+	       f / l);
 }

@@ -9,13 +9,13 @@
 
 #define ROUNDS 9
 
-double now(void); /* nanoseconds */
+double now(void);  /* nanoseconds */
 double used(void); /* nanoseconds of processor that this thread has used: others do not count */
-double median(double *v); /* of ROUNDS; sorts them */
+double median(double *v);                   /* of ROUNDS; sorts them */
 lua_State *lua_load_file(const char *path); /* NULL: what is wrong is on stderr */
 /*
- * A call of a function of the file. Its arguments are in an array that Lua knows, `call': LuaJIT compiles no
- * code for pointers given as values. NULL, or what is wrong.
+ * A call of a function of the file. Its arguments are in an array that Lua knows, `call': LuaJIT
+ * compiles no code for pointers given as values. NULL, or what is wrong.
  */
 extern const void *lua_args[3];
 int lua_function(lua_State *lua, const char *name);

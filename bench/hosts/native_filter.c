@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter of examples/http, the same source, compiled for this machine: the rival in plain C. Its maps
- * are arrays; that of clients is found by the lower bits of the address.
+ * The filter of examples/http, the same source, compiled for this machine: the rival in plain C.
+ * Its maps are arrays; that of clients is found by the lower bits of the address.
  */
 #include <string.h>
 #include <time.h>

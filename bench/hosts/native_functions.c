@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The SQL functions of examples/sqlite, the same source, compiled for this machine: the rival in plain C. */
+/* The SQL functions of examples/sqlite, the same source, compiled for this machine: the rival in
+ * plain C. */
 #include <math.h>
 #include <string.h>
 
@@ -23,7 +24,8 @@ struct sqlite3_value *sql_arg(const struct sql_args *args, int n)
 int sql_text(struct sqlite3_value *value, char *text, unsigned int size)
 {
 	const unsigned char *s = sqlite3_value_text(value);
-	unsigned int n = s ? (unsigned int)sqlite3_value_bytes(value) : 0, copied = n < size ? n : size;
+	unsigned int n = s ? (unsigned int)sqlite3_value_bytes(value) : 0,
+		     copied = n < size ? n : size;
 
 	if (copied)
 		memcpy(text, s, copied);

@@ -13,15 +13,18 @@
 
 int client_connect(unsigned short port, unsigned char host)
 {
-	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u | host) };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	struct sockaddr_in from = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(0x7f000000u | host) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 				  .sin_port = htons(port) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (!bind(fd, (struct sockaddr *)&from, sizeof(from)) && !connect(fd, (struct sockaddr *)&to, sizeof(to)))
+	if (!bind(fd, (struct sockaddr *)&from, sizeof(from)) &&
+	    !connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		return fd;
 	close(fd);
 	return -1;
@@ -37,7 +40,8 @@ static int number_behind(const char *text, const char *name)
 int client_get(int fd, const char *path, const char *headers, struct client_reply *reply)
 {
 	char buf[4096], *end = NULL;
-	int n = snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, headers), got = 0;
+	int n = snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, headers),
+	    got = 0;
 
 	if (n >= (int)sizeof(buf) || send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n)
 		return -1;

@@ -21,8 +21,8 @@ struct http_reply {
 enum { PAGE_HOME, PAGE_API };
 
 struct MHD_Connection;
-extern int http_header(struct MHD_Connection *connection, const char *name__str, char *value__uninit,
-		       unsigned int value__sz) __ksym;
+extern int http_header(struct MHD_Connection *connection, const char *name__str,
+		       char *value__uninit, unsigned int value__sz) __ksym;
 
 /* What an operator may change while the server runs. */
 struct {
@@ -74,7 +74,8 @@ static int is_robot(struct MHD_Connection *connection)
 	if (http_header(connection, "User-Agent", agent, sizeof(agent)) < 3)
 		return 0;
 	for (int i = 0; i + 2 < (int)sizeof(agent); i++)
-		if ((agent[i] | 32) == 'b' && (agent[i + 1] | 32) == 'o' && (agent[i + 2] | 32) == 't')
+		if ((agent[i] | 32) == 'b' && (agent[i + 1] | 32) == 'o' &&
+		    (agent[i + 2] | 32) == 't')
 			return 1;
 	return 0;
 }
@@ -87,7 +88,8 @@ static int has_token(struct MHD_Connection *connection)
 	return !bpf_strncmp(given, sizeof(given), "Bearer sesame");
 }
 
-static int decide(const struct http_request *req, struct http_reply *reply, struct MHD_Connection *connection)
+static int decide(const struct http_request *req, struct http_reply *reply,
+		  struct MHD_Connection *connection)
 {
 	if (too_many(req->client))
 		return 429;
@@ -106,7 +108,9 @@ static int decide(const struct http_request *req, struct http_reply *reply, stru
 	return 404;
 }
 
-SEC("closure") int filter(const struct http_request *req, struct http_reply *reply, struct MHD_Connection *connection)
+SEC("closure")
+int filter(const struct http_request *req, struct http_reply *reply,
+	   struct MHD_Connection *connection)
 {
 	__u32 status = decide(req, reply, connection);
 	__u64 *count = bpf_map_lookup_elem(&answers, &status);

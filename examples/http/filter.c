@@ -15,10 +15,11 @@ struct filter {
 	struct ferry_closure *closure;
 };
 
-/* ---- what filters may call ---------------------------------------------------------------------- */
+/* ---- what filters may call ------------------------------------------------------------------- */
 
 /* The value of a header, with zeros behind: its length; -1 without such a header. */
-static int http_header(struct MHD_Connection *connection, const char *name, char *value, unsigned int size)
+static int http_header(struct MHD_Connection *connection, const char *name, char *value,
+		       unsigned int size)
 {
 	const char *s = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 	size_t n = s ? strlen(s) : 0, copied = n < size ? n : size;
@@ -32,15 +33,18 @@ static int http_header(struct MHD_Connection *connection, const char *name, char
 __attribute__((constructor)) static void offer(void)
 {
 	static const struct ferry_func functions[] = {
-		FERRY_FUNC("int http_header(struct MHD_Connection *connection, const char *name __str, "
-			   "char *value __uninit __size(size), unsigned int size)", http_header),
+		FERRY_FUNC("int http_header(struct MHD_Connection *connection, const char *name "
+			   "__str, "
+			   "char *value __uninit __size(size), unsigned int size)",
+			   http_header),
 	};
-	static const struct ferry_module module = { sizeof(module), "http", server_types, functions, 1 };
+	static const struct ferry_module module = { sizeof(module), "http", server_types, functions,
+						    1 };
 
 	ferry_module_register(&module);
 }
 
-/* ---- loading ------------------------------------------------------------------------------------ */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 /* The new object counts on where the old one is. Maps of the compiler's (.rodata) are its own. */
 static int take_over(struct bpf_object *object, const struct bpf_object *old)
@@ -48,9 +52,11 @@ static int take_over(struct bpf_object *object, const struct bpf_object *old)
 	struct bpf_map *map, *from;
 	int err = 0;
 
-	bpf_object__for_each_map(map, object) {
+	bpf_object__for_each_map(map, object)
+	{
 		from = old ? bpf_object__find_map_by_name(old, bpf_map__name(map)) : NULL;
-		if (from && !bpf_map__is_internal(map) && !err && bpf_map__type(map) == bpf_map__type(from) &&
+		if (from && !bpf_map__is_internal(map) && !err &&
+		    bpf_map__type(map) == bpf_map__type(from) &&
 		    bpf_map__key_size(map) == bpf_map__key_size(from) &&
 		    bpf_map__value_size(map) == bpf_map__value_size(from))
 			err = bpf_map__reuse_fd(map, bpf_map__fd(from));
@@ -89,7 +95,8 @@ struct filter *filter_open(const char *path)
 	if (!filter)
 		return NULL;
 	filter->object = load(path, NULL);
-	if (filter->object && !ferry_closure(program(filter->object), PROTOTYPE, &opts, &filter->closure))
+	if (filter->object &&
+	    !ferry_closure(program(filter->object), PROTOTYPE, &opts, &filter->closure))
 		return filter;
 	bpf_object__close(filter->object);
 	free(filter);

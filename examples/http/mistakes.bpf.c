@@ -15,10 +15,12 @@ struct http_reply {
 };
 
 struct MHD_Connection;
-extern int http_header(struct MHD_Connection *connection, const char *name__str, char *value__uninit,
-		       unsigned int value__sz) __ksym;
+extern int http_header(struct MHD_Connection *connection, const char *name__str,
+		       char *value__uninit, unsigned int value__sz) __ksym;
 
-SEC("closure") int filter(const struct http_request *req, struct http_reply *reply, struct MHD_Connection *connection)
+SEC("closure")
+int filter(const struct http_request *req, struct http_reply *reply,
+	   struct MHD_Connection *connection)
 {
 #if MISTAKE == 1 /* reads behind the path */
 	int n = 0;
@@ -33,7 +35,8 @@ SEC("closure") int filter(const struct http_request *req, struct http_reply *rep
 
 	reply->status = http_header(connection, "Host", value, 64);
 #elif MISTAKE == 4 /* another type, as a filter has */
-	reply->status = http_header((struct MHD_Connection *)reply, "Host", (char *)&reply->page, 4);
+	reply->status =
+		http_header((struct MHD_Connection *)reply, "Host", (char *)&reply->page, 4);
 #endif
 	return 0;
 }

@@ -29,8 +29,9 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, const struc
 	return ok;
 }
 
-static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-			      const char *version, const char *upload, size_t *upload_size, void **seen)
+static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, const char *url,
+			      const char *method, const char *version, const char *upload,
+			      size_t *upload_size, void **seen)
 {
 	const struct server *server = arg;
 	const union MHD_ConnectionInfo *info;
@@ -52,23 +53,25 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, cons
 	request.client = from ? from->sin_addr.s_addr : 0;
 	snprintf(request.method, sizeof(request.method), "%s", method);
 	snprintf(request.path, sizeof(request.path), "%s", url);
-	if (server->filter(&request, &reply, connection) || reply.status < 200 || reply.status > 599)
+	if (server->filter(&request, &reply, connection) || reply.status < 200 ||
+	    reply.status > 599)
 		reply.status = 500;
 	return send_reply(connection, &reply);
 }
 
 struct server *server_start(unsigned short port, server_filter filter)
 {
-	const struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port),
+	const struct sockaddr_in at = { .sin_family = AF_INET,
+					.sin_port = htons(port),
 					.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct server *server = calloc(1, sizeof(*server));
 
 	if (!server)
 		return NULL;
 	server->filter = filter;
-	server->daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, port, NULL, NULL, answer,
-					  server, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_THREAD_POOL_SIZE, 2u,
-					  MHD_OPTION_END);
+	server->daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, port,
+					  NULL, NULL, answer, server, MHD_OPTION_SOCK_ADDR, &at,
+					  MHD_OPTION_THREAD_POOL_SIZE, 2u, MHD_OPTION_END);
 	if (server->daemon)
 		return server;
 	free(server);
@@ -77,7 +80,8 @@ struct server *server_start(unsigned short port, server_filter filter)
 
 unsigned short server_port(const struct server *server)
 {
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
 
 	return info ? info->port : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small HTTP server with one hook: a C function that decides about each request. It knows nothing of
- * programs; filter.h makes such a function of one.
+ * A small HTTP server with one hook: a C function that decides about each request. It knows nothing
+ * of programs; filter.h makes such a function of one.
  */
 #ifndef SERVER_H
 #define SERVER_H
@@ -11,19 +11,20 @@
 /* Also the types of the filter's prototype, as text (filter.c). */
 #define SERVER_TYPES(...)                                                                          \
 	__VA_ARGS__                                                                                \
-	static const char server_types[] __attribute__((unused)) = "struct MHD_Connection;" #__VA_ARGS__
+	static const char server_types[] __attribute__((unused)) =                                 \
+		"struct MHD_Connection;" #__VA_ARGS__
 
 SERVER_TYPES(
-struct http_request {
-	char method[8];
-	char path[120]; /* without the query; cut to fit */
-	unsigned int client; /* IPv4 address, in network order */
-};
-struct http_reply {
-	int status; /* 200 to go on with the page */
-	unsigned int page;
-	unsigned int version; /* of who decided: header X-Filter */
-};
+	struct http_request {
+		char method[8];
+		char path[120];      /* without the query; cut to fit */
+		unsigned int client; /* IPv4 address, in network order */
+	};
+	struct http_reply {
+		int status; /* 200 to go on with the page */
+		unsigned int page;
+		unsigned int version; /* of who decided: header X-Filter */
+	};
 );
 enum { PAGE_HOME, PAGE_API, PAGES };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose filter is a program: what it decides, and that no request is lost when it is exchanged. */
+/* A server whose filter is a program: what it decides, and that no request is lost when it is
+ * exchanged. */
 #include "test.h"
 
 #include <bpf/bpf.h>
@@ -110,7 +111,8 @@ static void each_client_has_a_rate_of_its_own(void **state)
 	int served = 0, refused = 0, status, i;
 
 	(void)state;
-	assert_int_equal(bpf_map_update_elem(filter_map(filter, "limit"), &zero, &most, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(filter_map(filter, "limit"), &zero, &most, BPF_ANY),
+			 0);
 	/* However slow this runs, some second has more than three of so many. */
 	for (i = 0; i < 5000 && !refused; i++) {
 		status = status_of(5, "/", "");
@@ -121,7 +123,8 @@ static void each_client_has_a_rate_of_its_own(void **state)
 	assert_true(served >= 3);
 	assert_int_equal(status_of(6, "/", ""), 200);
 	most = 0;
-	assert_int_equal(bpf_map_update_elem(filter_map(filter, "limit"), &zero, &most, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(filter_map(filter, "limit"), &zero, &most, BPF_ANY),
+			 0);
 	assert_int_equal(status_of(5, "/", ""), 200);
 }
 
@@ -144,7 +147,7 @@ static void what_is_refused_changes_nothing(void **state)
 	}
 }
 
-#define THREADS 3
+#define THREADS  3
 #define REQUESTS 1500
 static _Atomic int done, lost, by_version[3];
 
@@ -159,8 +162,8 @@ static void *ask_often(void *arg)
 			close(fd);
 			fd = client_connect(server_port(server), (unsigned char)(10 + *(int *)arg));
 		}
-		if (client_get(fd, "/", "User-Agent: test\r\n", &reply) || reply.status != 200 || reply.length != 15 ||
-		    reply.version < 1 || reply.version > 2)
+		if (client_get(fd, "/", "User-Agent: test\r\n", &reply) || reply.status != 200 ||
+		    reply.length != 15 || reply.version < 1 || reply.version > 2)
 			lost++;
 		else
 			by_version[reply.version]++;
@@ -190,8 +193,8 @@ static void no_request_is_lost_while_filters_are_exchanged(void **state)
 	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	print_message("# %d requests, %d reloads; version 1 answered %d, version 2 %d\n", done, reloads, by_version[1],
-		      by_version[2]);
+	print_message("# %d requests, %d reloads; version 1 answered %d, version 2 %d\n", done,
+		      reloads, by_version[1], by_version[2]);
 	assert_int_equal(lost, 0);
 	assert_int_equal(by_version[1] + by_version[2], THREADS * REQUESTS);
 	assert_true(by_version[1] && by_version[2]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SQL functions, an aggregate and an authoriser for sql.c. A function that returns other than 0 fails its
- * query.
+ * SQL functions, an aggregate and an authoriser for sql.c. A function that returns other than 0
+ * fails its query.
  */
 #include "sql_bpf.h"
 
@@ -10,7 +10,14 @@
 #endif
 #define TEXT 32
 enum { SQLITE_OK, SQLITE_DENY, SQLITE_IGNORE };
-enum { SQLITE_INSERT = 18, SQLITE_READ = 20, SQLITE_SELECT, SQLITE_TRANSACTION, SQLITE_FUNCTION = 31, SQLITE_RECURSIVE = 33 };
+enum {
+	SQLITE_INSERT = 18,
+	SQLITE_READ = 20,
+	SQLITE_SELECT,
+	SQLITE_TRANSACTION,
+	SQLITE_FUNCTION = 31,
+	SQLITE_RECURSIVE = 33
+};
 enum { SQLITE_NULL = 5 };
 
 /* rules_version(): which of the objects answers. */
@@ -110,15 +117,15 @@ SEC("closure") int authorize(const struct sql_access *access)
 {
 	switch (access->action) {
 	case SQLITE_READ:
-		return bpf_strncmp(access->detail, sizeof(access->detail), "secret") ? SQLITE_OK : SQLITE_IGNORE;
+		return bpf_strncmp(access->detail, sizeof(access->detail), "secret")
+			       ? SQLITE_OK
+			       : SQLITE_IGNORE;
 	case SQLITE_INSERT:
 	case SQLITE_SELECT:
 	case SQLITE_TRANSACTION:
 	case SQLITE_FUNCTION:
-	case SQLITE_RECURSIVE:
-		return SQLITE_OK;
-	default:
-		return SQLITE_DENY;
+	case SQLITE_RECURSIVE: return SQLITE_OK;
+	default: return SQLITE_DENY;
 	}
 }
 

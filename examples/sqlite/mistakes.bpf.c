@@ -36,7 +36,13 @@ SEC("closure") int similarity(struct sqlite3_context *ctx, const struct sql_args
 	sql_result_text(ctx, text, sizeof(text));
 	return 0;
 }
-#else /* verified, for it comes to an end: in some thousand years */
+#elif MISTAKE == 5 /* nothing wrong with it, but the other functions are missing */
+SEC("closure") int rules_version(struct sqlite3_context *ctx, const struct sql_args *args)
+{
+	sqlite3_result_int64(ctx, 5);
+	return 0;
+}
+#else              /* verified, for it comes to an end: in some thousand years */
 static long inner(unsigned int i, unsigned long *n)
 {
 	*n += i;

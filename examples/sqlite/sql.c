@@ -13,7 +13,7 @@
 
 #define MAX_PROGRAMS 64
 
-/* ---- what programs may call --------------------------------------------------------------------- */
+/* ---- what programs may call ------------------------------------------------------------------ */
 
 struct sql_args {
 	int count;
@@ -52,8 +52,8 @@ static unsigned int sql_root(unsigned long long square)
 }
 
 /*
- * SQLite takes the size from whoever asks first; so that no program finds less than it asked for, there
- * is one size. A group is the context under a name that only aggregates are given.
+ * SQLite takes the size from whoever asks first; so that no program finds less than it asked for,
+ * there is one size. A group is the context under a name that only aggregates are given.
  */
 static void *sql_state(sqlite3_context *group)
 {
@@ -62,17 +62,23 @@ static void *sql_state(sqlite3_context *group)
 
 /* SQLite's own functions need no wrapper: their prototypes say what is safe. */
 static const struct ferry_func functions[] = {
-	FERRY_FUNC("struct sqlite3_value *sql_arg(const struct sql_args *args, int n) __nullable", sql_arg),
+	FERRY_FUNC("struct sqlite3_value *sql_arg(const struct sql_args *args, int n) __nullable",
+		   sql_arg),
 	FERRY_FUNC("int sqlite3_value_type(struct sqlite3_value *value)", sqlite3_value_type),
-	FERRY_FUNC("long long sqlite3_value_int64(struct sqlite3_value *value)", sqlite3_value_int64),
-	FERRY_FUNC("int sql_text(struct sqlite3_value *value, char *text __uninit __size(size), unsigned int size)",
+	FERRY_FUNC("long long sqlite3_value_int64(struct sqlite3_value *value)",
+		   sqlite3_value_int64),
+	FERRY_FUNC("int sql_text(struct sqlite3_value *value, char *text __uninit __size(size), "
+		   "unsigned int size)",
 		   sql_text),
 	FERRY_FUNC("unsigned int sql_root(unsigned long long square)", sql_root),
 	FERRY_FUNC("void *sql_state(struct sql_group *group) __nullable __size(64)", sql_state),
-	FERRY_FUNC("void sqlite3_result_int64(struct sqlite3_context *ctx, long long n)", sqlite3_result_int64),
+	FERRY_FUNC("void sqlite3_result_int64(struct sqlite3_context *ctx, long long n)",
+		   sqlite3_result_int64),
 	FERRY_FUNC("void sqlite3_result_null(struct sqlite3_context *ctx)", sqlite3_result_null),
-	FERRY_FUNC("void sql_result_text(struct sqlite3_context *ctx, const char *text __size(size), "
-		   "unsigned int size)", sql_result_text),
+	FERRY_FUNC(
+		"void sql_result_text(struct sqlite3_context *ctx, const char *text __size(size), "
+		"unsigned int size)",
+		sql_result_text),
 };
 #define HANDLES "struct sqlite3_context; struct sqlite3_value; struct sql_args; struct sql_group;"
 static const struct ferry_module module = { sizeof(module), "sqlite", HANDLES, functions,
@@ -83,7 +89,7 @@ __attribute__((constructor)) static void offer(void)
 	ferry_module_register(&module);
 }
 
-/* ---- programs of an object as functions --------------------------------------------------------- */
+/* ---- programs of an object as functions ------------------------------------------------------ */
 
 enum kind { CALL, STEP, FINAL, AUTHORIZE };
 static const char *const prototypes[] = {
@@ -117,8 +123,10 @@ static int ends_with(const char *s, const char *end)
 
 static enum kind kind_of(const char *name)
 {
-	return ends_with(name, "_step") ? STEP : ends_with(name, "_final") ? FINAL :
-	       strcmp(name, "authorize") ? CALL : AUTHORIZE;
+	return ends_with(name, "_step")    ? STEP
+	       : ends_with(name, "_final") ? FINAL
+	       : strcmp(name, "authorize") ? CALL
+					   : AUTHORIZE;
 }
 
 static struct bpf_object *load(const char *path)
@@ -159,7 +167,8 @@ static struct program *final_of(struct sql *sql, const struct program *step)
 	int stem = (int)(strlen(step->name) - strlen("_step"));
 
 	for (int i = 0; i < sql->count; i++)
-		if (sql->programs[i].kind == FINAL && !strncmp(sql->programs[i].name, step->name, stem) &&
+		if (sql->programs[i].kind == FINAL &&
+		    !strncmp(sql->programs[i].name, step->name, stem) &&
 		    !strcmp(sql->programs[i].name + stem, "_final"))
 			return &sql->programs[i];
 	fprintf(stderr, "sql: %s has no %.*s_final\n", step->name, stem, step->name);
@@ -178,8 +187,7 @@ struct sql *sql_open(const char *path)
 	sql->object = load(path);
 	err = sql->object ? 0 : -1;
 	if (!err)
-		bpf_object__for_each_program(prog, sql->object)
-			err = err ? err : add(sql, prog);
+		bpf_object__for_each_program(prog, sql->object) err = err ? err : add(sql, prog);
 	for (int i = 0; i < sql->count && !err; i++)
 		if (sql->programs[i].kind == STEP)
 			err = (sql->programs[i].final = final_of(sql, &sql->programs[i])) ? 0 : -1;
@@ -203,9 +211,11 @@ static int exchange(struct sql *sql, const struct bpf_object *object)
 	int err = 0, i;
 
 	for (i = 0; i < sql->count && !err; i++)
-		err = ferry_closure_update(sql->programs[i].closure, find(object, sql->programs[i].name));
+		err = ferry_closure_update(sql->programs[i].closure,
+					   find(object, sql->programs[i].name));
 	while (err && --i > 0)
-		ferry_closure_update(sql->programs[i - 1].closure, find(sql->object, sql->programs[i - 1].name));
+		ferry_closure_update(sql->programs[i - 1].closure,
+				     find(sql->object, sql->programs[i - 1].name));
 	return err;
 }
 
@@ -234,7 +244,7 @@ void sql_close(struct sql *sql)
 	free(sql);
 }
 
-/* ---- the functions as SQLite sees them ---------------------------------------------------------- */
+/* ---- the functions as SQLite sees them ------------------------------------------------------- */
 
 static void fail(sqlite3_context *ctx, const struct program *p)
 {
@@ -262,11 +272,12 @@ static void finish(sqlite3_context *ctx)
 		fail(ctx, p);
 }
 
-static int authorize(void *arg, int action, const char *object, const char *detail, const char *database,
-		     const char *trigger)
+static int authorize(void *arg, int action, const char *object, const char *detail,
+		     const char *database, const char *trigger)
 {
 	const struct program *p = arg;
-	int (*decide)(const struct sql_access *) = (int (*)(const struct sql_access *))ferry_closure_code(p->closure);
+	int (*decide)(const struct sql_access *) =
+		(int (*)(const struct sql_access *))ferry_closure_code(p->closure);
 	struct sql_access access = { .action = action };
 
 	(void)trigger;
@@ -290,9 +301,12 @@ int sql_bind(struct sql *sql, sqlite3 *db)
 		char name[64];
 
 		switch (p->kind) {
-		case CALL: err = sqlite3_create_function(db, p->name, -1, flags, p, call, NULL, NULL); break;
+		case CALL:
+			err = sqlite3_create_function(db, p->name, -1, flags, p, call, NULL, NULL);
+			break;
 		case STEP:
-			snprintf(name, sizeof(name), "%.*s", (int)(strlen(p->name) - strlen("_step")), p->name);
+			snprintf(name, sizeof(name), "%.*s",
+				 (int)(strlen(p->name) - strlen("_step")), p->name);
 			err = sqlite3_create_function(db, name, -1, flags, p, NULL, call, finish);
 			break;
 		case AUTHORIZE: err = sqlite3_set_authorizer(db, authorize, p); break;

@@ -17,7 +17,8 @@ struct sql_access {
 	char object[64], detail[64], database[32];
 };
 
-extern struct sqlite3_value *sql_arg(const struct sql_args *args, int n) __ksym; /* NULL: there are fewer */
+extern struct sqlite3_value *sql_arg(const struct sql_args *args,
+				     int n) __ksym; /* NULL: there are fewer */
 extern long long sqlite3_value_int64(struct sqlite3_value *value) __ksym;
 extern int sqlite3_value_type(struct sqlite3_value *value) __ksym;
 /* Copies at most `size' bytes, with zeros behind: how many bytes of text there are. */
@@ -28,6 +29,7 @@ extern void *sql_state(struct sql_group *group) __ksym;
 
 extern void sqlite3_result_int64(struct sqlite3_context *ctx, long long n) __ksym;
 extern void sqlite3_result_null(struct sqlite3_context *ctx) __ksym;
-extern void sql_result_text(struct sqlite3_context *ctx, const char *text, unsigned int text__sz) __ksym;
+extern void sql_result_text(struct sqlite3_context *ctx, const char *text,
+			    unsigned int text__sz) __ksym;
 
 #endif

@@ -62,10 +62,14 @@ static int setup(void **state)
 	assert_non_null(sql);
 	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db,
-		"create table place(name text, x int, y int, secret text);"
-		"with recursive n(i) as (select 0 union all select i + 1 from n where i < 499)"
-		"insert into place select 'place ' || (i % 7), i * 7919 % 20011 - 10000, i * 104729 % 9973, 's' from n;"
-		"create table removed(x)", NULL, NULL, NULL), SQLITE_OK);
+				      "create table place(name text, x int, y int, secret text);"
+				      "with recursive n(i) as (select 0 union all select i + 1 "
+				      "from n where i < 499)"
+				      "insert into place select 'place ' || (i % 7), i * 7919 % "
+				      "20011 - 10000, i * 104729 % 9973, 's' from n;"
+				      "create table removed(x)",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
 	assert_int_equal(sql_bind(sql, db), SQLITE_OK);
 	return 0;
 }
@@ -81,10 +85,14 @@ static int teardown(void **state)
 static void numbers_are_what_sql_computes(void **state)
 {
 	(void)state;
-	assert_string_equal(ask(db, "select count(*) from (select x*x + y*y as square, distance(0, 0, x, y) as d from place)"
-				    " where d*d <= square and (d+1)*(d+1) > square"), "500");
-	assert_string_equal(ask(db, "select count(*) from (select spread(x) s, max(x) - min(x) m from place group by name)"
-				    " where s = m"), "7");
+	assert_string_equal(ask(db, "select count(*) from (select x*x + y*y as square, distance(0, "
+				    "0, x, y) as d from place)"
+				    " where d*d <= square and (d+1)*(d+1) > square"),
+			    "500");
+	assert_string_equal(ask(db, "select count(*) from (select spread(x) s, max(x) - min(x) m "
+				    "from place group by name)"
+				    " where s = m"),
+			    "7");
 	assert_string_equal(ask(db, "select spread(x) from place where 0"), "NULL");
 }
 
@@ -97,7 +105,8 @@ static void texts_of_any_length_and_type_are_read(void **state)
 		{ "select similarity('', '')", "0" },
 		{ "select similarity(12345, '12345')", "100" },
 		{ "select similarity(x'6162', 'ab')", "100" },
-		{ "select similarity(hex(zeroblob(100000)), '00000000000000000000000000000000000')", "100" },
+		{ "select similarity(hex(zeroblob(100000)), '00000000000000000000000000000000000')",
+		  "100" },
 		{ "select similarity('a', null)", "NULL" },
 		{ "select similarity()", "NULL" },
 	};
@@ -120,9 +129,12 @@ static void the_authoriser_decides(void **state)
 static void what_is_refused_changes_nothing(void **state)
 {
 	static const char *const cases[][2] = {
-		{ "mistake1", "check the number against a lower and an upper bound first" }, { "mistake2", "possibly NULL" },
+		{ "mistake1", "check the number against a lower and an upper bound first" },
+		{ "mistake2", "possibly NULL" },
 		{ "mistake3", "expects an object of the host's" },
 		{ "mistake4", "allow similarity helper probe_read_kernel" },
+		{ "mistake5",
+		  "" }, /* rules_version was exchanged already when distance was missing */
 		{ "no_such_object", "" },
 	};
 
@@ -132,13 +144,14 @@ static void what_is_refused_changes_nothing(void **state)
 		assert_int_equal(sql_reload(sql, object(cases[i][0])), -1);
 		if (!strstr(log_text, cases[i][1]))
 			fail_msg("%s: %s", cases[i][0], log_text);
-		assert_string_equal(ask(db, "select similarity('ab', 'ab') + rules_version()"), "101");
+		assert_string_equal(ask(db, "select similarity('ab', 'ab') + rules_version()"),
+				    "101");
 	}
 }
 
 static void a_program_that_does_not_end_fails_its_query(void **state)
 {
-	struct sql *endless = sql_open(object("mistake5"));
+	struct sql *endless = sql_open(object("mistake6"));
 	sqlite3 *other;
 	time_t start = time(NULL);
 
@@ -146,7 +159,8 @@ static void a_program_that_does_not_end_fails_its_query(void **state)
 	assert_non_null(endless);
 	assert_int_equal(sqlite3_open(":memory:", &other), SQLITE_OK);
 	assert_int_equal(sql_bind(endless, other), SQLITE_OK);
-	assert_string_equal(ask(other, "select similarity('a', 'b')"), "similarity failed or was ended");
+	assert_string_equal(ask(other, "select similarity('a', 'b')"),
+			    "similarity failed or was ended");
 	assert_true(time(NULL) - start < 30);
 	assert_string_equal(ask(other, "select 1"), "1");
 	sqlite3_close(other);
@@ -164,9 +178,11 @@ static void *query(void *arg)
 	if (sqlite3_open(":memory:", &own) || sql_bind(sql, own))
 		return "cannot open";
 	while (!stop) {
-		const char *answer = ask(own, "with recursive n(i) as (select 1 union all select i + 1 from n where i < 50)"
-					      "select (min(rules_version()) + similarity('ab', 'ab') * 10"
-					      " + spread(i) * 100000) from n");
+		const char *answer =
+			ask(own, "with recursive n(i) as (select 1 union all select i + 1 from n "
+				 "where i < 50)"
+				 "select (min(rules_version()) + similarity('ab', 'ab') * 10"
+				 " + spread(i) * 100000) from n");
 		int version = atoi(answer) - 4901000;
 
 		answers[version == 1 || version == 2 ? version : 0]++;
