@@ -17,6 +17,19 @@
 struct args {
 	unsigned long long n, sum;
 };
+#define TYPES                                                                                      \
+	struct point {                                                                             \
+		double x, y;                                                                       \
+	};                                                                                         \
+	struct pair {                                                                              \
+		long first, second;                                                                \
+	};                                                                                         \
+	struct large {                                                                             \
+		long v[8];                                                                         \
+	};
+TYPES
+#define TEXT_OF(...) #__VA_ARGS__
+#define TEXT(...)    TEXT_OF(__VA_ARGS__)
 
 __attribute__((noinline)) static int nat_add(int x, int y)
 {
@@ -38,6 +51,55 @@ __attribute__((noinline)) static unsigned int nat_mem(const void *mem, unsigned 
 
 	__asm__("");
 	return p[0] + p[size / 4 - 1];
+}
+
+__attribute__((noinline)) static int nat_digit(int n)
+{
+	__asm__("");
+	return n + 1;
+}
+
+__attribute__((noinline)) static long nat_eight(int a, long b, int c, long d, int e, long f, int g, long h)
+{
+	__asm__("");
+	return a + b + c + d + e + f + g + h;
+}
+
+__attribute__((noinline)) static double nat_double(double x, double y)
+{
+	__asm__("");
+	return x * 0.5 + y;
+}
+
+__attribute__((noinline)) static double nat_mixed(int n, double x, long k, float y)
+{
+	__asm__("");
+	return (double)n + x * 0.5 + (double)k + (double)y;
+}
+
+__attribute__((noinline)) static struct point nat_mid(struct point a, struct point b)
+{
+	__asm__("");
+	return (struct point){ (a.x + b.x) * 0.5, (a.y + b.y) * 0.5 };
+}
+
+__attribute__((noinline)) static struct pair nat_pair(struct pair p, long k)
+{
+	__asm__("");
+	return (struct pair){ p.first + k, p.second ^ k };
+}
+
+__attribute__((noinline)) static struct large nat_large(struct large l, long k)
+{
+	__asm__("");
+	l.v[k & 7] += k;
+	return l;
+}
+
+__attribute__((noinline)) static unsigned int nat_string(const char *s)
+{
+	__asm__("");
+	return (unsigned int)s[0] + (unsigned int)s[4];
 }
 
 /* ---- the loops in C ------------------------------------------------------------------------------ */
@@ -91,6 +153,97 @@ static int c_mem(struct args *a)
 	return 0;
 }
 
+static int c_digit(struct args *a)
+{
+	unsigned long long sum = a->sum;
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		sum = (unsigned int)nat_digit((int)(sum & 7));
+	a->sum = sum;
+	return 0;
+}
+
+static int c_eight(struct args *a)
+{
+	unsigned long long sum = a->sum;
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		sum = (unsigned long long)nat_eight(i, (long)sum, 3, 4, 5, 6, 7, 8);
+	a->sum = sum;
+	return 0;
+}
+
+static int c_double(struct args *a)
+{
+	double x = 1;
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		x = nat_double(x, 2.5);
+	memcpy(&a->sum, &x, 8);
+	return 0;
+}
+
+static int c_mixed(struct args *a)
+{
+	double x = 1;
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		x = nat_mixed(i, x, 7, 1.5f);
+	memcpy(&a->sum, &x, 8);
+	return 0;
+}
+
+static int c_mid(struct args *a)
+{
+	struct point p = { 1, 2 }, q = { 3, 4 };
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		p = nat_mid(p, q);
+	memcpy(&a->sum, &p.y, 8);
+	return 0;
+}
+
+static int c_pair(struct args *a)
+{
+	struct pair p = { (long)a->sum, 2 };
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		p = nat_pair(p, i);
+	a->sum = (unsigned long long)(p.first + p.second);
+	return 0;
+}
+
+static int c_large(struct args *a)
+{
+	struct large l = { { (long)a->sum, 1, 2, 3, 4, 5, 6, 7 } };
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		l = nat_large(l, i);
+	a->sum = (unsigned long long)(l.v[0] + l.v[7]);
+	return 0;
+}
+
+static int c_string(struct args *a)
+{
+	char s[8] = "a word";
+	unsigned long long sum = a->sum;
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		s[0] = (char)(1 + (sum & 63));
+		sum = nat_string(s);
+	}
+	a->sum = sum;
+	return 0;
+}
+
 static int c_empty(struct args *a)
 {
 	(void)a;
@@ -107,6 +260,14 @@ static const struct loop loops[] = {
 	{ "add", "int add(int, int)", c_add, 1000 },
 	{ "five", "five 64-bit arguments", c_five, 1000 },
 	{ "mem", "memory and its size", c_mem, 1000 },
+	{ "string", "a string", c_string, 1000 },
+	{ "digit", "an int whose range is checked", c_digit, 1000 },
+	{ "eight", "eight integers", c_eight, 1000 },
+	{ "dbl", "two doubles", c_double, 1000 },
+	{ "mixed", "int, double, long, float", c_mixed, 1000 },
+	{ "mid", "two structs of two doubles", c_mid, 1000 },
+	{ "pair", "struct of two integers", c_pair, 1000 },
+	{ "large", "struct of 64 bytes", c_large, 1000 },
 	{ "none", "the same loop without a call", c_none, 1000 },
 	{ "empty", "an empty program, run from C", c_empty, 1 },
 };
@@ -168,8 +329,17 @@ int main(int argc, char **argv)
 		FERRY_FUNC("unsigned long long nat_five(unsigned long long a, unsigned long long b, "
 			   "unsigned long long c, unsigned long long d, unsigned long long e)", nat_five),
 		FERRY_FUNC("unsigned int nat_mem(const void *mem, unsigned int mem__sz)", nat_mem),
+		FERRY_FUNC("unsigned int nat_string(const char *s__str)", nat_string),
+		FERRY_FUNC("int nat_digit(int n __range(0, 9) __check)", nat_digit),
+		FERRY_FUNC("long nat_eight(int a, long b, int c, long d, int e, long f, int g, long h)", nat_eight),
+		FERRY_FUNC("double nat_double(double x, double y)", nat_double),
+		FERRY_FUNC("double nat_mixed(int n, double x, long k, float y)", nat_mixed),
+		FERRY_FUNC("struct point nat_mid(struct point a, struct point b)", nat_mid),
+		FERRY_FUNC("struct pair nat_pair(struct pair p, long k)", nat_pair),
+		FERRY_FUNC("struct large nat_large(struct large l, long k)", nat_large),
 	};
-	static const struct ferry_module mod = { sizeof(mod), "bench", NULL, funcs, 3 };
+	static const struct ferry_module mod = { sizeof(mod), "bench", TEXT(TYPES), funcs,
+						 sizeof(funcs) / sizeof(funcs[0]) };
 	struct bpf_object *obj;
 	size_t i;
 

@@ -277,6 +277,29 @@ static void spill(struct slot *s, u32 byte, u32 size, const struct reg *value)
 	}
 }
 
+/* Bytes of a constant that are zero are known as such, which ends a string; the number mattered then. */
+static void set_constant(struct verifier *v, struct slot *s, u32 byte, u32 size, const struct reg *value, u64 bits)
+{
+	u32 i;
+
+	for (i = 0; i < size; i++) {
+		bool zero = !(bits >> (8 * i) & 0xff);
+
+		if (zero)
+			vprecise_reg(v, value);
+		s->bytes[byte + i] = zero ? BYTE_ZERO : BYTE_MISC;
+	}
+}
+
+/* A byte or two of a constant, as of text, are about to be written over: the rest keeps its zeros. */
+static void break_spill(struct verifier *v, struct slot *s)
+{
+	u32 at = slot_spill_start(s);
+
+	if (slot_is_spill(s) && reg_is_const(&s->spill))
+		set_constant(v, s, at, slot_spill_bytes(s), &s->spill, s->spill.n.bits.value);
+}
+
 static int write_exact(struct verifier *v, const struct reg *ptr, struct frame *f, s64 off, u32 size,
 		       const struct reg *value)
 {
@@ -287,6 +310,8 @@ static int write_exact(struct verifier *v, const struct reg *ptr, struct frame *
 	if (v->o->strict && slot_is_spill(s) && reg_is_ptr(&s->spill) && size != SLOT_SIZE)
 		return refuse(v, -EACCES, "overwrite all 8 bytes of a spilled pointer",
 			      "attempt to corrupt spilled pointer on stack");
+	if (size <= 2)
+		break_spill(v, s);
 	if (value && reg_is_ptr(value)) {
 		if (size != SLOT_SIZE)
 			return refuse(v, -EACCES, "store all 8 bytes of a pointer",
@@ -305,6 +330,9 @@ static int write_exact(struct verifier *v, const struct reg *ptr, struct frame *
 		vprecise_reg(v, value);
 		slot_scrub(s);
 		set_bytes(s, byte, size, BYTE_ZERO);
+	} else if (value && size == 2 && reg_is_const(value)) {
+		slot_scrub(s);
+		set_constant(v, s, byte, size, value, value->n.bits.value);
 	} else {
 		slot_scrub(s);
 		set_bytes(s, byte, size, BYTE_MISC);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Random signatures of native functions, called by programs that clang compiled and by C that gcc compiled.
 
-signatures.py --lib DIR --include DIR [--count N] [--seed N] [--cc CC] [--clang CLANG] [--bpf-flags FLAGS] [--keep DIR]
+signatures.py --lib DIR --include DIR [--count N] [--seed N] [--cc CC] [--functions-cc CC] [--clang CLANG]
+              [--bpf-flags FLAGS] [--keep DIR]
 
 Three files share a header: functions that hash what arrived and make their result from that; a host that calls each
 directly and runs the program that calls it, on the same arguments; those programs. The oracle is the C call: hash and
@@ -55,8 +56,10 @@ static inline void mix(const void *p, size_t n) {
 	while (n--) seen = (seen ^ *b++) * 0x100000001b3;
 }
 #define MIXED(t, c) static inline void mix_##t(const c *p) { mix(p, sizeof(*p)); }
-MIXED(int8_t, int8_t) MIXED(uint8_t, uint8_t) MIXED(int16_t, int16_t) MIXED(uint16_t, uint16_t)
-MIXED(int32_t, int32_t) MIXED(uint32_t, uint32_t) MIXED(int64_t, int64_t) MIXED(uint64_t, uint64_t)
+/* As long: a callee may take it that a small integer was extended to int. */
+#define WIDENED(t) static inline void mix_##t(const t *p) { int64_t w = *p; mix(&w, sizeof(w)); }
+WIDENED(int8_t) WIDENED(uint8_t) WIDENED(int16_t) WIDENED(uint16_t) WIDENED(int32_t) WIDENED(uint32_t)
+WIDENED(int64_t) WIDENED(uint64_t)
 MIXED(float, float) MIXED(double, double) MIXED(_Bool, _Bool)
 static inline void fill__Bool(_Bool *p) { *p = rnd() >> 40 & 1; }
 static inline bool same__Bool(const _Bool *a, const _Bool *b) { return !memcmp(a, b, 1); }
@@ -194,12 +197,13 @@ int main(int argc, char **argv)
 
 
 def build(a, d):
-    flags = ["-w", "-fno-inline", "-I" + a.include, "-I" + d]
+    flags = ["-w", "-I" + a.include, "-I" + d]
     path = lambda name: os.path.join(d, name)
     jobs = [subprocess.Popen([a.clang] + a.bpf_flags.split() + ["-g", "-O2", "-w", "-target", "bpf", "-mcpu=v3", "-c",
                                                                 path("sig.bpf.c"), "-o", path("sig.bpf.o")])]
-    for src, opt in (("callee", "-O1"), ("host", "-O0")):
-        jobs.append(subprocess.Popen(a.cc.split() + flags + [opt, "-c", path(src + ".c"), "-o", path(src + ".o")]))
+    # Inlined, the functions read their arguments where they arrived.
+    for src, cc, opt in (("callee", a.functions_cc or a.cc, ["-O2", "-finline"]), ("host", a.cc, ["-O0"])):
+        jobs.append(subprocess.Popen(cc.split() + flags + opt + ["-c", path(src + ".c"), "-o", path(src + ".o")]))
     if any([job.wait() for job in jobs]):
         return False
     lib = os.path.abspath(a.lib)
@@ -214,6 +218,7 @@ def main():
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--cc", default="gcc")
+    p.add_argument("--functions-cc", default="clang", help="of the functions; clang's trust that callers extend")
     p.add_argument("--clang", default="clang")
     p.add_argument("--bpf-flags", default="")
     p.add_argument("--keep", help="folder for the generated files")
