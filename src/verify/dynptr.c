@@ -8,7 +8,7 @@
 #include "verify/verify_int.h"
 
 #define BYTES 16
-#define NOT_RESERVED "only what bpf_ringbuf_reserve_dynptr made is submitted"
+#define RESERVED_HINT "only what bpf_ringbuf_reserve_dynptr made is submitted"
 
 /* Of the lower address: the dynptr is in slots `slot` and `slot` - 1. */
 static int place(struct verifier *v, u32 r, u32 *frame, u32 *slot)
@@ -135,7 +135,7 @@ static int const_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
 		return refuse(v, -EINVAL, "pass the pointer as the callback was given it",
 			      "dereference of modified dynptr_ptr ptr R%u off=%d disallowed", r, reg->off);
 	if (kind && reg->what != kind)
-		return refuse(v, -EINVAL, NOT_RESERVED, "Expected a dynptr of type ringbuf as arg #%u", r - 1);
+		return refuse(v, -EINVAL, RESERVED_HINT, "Expected a dynptr of type ringbuf as arg #%u", r - 1);
 	*id = reg->ref;
 	return 0;
 }
@@ -158,7 +158,7 @@ int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
 		return refuse(v, -EINVAL, "make it with bpf_dynptr_from_mem or bpf_ringbuf_reserve_dynptr",
 			      "Expected an initialized dynptr as arg #%u", r - 1);
 	if (kind && d->what != kind)
-		return refuse(v, -EINVAL, NOT_RESERVED,
+		return refuse(v, -EINVAL, RESERVED_HINT,
 			      "Expected a dynptr of type ringbuf as arg #%u", r - 1);
 	state_mark_read(v, v->cur, frame, 3ull << (slot - 1));
 	*id = d->ref;
