@@ -105,6 +105,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, serve, &tallies[i]);
 	err = swap_often(o);
+	usleep(20000); /* on a busy machine no thread may have seen the host's own table yet */
 	stop = 1;
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], NULL);

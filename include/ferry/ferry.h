@@ -64,7 +64,14 @@ FERRY_API void ferry_trace_to(ferry_trace_fn fn, void *arg);
  * -EINVAL (bad prototype: the log says where), -EEXIST, -ENOMEM.
  */
 FERRY_API int ferry_module_register(const struct ferry_module *mod);
-FERRY_API int ferry_module_unregister(const char *name); /* -ENOENT */
+/*
+ * Takes a module away. Loaded programs that use it go on, end where they would call a function of it (with the
+ * value of their limits, or 0; closures with on_error; FERRY_FAULT_ERROR: the call returns -EFAULT), and if
+ * they could not end there or use a variable of it, before they begin. That is logged. Waits until no thread
+ * is inside a program that used the module: after that its functions may be unloaded. -ENOENT, -EBUSY (called
+ * from inside a program: nothing has changed).
+ */
+FERRY_API int ferry_module_unregister(const char *name);
 /*
  * dlopen()s a library and registers the module that it exports (FERRY_MODULE). -ENOENT (no library),
  * -EINVAL (it exports no module, or a bad one), -EEXIST, -ENOMEM. The library stays loaded.

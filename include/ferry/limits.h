@@ -8,8 +8,8 @@
  * looked at every 2,048 instructions and after each native call, which is not interrupted itself. A
  * program is ended only where it holds no reference and no lock, which releases nothing that is still
  * needed; the verifier bounds what lies between. Inside a callback of a helper (bpf_loop), the helper is
- * told to stop first. Timers' callbacks run without a limit, and programs reached by tail call under
- * their own checks.
+ * told to stop first. A timer's callback is a run of its own under the program's limits; programs reached by
+ * tail call are checked by their own code.
  */
 #ifndef FERRY_LIMITS_H
 #define FERRY_LIMITS_H
@@ -26,8 +26,8 @@ extern "C" {
 #endif
 
 /*
- * What a fault (SIGSEGV, SIGBUS, SIGFPE, SIGILL) of a native function is. END and ERROR also make
- * calls of functions whose module was unregistered fail, instead of calling what may be gone.
+ * What a fault (SIGSEGV, SIGBUS, SIGFPE, SIGILL) of a native function is. Calls of functions
+ * whose module was unregistered fail as those that fault, END without a choice (ferry_module_unregister).
  *
  * What cannot be recovered: locks that the function held stay held, memory that it allocated stays
  * allocated, and what it was changing stays half changed. A stack overflow is recovered only where the

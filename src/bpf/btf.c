@@ -207,12 +207,16 @@ int sys_btf_unregister(const char *name)
 {
 	int err;
 
+	if (sys_run_inside())
+		return -EBUSY; /* it would wait for itself */
 	/* Not while the list is walked, where a module has no reference yet. */
 	sys_slow_lock();
 	err = module_unregister(name);
 	sys_slow_unlock();
-	if (!err)
+	if (!err) {
 		sys_btf_sync();
+		sys_limit_module_gone();
+	}
 	return err;
 }
 

@@ -89,6 +89,8 @@ static bool is_leaf_helper(s32 id)
 
 static bool is_leaf(const struct prog *p)
 {
+	if (p->nsyms)
+		return false; /* their module may be unregistered */
 	for (u32 i = 0; i < p->insn_cnt; i += isa_slots(&p->insns[i])) {
 		const struct bpf_insn *in = &p->insns[i];
 

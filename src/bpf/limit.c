@@ -16,7 +16,9 @@
 
 static struct prog_limits defaults;
 static bool have_defaults;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* of the defaults */
+/* One program after the other is compiled again. Held while waiting: not taken inside a program. */
+static pthread_mutex_t change = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- watched calls ------------------------------------------------------------------------------ */
 
@@ -74,6 +76,11 @@ static int helper_site(const struct prog *p, u32 at, struct prog_site *s, struct
 	return 0;
 }
 
+static bool is_guarded(const struct prog *p)
+{
+	return p->limits && p->limits->on_fault != PROG_FAULT_HOST;
+}
+
 /* Fills sites[] when not NULL: how many calls are watched, or -errno. */
 static int find_sites(struct prog *p, struct prog_site *sites, struct text *log)
 {
@@ -89,7 +96,7 @@ static int find_sites(struct prog *p, struct prog_site *sites, struct text *log)
 			continue;
 		s.held = p->facts && p->facts[at].held;
 		s.rate.per_second = policy_rate(p, at);
-		if (!s.rate.per_second && !(native && p->limits && p->limits->on_fault != PROG_FAULT_HOST))
+		if (!s.rate.per_second && !(native && (p->natives[p->insns[at].imm]->mod->gone || is_guarded(p))))
 			continue;
 		err = native ? native_site(p, at, &s, log) : helper_site(p, at, &s, log);
 		if (err)
@@ -166,6 +173,8 @@ void sys_limit_report(const struct prog *p, u32 ended)
 			  ended == PROG_OUT_OF_TIME  ? "it used up its time" :
 						       "a function that it called failed";
 
+	if (ended == PROG_GONE)
+		return; /* was said when the module went */
 	/* Ten at once and then ten a second: a program that runs away does so each time. */
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now = (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
@@ -173,6 +182,157 @@ void sys_limit_report(const struct prog *p, u32 ended)
 		return;
 	next = (due > now ? due : now) + 100000000u;
 	log_msg(LOG_WARN, "program %s was ended: %s", p->name, why);
+}
+
+/* ---- compiling again ---------------------------------------------------------------------------- */
+
+static bool var_gone(const struct prog *p)
+{
+	for (u32 n = 0; n < p->nsyms; n++)
+		if (p->syms[n].var && p->syms[n].mod->gone)
+			return true;
+	return false;
+}
+
+bool sys_limit_gone(const struct prog *p)
+{
+	for (u32 n = 0; n < p->nnatives; n++)
+		if (p->natives[n]->mod->gone)
+			return true;
+	return var_gone(p);
+}
+
+static u64 run_nothing(const struct prog *p, void *ctx)
+{
+	(void)p, (void)ctx;
+	return 0;
+}
+
+static u64 call_nothing(const struct prog *p, const u64 *args)
+{
+	(void)p, (void)args;
+	return 0;
+}
+
+/* Needs no memory: what a run returns instead does, and is 0 without. Tail calls find nothing. */
+static void make_nothing(struct prog *made, const struct prog_limits *l)
+{
+	base_free(made->limits);
+	base_free(made->sites);
+	made->sites = NULL;
+	made->nsites = 0;
+	made->limits = base_memdup(l, sizeof(*l));
+	if (made->limits)
+		made->limits->gone = true;
+	made->run = run_nothing;
+	made->call = call_nothing;
+	made->tail = NULL;
+	log_msg(LOG_WARN, "program %s runs no more: a module that it needs was unregistered", made->name);
+}
+
+/* p with limits, compiled beside what runs now: into *made, whose engine's fields become p's. */
+static int compile(const struct sys_prog *sp, const struct prog_limits *l, struct prog *made)
+{
+	bool gone = sys_limit_gone(sp->p);
+	struct text log = { 0 };
+	int err;
+
+	*made = *sp->p;
+	made->limits = NULL;
+	made->sites = NULL;
+	made->nsites = 0;
+	made->code = made->vm = NULL;
+	made->run = NULL;
+	err = var_gone(made) ? -ENOENT : set_limits(made, l, &log);
+	text_free(&log);
+	for (u32 n = 0; n < made->nsites; n++)
+		made->sites[n].prog = sp->p;
+	if (!err)
+		err = sp->jited ? jit_install(made) : vm_install(made);
+	if (err && gone) {
+		make_nothing(made, l);
+		err = 0;
+	}
+	if (err) {
+		base_free(made->limits);
+		base_free(made->sites);
+	}
+	return err;
+}
+
+static void exchange(struct prog *p, const struct prog *with)
+{
+	p->limits = with->limits;
+	p->sites = with->sites;
+	p->nsites = with->nsites;
+	p->code = with->code;
+	p->call = with->call;
+	__atomic_store_n(&p->vm, with->vm, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->tail, with->tail, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->run, with->run, __ATOMIC_RELEASE);
+}
+
+static prog_callback function(const struct prog *p, bool jited, u32 n)
+{
+	return jited ? jit_callback(p, n) : vm_callback(p, p->funcs[n].start);
+}
+
+static bool move_timers(const struct sys_prog *sp, const struct prog *old)
+{
+	bool any = false;
+
+	for (u32 n = 0; n < old->nfuncs; n++) {
+		prog_callback from = function(old, sp->jited, n);
+
+		if (from && helper_timers_move(sp->p, from, function(sp->p, sp->jited, n)))
+			any = true;
+	}
+	return any;
+}
+
+/* Compiles a program again; nobody is in its old code then. With the lock `change`. */
+static int again(struct sys_prog *sp, const struct prog_limits *l)
+{
+	struct prog made, old;
+	bool moved;
+	int err = compile(sp, l, &made);
+
+	if (err)
+		return err;
+	old = *sp->p;
+	exchange(sp->p, &made);
+	/* What is inside the old code may start a timer that goes there. */
+	do {
+		sys_run_wait();
+		moved = move_timers(sp, &old);
+		sys_run_wait();
+		moved |= move_timers(sp, &old);
+	} while (moved);
+	if (sp->jited)
+		jit_remove(&old);
+	else
+		vm_remove(&old);
+	base_free(old.limits);
+	base_free(old.sites);
+	return 0;
+}
+
+void sys_limit_module_gone(void)
+{
+	u32 id = 0;
+
+	pthread_mutex_lock(&change);
+	while ((id = sys_id_next(SYS_PROG, id))) {
+		struct sys_obj *o = sys_id_get(SYS_PROG, id);
+		struct sys_prog *sp = o ? container_of(o, struct sys_prog, o) : NULL;
+
+		if (sp && sp->p && sys_limit_gone(sp->p))
+			again(sp, sp->p->limits ? sp->p->limits : &(struct prog_limits){ 0 });
+		if (o)
+			sys_put(o);
+	}
+	pthread_mutex_unlock(&change);
+	sys_run_wait(); /* for runs of programs that were closed meanwhile */
 }
 
 /* ---- the public functions ----------------------------------------------------------------------- */
@@ -184,7 +344,7 @@ static int from_public(const struct ferry_limits *in, struct prog_limits *out)
 		return 0;
 	if (in->sz < sizeof(*in) || in->on_fault < FERRY_FAULT_HOST || in->on_fault > FERRY_FAULT_ERROR)
 		return -EINVAL;
-	*out = (struct prog_limits){ in->insns, in->time_ns, in->value, (u8)in->on_fault };
+	*out = (struct prog_limits){ in->insns, in->time_ns, in->value, (u8)in->on_fault, false };
 	return 0;
 }
 
@@ -202,47 +362,9 @@ int ferry_limits_default(const struct ferry_limits *limits)
 	return 0;
 }
 
-/* p with limits, compiled beside what runs now: into *made, whose engine's fields become p's. */
-static int compile(const struct sys_prog *sp, const struct prog_limits *l, struct prog *made)
-{
-	struct text log = { 0 };
-	int err;
-
-	*made = *sp->p;
-	made->limits = NULL;
-	made->sites = NULL;
-	made->nsites = 0;
-	made->code = made->vm = NULL;
-	made->run = NULL;
-	err = set_limits(made, l, &log);
-	text_free(&log);
-	for (u32 n = 0; n < made->nsites; n++)
-		made->sites[n].prog = sp->p;
-	if (!err)
-		err = sp->jited ? jit_install(made) : vm_install(made);
-	if (err) {
-		base_free(made->limits);
-		base_free(made->sites);
-	}
-	return err;
-}
-
-static void exchange(struct prog *p, const struct prog *with)
-{
-	p->limits = with->limits;
-	p->sites = with->sites;
-	p->nsites = with->nsites;
-	p->vm = with->vm;
-	p->code = with->code;
-	p->call = with->call;
-	__atomic_store_n(&p->tail, with->tail, __ATOMIC_RELEASE);
-	__atomic_store_n(&p->run, with->run, __ATOMIC_RELEASE);
-}
-
 int ferry_prog_limit(int prog_fd, const struct ferry_limits *limits)
 {
 	struct prog_limits l;
-	struct prog made, old;
 	struct sys_prog *sp;
 	struct sys_obj *o;
 	int err = from_public(limits, &l);
@@ -256,20 +378,13 @@ int ferry_prog_limit(int prog_fd, const struct ferry_limits *limits)
 		return -EBADF;
 	}
 	sp = container_of(o, struct sys_prog, o);
-	pthread_mutex_lock(&lock);
-	err = sys_run_inside() || sp->p->direct ? -EBUSY : compile(sp, &l, &made);
-	if (!err) {
-		old = *sp->p;
-		exchange(sp->p, &made);
-		sys_run_wait();
-		if (sp->jited)
-			jit_remove(&old);
-		else
-			vm_remove(&old);
-		base_free(old.limits);
-		base_free(old.sites);
+	if (sys_run_inside()) {
+		err = -EBUSY;
+	} else {
+		pthread_mutex_lock(&change);
+		err = sp->p->direct ? -EBUSY : again(sp, &l);
+		pthread_mutex_unlock(&change);
 	}
-	pthread_mutex_unlock(&lock);
 	sys_put(o);
 	sys_inside--;
 	return err;

@@ -21,6 +21,7 @@
 #include "bpf/link.h"
 #include "bpf/remote.h"
 #include "bpf/session.h"
+#include "bpf/run_int.h"
 #include "bpf/sys_int.h"
 #include "helper/helper.h"
 
@@ -91,12 +92,19 @@ static void prog_ref(struct prog *p, bool hold)
 		sys_put(p->owner);
 }
 
+static void run_enter(void)
+{
+	sys_run_enter();
+}
+
 static void init(void)
 {
 	our_pid = getpid();
 	pthread_atfork(before_fork, after_fork, in_child);
 	map_drop_obj = sys_map_drop;
 	helper_prog_ref = prog_ref;
+	helper_prog_enter = run_enter;
+	helper_prog_callback = sys_run_callback;
 	sys_run_init();
 	sys_trace_init();
 	sys_clock_init();

@@ -289,7 +289,8 @@ static int enter(struct sys_prog *sp, int fd)
 		close(fd);
 	else if (made)
 		sys_seal(fd);
-	return err;
+	/* Unregistered while it was loading: whoever did that may not have seen it. */
+	return err ? err : sys_limit_gone(sp->p) ? -ENOENT : 0;
 }
 
 static int load(struct sys_prog *sp, struct sys_call *c, int fd, struct text *why)
@@ -348,7 +349,10 @@ int sys_prog_load_from(struct sys_call *c, int fd, u32 id, struct sys_obj **out)
 			prog_type_name(c->attr.prog_type), c->attr.prog_name,
 			why.len ? text_str(&why) : "refused, see the verifier's log",
 			strerror(-err));
-		sys_prog_free(&sp->o);
+		if (sp->o.id)
+			sys_put(&sp->o); /* in the tables already */
+		else
+			sys_prog_free(&sp->o);
 	} else {
 		*out = &sp->o;
 	}

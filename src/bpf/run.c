@@ -280,3 +280,22 @@ bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
 	sys_run_leave();
 	return !ended;
 }
+
+void sys_run_callback(const struct prog *p, prog_callback cb, const u64 args[5])
+{
+	struct helper_run saved = helper_run;
+	const struct prog_limits *limits = p->limits;
+	struct prog_budget budget;
+	u32 ended = 0;
+
+	helper_run = (struct helper_run){ .prog = p, .frame = __builtin_frame_address(0) };
+	if (limits)
+		prog_budget_begin(limits, &budget);
+	cb(args[0], args[1], args[2], args[3], args[4]);
+	if (limits)
+		ended = prog_budget_finish(&budget);
+	helper_run = saved;
+	if (ended)
+		sys_limit_report(p, ended);
+	sys_run_leave();
+}

@@ -181,12 +181,21 @@ bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d))
  */
 #define SYS_MAX_DEPTH 64
 bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret);
+/* Calls a function of the program under its limits. The thread has entered (run_int.h); this leaves. */
+void sys_run_callback(const struct prog *p, prog_callback cb, const u64 args[5]);
 /*
  * limit.c: what the limits in force say of a verified program, before it is installed: 0, -ENOMEM,
  * -EINVAL (a call that could not be ended safely: the log says which).
  */
 int sys_limit_apply(struct sys_prog *sp, struct text *log);
 void sys_limit_report(const struct prog *p, u32 ended);
+/* Does it use a module that was unregistered? */
+bool sys_limit_gone(const struct prog *p);
+/*
+ * A module was unregistered: no program calls it any more when this returns. Those that used it end
+ * where they would call it, or, where they could not end there, before they begin. Not from inside.
+ */
+void sys_limit_module_gone(void);
 extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
 void sys_run_forked(void);
 

@@ -501,6 +501,10 @@ s64 code_copy_string_safe(char *dst, const char *src, size_t n)
 	return err ? err : code_arch.copy_string(dst, src, n);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_handle_no_return(void);
+#endif
+
 /* ---- guarded calls ------------------------------------------------------------------------------- */
 
 int code_guard_init(void)
@@ -527,5 +531,10 @@ u64 code_guard(struct code_guard *g, const void *fn, const u64 *args)
 	code_guard_top = g;
 	ret = code_arch.guard(g, fn, args);
 	code_guard_top = g->prev;
+#if defined(__SANITIZE_ADDRESS__)
+	/* The frames that were left take their poison with them. */
+	if (g->sig)
+		__asan_handle_no_return();
+#endif
 	return ret;
 }

@@ -91,6 +91,14 @@ extern _Thread_local struct helper_run helper_run __attribute__((tls_model("init
 
 /* Holds a program, or lets it go again: for timers, which may outlive a run. Set once by src/bpf. */
 extern void (*helper_prog_ref)(struct prog *p, bool hold);
+/*
+ * How the timer thread runs a function of a program, also set by src/bpf: helper_prog_enter() keeps its code
+ * where it is until helper_prog_callback(), which calls it under the program's limits, returns.
+ */
+extern void (*helper_prog_enter)(void);
+extern void (*helper_prog_callback)(const struct prog *p, prog_callback cb, const u64 args[5]);
+/* The program's timers that call `from` call `to` from now on (NULL: end). Were there any? */
+bool helper_timers_move(const struct prog *p, prog_callback from, prog_callback to);
 
 /*
  * Where trace_printk's lines go: the kernel's line format without a newline. The default keeps

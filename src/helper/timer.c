@@ -41,6 +41,8 @@ static _Thread_local bool in_thread;
 static u64 last_id;
 
 void (*helper_prog_ref)(struct prog *p, bool hold);
+void (*helper_prog_enter)(void);
+void (*helper_prog_callback)(const struct prog *p, prog_callback cb, const u64 args[5]);
 
 static void prog_ref(struct prog *p, bool hold)
 {
@@ -100,12 +102,24 @@ static struct timer *earliest(void)
 	return best;
 }
 
+static void call(const struct prog *p, prog_callback cb, const u64 args[5])
+{
+	struct helper_run before = helper_run;
+
+	if (helper_prog_callback) {
+		helper_prog_callback(p, cb, args);
+		return;
+	}
+	helper_run = (struct helper_run){ .prog = p };
+	cb(args[0], args[1], args[2], args[3], args[4]);
+	helper_run = before;
+}
+
 /* With the lock, which is let go while the callback runs. */
 static void fire(struct timer *t)
 {
 	prog_callback cb = t->cb;
 	struct prog *p = t->prog;
-	struct helper_run before = helper_run;
 	struct map *m = t->map;
 	u64 key[64]; /* the largest key of a map that programs can look into: MAX_BPF_STACK */
 
@@ -116,10 +130,11 @@ static void fire(struct timer *t)
 	t->running = true;
 	prog_ref(p, true);
 	m->ops->key_of(m, t->value, key);
+	/* Still with the lock: who moves timers to new code waits for those that took the old. */
+	if (helper_prog_enter)
+		helper_prog_enter();
 	pthread_mutex_unlock(&lock);
-	helper_run = (struct helper_run){ .prog = p };
-	cb((u64)(uintptr_t)m, (u64)(uintptr_t)key, (u64)(uintptr_t)t->value, 0, 0);
-	helper_run = before;
+	call(p, cb, (u64[5]){ (u64)(uintptr_t)m, (u64)(uintptr_t)key, (u64)(uintptr_t)t->value });
 	prog_ref(p, false);
 	pthread_mutex_lock(&lock);
 	t->running = false;
@@ -268,6 +283,22 @@ static void map_gone(struct map *m)
 	} while (again);
 	pthread_mutex_unlock(&lock);
 	drop_all(drop);
+}
+
+bool helper_timers_move(const struct prog *p, prog_callback from, prog_callback to)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&lock);
+	for (struct timer *t = timers; t; t = t->next) {
+		if (t->prog != p || !t->cb || t->cb != from)
+			continue;
+		any = true;
+		t->cb = to;
+		t->armed = t->armed && to;
+	}
+	pthread_mutex_unlock(&lock);
+	return any;
 }
 
 /* ---- helpers ---------------------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ static void free_code(struct jit_code *code)
 	code_free(code->region);
 	base_free(code->insn_off);
 	base_free(code->func_off);
+	base_free(code->callback_off);
 	base_free(code->faults);
 	base_free(code->probes);
 	memset(code, 0, sizeof(*code));
@@ -137,4 +138,13 @@ int jit_image(const struct prog *p, struct jit_image *out)
 	out->insn_off = code->insn_off;
 	out->func_off = code->func_off;
 	return 0;
+}
+
+prog_callback jit_callback(const struct prog *p, u32 func)
+{
+	const struct jit_code *code = p->code;
+
+	if (!code || func >= p->nfuncs)
+		return NULL;
+	return (prog_callback)(uintptr_t)((const u8 *)code_addr(code->region) + code->callback_off[func]);
 }

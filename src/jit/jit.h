@@ -32,5 +32,7 @@ struct jit_image {
 	const u32 *func_off; /* offset of each subprogram's entry, nfuncs entries */
 };
 int jit_image(const struct prog *p, struct jit_image *out); /* -ENOENT when not compiled */
+/* What LD_IMM64 of subprogram `func` gives in the code that p has now; NULL when there is none. */
+prog_callback jit_callback(const struct prog *p, u32 func);
 
 #endif

@@ -62,6 +62,7 @@ struct jit_code {
 	struct code_region *region;
 	u32 size, run_off, tail_off;
 	u32 *insn_off, *func_off;
+	u32 *callback_off; /* of each function: where native code enters it */
 	struct code_fault *faults;
 	struct jit_probe *probes; /* what each fault's `arg` points to */
 	u32 nfaults;

@@ -254,14 +254,18 @@ static int tables(const struct jx *c, const s32 *moved, struct jit_code *out)
 {
 	out->insn_off = base_array((size_t)c->u->cnt + 1, sizeof(u32));
 	out->func_off = base_array(c->u->nfuncs, sizeof(u32));
+	out->callback_off = base_array(c->u->nfuncs, sizeof(u32));
 	out->faults = base_array(c->nfaults, sizeof(*out->faults));
 	out->probes = base_array(c->nfaults, sizeof(*out->probes));
-	if (!out->insn_off || !out->func_off || !out->faults || !out->probes)
+	if (!out->insn_off || !out->func_off || !out->callback_off || !out->faults || !out->probes)
 		return -ENOMEM;
 	for (u32 i = 0; i <= c->u->cnt; i++)
 		out->insn_off[i] = (u32)label_at(c, moved, i);
-	for (u32 n = 0; n < c->u->nfuncs; n++)
+	for (u32 n = 0; n < c->u->nfuncs; n++) {
 		out->func_off[n] = (u32)label_at(c, moved, x86_label_entry(c, n));
+		out->callback_off[n] = c->u->funcs[n].tail ? (u32)label_at(c, moved, x86_label_callback(c, n)) :
+							     out->func_off[n];
+	}
 	out->run_off = (u32)label_at(c, moved, x86_label_run(c));
 	out->tail_off = out->func_off[0];
 	return 0;

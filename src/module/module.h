@@ -132,7 +132,8 @@ struct module {
 int module_register(const struct ferry_module *def, struct module **out, struct text *why);
 /* Registers Ferry's own module, ferry_math, if it is not yet. */
 void module_math(void);
-int module_unregister(const char *name); /* 0, -ENOENT; programs keep their reference */
+/* 0, -ENOENT. Programs keep their reference, and their calls: see sys_limit_module_gone(). */
+int module_unregister(const char *name);
 
 struct module *module_get(struct module *m);
 void module_put(struct module *m);

@@ -62,6 +62,7 @@ void prog_budget_begin(const struct prog_limits *l, struct prog_budget *saved)
 	prog_budget = (struct prog_budget){
 		.insns = l->insns ? l->insns : UINT64_MAX,
 		.deadline = l->time_ns ? now() + l->time_ns : 0,
+		.ended = l->gone ? PROG_GONE : PROG_RUNS,
 	};
 	/* All at once where only instructions count. */
 	if (!l->time_ns)

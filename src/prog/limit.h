@@ -21,9 +21,10 @@ struct prog_limits {
 	u64 time_ns; /* of one run; 0: any */
 	u64 value;   /* what a program that is ended returns */
 	u8 on_fault; /* enum prog_on_fault */
+	bool gone;   /* what it cannot do without was unregistered: each run ends at once */
 };
 
-enum prog_end { PROG_RUNS, PROG_OUT_OF_INSNS, PROG_OUT_OF_TIME, PROG_FAULTED };
+enum prog_end { PROG_RUNS, PROG_OUT_OF_INSNS, PROG_OUT_OF_TIME, PROG_FAULTED, PROG_GONE };
 
 /*
  * What is left of the run of this thread. Engines take from `left` at backward jumps and calls of

@@ -373,6 +373,11 @@ out:
 	return err;
 }
 
+prog_callback vm_callback(const struct prog *p, u32 start)
+{
+	return p->vm ? (prog_callback)(uintptr_t)vm_callback_entry(p->vm, start) : NULL;
+}
+
 void vm_remove(struct prog *p)
 {
 	free_code(p->vm);

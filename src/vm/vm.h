@@ -11,5 +11,7 @@
  */
 int vm_install(struct prog *p);
 void vm_remove(struct prog *p);
+/* What LD_IMM64 of the subprogram at `start` gives; NULL when nothing refers to it. */
+prog_callback vm_callback(const struct prog *p, u32 start);
 
 #endif
