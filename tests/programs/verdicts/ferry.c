@@ -108,6 +108,8 @@ static int add_maps(const struct verdict_prog *p, struct prog *prog, struct text
 	return 0;
 }
 
+void (*verdict_around)(bool verifying);
+
 int verdict_ferry(const struct verdict_prog *p, struct text *log, struct prog **out)
 {
 	const struct verify_opts opts = { .log_level = log ? 1 : 0, .log = log, .strict = p->strict };
@@ -131,8 +133,12 @@ int verdict_ferry_with(const struct verdict_prog *p, const struct verify_opts *o
 	err = add_maps(p, prog, log);
 	if (!err)
 		err = add_natives(p, prog, log);
+	if (verdict_around)
+		verdict_around(true);
 	if (!err)
 		err = verify_prog(prog, opts, &stats);
+	if (verdict_around)
+		verdict_around(false);
 	if (err || !out)
 		prog_free(prog);
 	else

@@ -74,6 +74,9 @@ struct verify_opts;
 int verdict_ferry_with(const struct verdict_prog *p, const struct verify_opts *opts, struct text *log,
 		       struct prog **out);
 
+/* When set: called before and after the verifier itself. */
+extern void (*verdict_around)(bool verifying);
+
 bool verdict_calls_native(const struct verdict_prog *p); /* the functions are listed in ferry.c */
 
 /* btf.c: of a map with lock or timer, of a program with callbacks; NULL for others. */
