@@ -75,13 +75,16 @@ static int swap_often(struct bpf_object *o)
 	struct bpf_link *strict, *lax;
 
 	for (int i = 0; i < SWAPS; i++) {
-		if (attach(o, "strict", &strict) || attach(o, "lax", &lax))
+		/* Every other one is exchanged at once; the rest serve for a while. */
+		if (attach(o, "strict", &strict))
 			return -1;
-		usleep(500);
+		usleep(i % 2 * 4000);
+		if (attach(o, "lax", &lax))
+			return -1;
+		usleep(i % 2 * 4000);
 		bpf_link__destroy(strict); /* was exchanged already */
 		bpf_link__destroy(lax);
-		if (i % 10 == 0)
-			usleep(2000);
+		usleep(i % 2 * 4000);
 	}
 	return 0;
 }

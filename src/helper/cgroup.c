@@ -28,10 +28,10 @@ u64 cgroup_id(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	if (n <= 0)
 		return 0;
 	buf[n] = '\0';
-	line = strncmp(buf, "0::", 3) ? strstr(buf, "\n0::") : buf - 1;
+	line = strncmp(buf, "0::", 3) ? strstr(buf, "\n0::") : buf;
 	if (!line)
 		return 0;
-	line += 4;
+	line = strstr(line, "::") + 2;
 	end = strchr(line, '\n');
 	if (end)
 		*end = '\0';
