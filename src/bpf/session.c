@@ -272,6 +272,8 @@ enum session_fs sys_path(const char *path, char out[PATH_MAX])
 	const char *base;
 	size_t i, n;
 
+	if (!strncmp(path, "/lib/modules/", 13))
+		return sys_headers_path(path, out) ? SESSION_PLAIN : SESSION_NO;
 	if ((strncmp(path, "/sys/", 5) && strncmp(path, "/proc/sys/", 10) && strncmp(path, "//", 2)) ||
 	    !tidy(path, name, sizeof(name)))
 		return SESSION_NO;

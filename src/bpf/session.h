@@ -10,7 +10,14 @@
 #define SESSION_DIR_MAX 1024
 
 /* What a path of the host's lies in. */
-enum session_fs { SESSION_NO, SESSION_BPFFS, SESSION_TRACEFS, SESSION_SYSFS, SESSION_PROC };
+enum session_fs {
+	SESSION_NO,
+	SESSION_BPFFS,
+	SESSION_TRACEFS,
+	SESSION_SYSFS,
+	SESSION_PROC,
+	SESSION_PLAIN, /* any file system: kernel headers */
+};
 
 /*
  * The directory of this process's session; NULL when there is none. `make`: a process that was not
@@ -25,6 +32,8 @@ u32 sys_session_id(int kind); /* a number that no other process of the session g
 
 /* Where `path` really is; SESSION_NO: where it says, and `out` is untouched. */
 enum session_fs sys_path(const char *path, char out[PATH_MAX]);
+/* The same for one below /lib/modules/: headers of another kernel for those missing (headers.c). */
+bool sys_headers_path(const char *path, char out[PATH_MAX]);
 /* Makes the files of tracefs that a look at `rest` (below its root) would show (tracefs.c). */
 void sys_tracefs_fill(const char *session, const char *rest);
 

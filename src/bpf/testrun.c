@@ -167,8 +167,6 @@ static int skb_from_ctx(struct test *t, u32 len)
 	const struct __sk_buff *s = (const struct __sk_buff *)t->ctx;
 	struct prog_pkt *k = &t->pkt;
 
-	if (!len)
-		return -EINVAL;
 	k->wire_len = len;
 	if (!s)
 		return 0;

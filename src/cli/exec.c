@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,8 @@ static const char help[] =
 	"Options:\n"
 	"  --raw           answer system calls that bypass libc too (static programs, Go); by itself\n"
 	"                  for commands without a dynamic linker. Each costs some microseconds.\n"
+	"  --root          the command is user 0 of a user namespace of its own, for clients that insist\n"
+	"                  on root (bpftrace): no more power over the machine than before\n"
 	"  --preload LIB   the library to preload instead of the installed libferry-preload.so\n"
 	"  --help          this text\n\n"
 	"Exit codes: the command's; 128 + N when signal N ended it; 126 it cannot be run, 127 it is not\n"
@@ -163,6 +166,34 @@ static void fetch_listener(const int ends[2], pid_t child)
 		return; /* the child is gone */
 }
 
+/* ---- commands that insist on root ----------------------------------------------------------- */
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* In the child: this user is number 0 in a namespace that holds nobody else (user_namespaces(7)). */
+static int become_root(void)
+{
+	char uids[48], gids[48];
+
+	if (!geteuid())
+		return 0;
+	snprintf(uids, sizeof(uids), "0 %u 1\n", geteuid());
+	snprintf(gids, sizeof(gids), "0 %u 1\n", getegid());
+	if (unshare(CLONE_NEWUSER) || !write_file("/proc/self/setgroups", "deny") ||
+	    !write_file("/proc/self/uid_map", uids) || !write_file("/proc/self/gid_map", gids))
+		return cli_fail(CLI_REFUSED, "--root: no user namespace can be made here: %s",
+				strerror(errno));
+	return 0;
+}
+
 /* ---- the parent ----------------------------------------------------------------------------- */
 
 /* Signals meant for the command reach it; those of the terminal it gets by itself. */
@@ -192,7 +223,7 @@ static int wait_for(struct keeper *k, pid_t child, const sigset_t *set)
 }
 
 /* A new session: this process keeps it, the child runs the command. */
-static int run_session(char **argv, bool raw)
+static int run_session(char **argv, bool raw, bool root)
 {
 	char dir[SESSION_DIR_MAX], path[PATH_MAX];
 	struct keeper *k = NULL;
@@ -222,6 +253,8 @@ static int run_session(char **argv, bool raw)
 	child = fork();
 	if (!child) {
 		sigprocmask(SIG_SETMASK, &old, NULL);
+		if (root && (code = become_root()))
+			_exit(code);
 		if (raw && (code = filter_self(ends)))
 			_exit(code);
 		_exit(run_command(argv));
@@ -240,16 +273,21 @@ static int exec_main(int argc, char **argv)
 {
 	static const struct option options[] = { { "preload", required_argument, NULL, 'p' },
 						 { "raw", no_argument, NULL, 'r' },
+						 { "root", no_argument, NULL, '0' },
 						 { NULL, 0, NULL, 0 } };
 	char lib[PATH_MAX] = "";
 	struct stat st;
 	const char *session;
-	bool raw = false;
+	bool raw = false, root = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
 		if (c == 'r') {
 			raw = true;
+			continue;
+		}
+		if (c == '0') {
+			root = true;
 			continue;
 		}
 		if (c != 'p')
@@ -266,9 +304,11 @@ static int exec_main(int argc, char **argv)
 		return cli_fail(CLI_REFUSED, "out of memory");
 	unsetenv("FERRY");
 	session = getenv("FERRY_SESSION");
-	if (session && !stat(session, &st)) /* started by one that is kept already */
-		return run_command(argv + optind);
-	return run_session(argv + optind, raw || is_static(argv[optind]));
+	if (session && !stat(session, &st)) { /* started by one that is kept already */
+		c = root ? become_root() : 0;
+		return c ? c : run_command(argv + optind);
+	}
+	return run_session(argv + optind, raw || is_static(argv[optind]), root);
 }
 
 const struct cli_verb cli_exec = { "exec", "run a command whose bpf(2) Ferry answers", exec_main, help };

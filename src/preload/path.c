@@ -19,7 +19,8 @@ static bool candidate(const char *path)
 {
 	if (sys_inside || !path || path[0] != '/')
 		return false;
-	return (!strncmp(path, "/sys/", 5) || !strncmp(path, "/proc/", 6) || path[1] == '/') &&
+	return (!strncmp(path, "/sys/", 5) || !strncmp(path, "/proc/", 6) ||
+		!strncmp(path, "/lib/modules/", 13) || path[1] == '/') &&
 	       !preload_off();
 }
 
@@ -276,6 +277,7 @@ static long magic_of(const char *path, enum session_fs fs)
 	return fs == SESSION_BPFFS     ? BPF_FS_MAGIC
 	       : fs == SESSION_TRACEFS ? TRACEFS_MAGIC
 	       : fs == SESSION_SYSFS   ? SYSFS_MAGIC
+	       : fs == SESSION_PLAIN   ? 0
 				       : PROC_SUPER_MAGIC;
 }
 
@@ -315,6 +317,13 @@ DIR *hook_opendir(const char *path)
 	PLACE(path);
 
 	return real.opendir(at);
+}
+
+int hook_chdir(const char *path)
+{
+	PLACE(path);
+
+	return real.chdir(at);
 }
 
 int hook_mkdir(const char *path, mode_t mode)

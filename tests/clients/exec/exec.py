@@ -80,6 +80,20 @@ def files():
     check("vmlinux_btf_is_there", r.stdout.strip() == "eb9f", r.all)
 
 
+MEMLOCK = """
+import resource
+print(1)
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(2)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 29, 1 << 29))
+"""
+
+
+def limits():
+    r = run(sys.executable, "-c", MEMLOCK)
+    check("only_the_limit_of_locked_memory_is_granted", r.stdout == "1\n2\n" and "not allowed" in r.stderr, r.all)
+
+
 MAPS_OUT = ["array 0 0", "array 5 25", "array 10 100", "array 15 225", "array 256 No such file or directory",
             "hash 3 6 three", "hash 3 No such file or directory", "program with log", "bad program Invalid argument"]
 
@@ -228,6 +242,7 @@ if "static" in sys.argv[5:]:
     sys.exit(failed != 0)
 the_command()
 files()
+limits()
 bare()
 r = run(sys.executable, "-c", NONSENSE, os.path.join(HERE, "maps"))
 check("nonsense_to_the_keeper_does_no_harm", r.returncode == 0, r.all)
