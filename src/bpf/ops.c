@@ -43,7 +43,9 @@ struct ferry_ops_table {
 };
 
 static struct ferry_ops_table *tables;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list, and changes of tables */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list */
+/* One change of a table after the other. Held while waiting: not taken inside a program, which may load. */
+static pthread_mutex_t change = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- registering -------------------------------------------------------------------------------- */
 
@@ -359,7 +361,7 @@ static int make_impl(struct ferry_ops_table *t, const u8 *data, struct impl **ou
 	return err < 0 ? err : err ? -EINVAL : 0;
 }
 
-/* Puts a table in place (NULL: the host's own), and lets go of the old one. Under the lock. */
+/* Puts a table in place (NULL: the host's own), and lets go of the old one. Under `change`. */
 static void put_in_place(struct ferry_ops_table *t, struct impl *im)
 {
 	struct impl *old = t->impl;
@@ -387,7 +389,7 @@ int ops_update(struct sys_map *sm, const void *key, const void *value, u64 flags
 		return -E2BIG;
 	if (sys_run_inside())
 		return -EBUSY;
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&change);
 	/* As the kernel's: one that is in place cannot be changed, only exchanged or deleted. */
 	err = t->impl && t->impl->sm == sm ? -EBUSY : make_impl(t, (const u8 *)value + t->data_off, &im);
 	if (!err) {
@@ -396,7 +398,7 @@ int ops_update(struct sys_map *sm, const void *key, const void *value, u64 flags
 		sys_hold(&sm->o);
 		put_in_place(t, im);
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&change);
 	return err;
 }
 
@@ -407,12 +409,12 @@ int ops_delete(struct sys_map *sm)
 
 	if (sys_run_inside())
 		return -EBUSY;
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&change);
 	if (t->impl && t->impl->sm == sm) {
 		put_in_place(t, NULL);
 		err = 0;
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&change);
 	return err;
 }
 
