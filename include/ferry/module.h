@@ -70,7 +70,14 @@ struct ferry_func {
  * points to it; more than five arguments become one, `const struct NAME_args *args`, on the program's stack
  * (`ferry module header` prints all this). A variadic function takes a format as its last named parameter,
  * which is a constant, checked against the arguments. Not understood: pointers to pointers, arguments of more than
- * 8 bytes that are no struct, function pointers as arguments of programs.
+ * 8 bytes that are no struct.
+ *
+ * For a function pointer, `int (*cmp)(const struct item *a, const struct item *b)`, programs give a static function of
+ * theirs. It is verified by the prototype of the pointer: numbers, memory of a struct's size, strings (name__str),
+ * objects of the host's, pointers that may be NULL (name__nullable); its result is a number that the C type has,
+ * or nothing. It may be called any number of times and by any thread while the native function runs. A pointer
+ * that is called after that returns 0, or runs what a later call of the same function was given: neither does
+ * harm. Programs and native functions that call each other are stopped at a depth of 32.
  */
 #define FERRY_FUNC(...) FERRY_FUNC_WITH(__VA_ARGS__, 0u, 0u)
 /* A last argument more than is named: ISO C wants at least one for the dots. */

@@ -38,6 +38,7 @@ struct reader {
 	struct module_func *f;
 	const struct ctype *proto;
 	const struct annots *as;
+	const char *types;
 	struct param params[MODULE_MAX_ARGS];
 	struct text *why;
 };
@@ -140,7 +141,7 @@ static int check_suffixes(struct reader *r, u32 i)
 /* ---- pointers ---------------------------------------------------------------------------------- */
 
 /* Why values of this type, in memory that the program fills, could hurt; NULL when they cannot. */
-static const char *unsafe_inside(const struct ctype *t)
+const char *module_unsafe_inside(const struct ctype *t)
 {
 	const char *bad = NULL;
 	u32 i;
@@ -154,11 +155,11 @@ static const char *unsafe_inside(const struct ctype *t)
 	case CTYPE_ARRAY:
 		if (!t->count)
 			return "an array without a size, whose length is not known";
-		return unsafe_inside(t->to);
+		return module_unsafe_inside(t->to);
 	case CTYPE_STRUCT:
 	case CTYPE_UNION:
 		for (i = 0; !bad && i < t->count; i++)
-			bad = unsafe_inside(t->members[i].type);
+			bad = module_unsafe_inside(t->members[i].type);
 		return bad;
 	default: return "a pointer, which the program could set to anything";
 	}
@@ -198,7 +199,7 @@ static int check_pointee(struct reader *r, u32 i, const struct ctype *to, bool s
 			      "this proves one byte and no more; write `%.*s__str' for a string or "
 			      "`%.*s, u32 %.*s__sz' for a buffer",
 			      n, p->name, n, p->name, n, p->name);
-	bad = unsafe_inside(s);
+	bad = module_unsafe_inside(s);
 	if (bad)
 		return refuse(r, i, "the memory holds %s; use integers and arrays of them", bad);
 	return 0;
@@ -300,8 +301,22 @@ static bool is_object(const struct reader *r, u32 i, const struct ctype *s, bool
 {
 	if (!is_record(s) || sized)
 		return false;
-	return s->incomplete || HAS(&r->params[i], OBJECT) || unsafe_inside(s) ||
+	return s->incomplete || HAS(&r->params[i], OBJECT) || module_unsafe_inside(s) ||
 	       r->f->flags & (FERRY_RELEASE | FERRY_TRUSTED_ARGS);
+}
+
+static int read_callback(struct reader *r, u32 i, const struct ctype *func, struct module_arg *a)
+{
+	struct text reason = { 0 };
+	int err = module_callback_new(func, r->types, &a->callback, &reason);
+
+	a->kind = MODULE_ARG_CALLBACK;
+	/* It is replaced by one that is good for the call. */
+	r->f->checks = true;
+	if (err == -EINVAL)
+		refuse(r, i, "%s", text_str(&reason));
+	text_free(&reason);
+	return err;
 }
 
 static int read_pointer(struct reader *r, u32 i, struct module_arg *a)
@@ -326,10 +341,8 @@ static int read_pointer(struct reader *r, u32 i, struct module_arg *a)
 		a->kind = MODULE_ARG_IGNORE;
 		return 0;
 	}
-	if (s->kind == CTYPE_FUNC) {
-		a->kind = MODULE_ARG_CALLBACK;
-		return 0;
-	}
+	if (s->kind == CTYPE_FUNC)
+		return read_callback(r, i, s, a);
 	if (r->proto->variadic && i + 1 == r->proto->count && s->kind == CTYPE_INT && s->size == 1 && is_const) {
 		a->kind = MODULE_ARG_FORMAT;
 		return 0;
@@ -459,7 +472,7 @@ static int read_value(struct reader *r, u32 i, struct module_arg *a)
 	if (t->incomplete || !t->size)
 		return refuse(r, i, "`%s' is not defined, so its size is not known; define it in the "
 				    "module's types", t->name);
-	bad = unsafe_inside(t);
+	bad = module_unsafe_inside(t);
 	if (bad)
 		return refuse(r, i, "the struct holds %s", bad);
 	if (t->size > 256)
@@ -533,7 +546,7 @@ static int check_variadic(struct reader *r)
 
 int module_args(struct module_func *f, const struct ctype *t, const struct annots *as, struct text *why)
 {
-	struct reader r = { .f = f, .proto = t, .as = as, .why = why };
+	struct reader r = { .f = f, .proto = t, .as = as, .types = f->mod->types, .why = why };
 	int err = 0;
 	u32 i;
 

@@ -154,22 +154,27 @@ static u64 make_call(const struct module_func *f, const u64 *v, const u64 *regs,
 	return result(f, ret[0]);
 }
 
-/* With room for a copy of a string. */
+/* With room for a copy of a string, and with function pointers that are good until it returns. */
 static u64 invoke_checked(const struct module_func *f, u64 *v, const u64 *regs, const struct module_site *site)
 {
 	char copies[2][MAX_STRING];
 	const char *what;
-	u32 i, strings = 0;
+	u32 i, strings = 0, mark = module_lend_mark();
+	u64 ret = 0;
 
 	for (i = 0; i < f->nargs; i++) {
-		if (!f->args[i].check)
-			continue;
-		what = wrong(&f->args[i], &v[i], site, copies[strings & 1]);
+		what = NULL;
+		if (f->args[i].callback)
+			what = module_lend(f->args[i].callback, &v[i]);
+		else if (f->args[i].check)
+			what = wrong(&f->args[i], &v[i], site, copies[strings & 1]);
 		if (what)
-			return failed(f, i, what);
-		strings += f->args[i].kind == MODULE_ARG_STRING;
+			break;
+		strings += f->args[i].check && f->args[i].kind == MODULE_ARG_STRING;
 	}
-	return make_call(f, v, regs, site);
+	ret = i < f->nargs ? failed(f, i, what) : make_call(f, v, regs, site);
+	module_lend_end(mark);
+	return ret;
 }
 
 u64 module_invoke(const struct module_func *f, const u64 *regs, const struct module_site *site)

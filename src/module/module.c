@@ -194,8 +194,13 @@ static int finish_btf(struct maker *mk)
 		t = btf__type_by_id(m->btf, btf__type_by_id(m->btf, m->funcs[i].btf_id)->type);
 		if (!t || !btf_is_func_proto(t) || btf_vlen(t) != m->funcs[i].nregs + m->funcs[i].variadic)
 			return BROKEN("module BTF is not what was put into it");
-		for (j = 0; j < m->funcs[i].nargs; j++)
-			m->funcs[i].args[j].btf_id = arg_type(m, &m->funcs[i], t, j);
+		for (j = 0; j < m->funcs[i].nargs; j++) {
+			struct module_arg *a = &m->funcs[i].args[j];
+
+			a->btf_id = arg_type(m, &m->funcs[i], t, j);
+			if (a->callback)
+				module_callback_btf(a->callback, m->btf, a->btf_id);
+		}
 	}
 	return 0;
 }
@@ -235,8 +240,10 @@ static void func_free(struct module_func *f)
 {
 	u32 i;
 
-	for (i = 0; i < f->nargs; i++)
+	for (i = 0; i < f->nargs; i++) {
 		base_free(f->args[i].values);
+		module_callback_free(f->args[i].callback);
+	}
 	base_free((void *)(uintptr_t)f->name);
 	base_free(f->prototype);
 	base_free(f->decls);

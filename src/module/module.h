@@ -6,6 +6,8 @@
 #ifndef FERRY_MODULE_H
 #define FERRY_MODULE_H
 
+#include <pthread.h>
+
 #include "base/base.h"
 #include "btf/fbtf.h"
 #include "ffi/ctype.h"
@@ -50,9 +52,31 @@ struct module_arg {
 	u32 size;        /* memory: bytes of the pointed-to type; 0 with size_arg */
 	u32 btf_id;      /* the argument's type in the module's BTF */
 	s64 min, max;
+	struct module_callback *callback; /* MODULE_ARG_CALLBACK; owned */
 	s64 *values;     /* an enum whose enumerators are no range: all of them, ascending */
 	u32 nvalues;
 	char name[32];
+};
+
+/*
+ * A function pointer as an argument: what a subprogram behind it gets, and what it may return. Its proof asks
+ * nothing of when, how often and by which thread it is called.
+ */
+struct module_lent;
+struct module_callback {
+	u8 nargs;
+	struct module_arg args[MODULE_MAX_REGS]; /* SCALAR, MEM of `size` bytes, STRING, OBJECT */
+	u8 ret_width;    /* bytes of the result; 0: it returns nothing */
+	bool ret_signed, ret_is_float;
+	bool ret_ranged; /* the C type has fewer values than a register: [ret_min, ret_max] */
+	s64 ret_min, ret_max;
+	char *proto, *types; /* C, of the function pointed to */
+	/* lend.c */
+	pthread_mutex_t lock;
+	struct module_lent *idle;
+	u32 made;
+	_Atomic u64 failed; /* calls that came too late, or too deep */
+	struct module_callback *next_kept;
 };
 
 enum module_ret_kind {
@@ -159,6 +183,12 @@ const struct module_func *module_func_named(const char *name);
  * point or an unsigned result).
  */
 u64 module_invoke(const struct module_func *f, const u64 *regs, const struct module_site *site);
+/*
+ * A fault may end a native call without a return: module_lend_end() with what module_lend_mark() gave before
+ * the call takes back the function pointers that this thread lent since.
+ */
+u32 module_lend_mark(void);
+void module_lend_end(u32 mark);
 /* An argument's or result's register as its C type says (SysV ABI 3.2.3). */
 u64 module_extend(u64 v, u8 width, bool is_signed, bool is_bool);
 u32 module_nearest(const char *name, const char **names, u32 n);

@@ -49,6 +49,24 @@ int module_result(struct module_func *f, const struct ctype *t, const struct ann
 int module_pass(struct module_func *f, const struct ctype *t, struct text *bits_proto,
 		struct text *why);                                                    /* pass.c */
 
+/* Why values of this type, in memory that the program fills, could hurt; NULL when they cannot. args.c */
+const char *module_unsafe_inside(const struct ctype *t);
+
+/* ---- function pointers ------------------------------------------------------------------------- */
+
+/*
+ * callback.c: of the function type `proto`, that `types` declares. *out is to be freed after an error too. 0, -ENOMEM,
+ * -EINVAL with the reason in `why`.
+ */
+int module_callback_new(const struct ctype *proto, const char *types, struct module_callback **out,
+			struct text *why);
+/* The BTF ids of its arguments, `id` being the pointer's type. */
+void module_callback_btf(struct module_callback *cb, const struct btf *btf, u32 id);
+
+/* lend.c: *v, a subprogram, becomes a function pointer until module_lend_end(). NULL, or why it cannot. */
+const char *module_lend(struct module_callback *cb, u64 *v);
+void module_callback_free(struct module_callback *cb);
+
 /*
  * A variable into m->vars, which has room, and as VAR into `btf`: 0, -EINVAL with `why`, -ENOMEM. Its
  * name, which the caller checks, is then that of the last one in m->vars.

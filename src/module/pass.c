@@ -20,12 +20,35 @@ static const char *param_name(const struct ctype *t, u32 i, char buf[16])
 	return buf;
 }
 
-/* `bits`: floating point as the integer that holds it, which is what BTF and libbpf compare. */
+static void print_type(const struct ctype *t, const char *name, bool bits, struct text *out);
+
+static void print_pointer(const struct ctype *func, const char *name, struct text *out)
+{
+	struct text d = { 0 };
+	u32 i;
+
+	text_printf(&d, "(*%s)(%s", name, func->count ? "" : "void");
+	for (i = 0; i < func->count; i++) {
+		text_puts(&d, i ? ", " : "");
+		print_type(func->params[i].type, func->params[i].name, true, &d);
+	}
+	text_puts(&d, ")");
+	print_type(func->to, text_str(&d), true, out);
+	out->oom |= d.oom;
+	text_free(&d);
+}
+
+/*
+ * `bits`: floating point as the integer that holds it, which is what BTF and libbpf compare; that of functions
+ * pointed to as well.
+ */
 static void print_type(const struct ctype *t, const char *name, bool bits, struct text *out)
 {
-	const struct ctype *s = ctype_strip(t);
+	const struct ctype *s = ctype_strip(t), *to = s->kind == CTYPE_POINTER ? ctype_strip(s->to) : NULL;
 
-	if (bits && s->kind == CTYPE_FLOAT)
+	if (bits && to && to->kind == CTYPE_FUNC)
+		print_pointer(to, name, out);
+	else if (bits && s->kind == CTYPE_FLOAT)
 		text_printf(out, "unsigned %s%s%s", s->size == 8 ? "long long" : "int", *name ? " " : "", name);
 	else
 		ctype_print(t, *name ? name : NULL, out);

@@ -31,10 +31,20 @@ static bool is_float(const struct btf *btf, u32 id)
 	return t && btf_is_float(t);
 }
 
+/* What a function pointer points to; NULL for any other type. */
+static struct btf_type *pointed_to(const struct btf *btf, u32 id)
+{
+	const struct btf_type *t = fbtf_strip(btf, id, NULL);
+
+	t = t && btf_is_ptr(t) ? fbtf_strip(btf, t->type, NULL) : NULL;
+	return t && btf_is_func_proto(t) ? (struct btf_type *)(uintptr_t)t : NULL;
+}
+
 /* In place: libbpf holds pointers into this BTF. Sizes of integers are not compared. */
-static void fix_proto(const struct btf *btf, struct btf_type *proto, u32 integer)
+static void fix_proto(const struct btf *btf, struct btf_type *proto, u32 integer, u32 depth)
 {
 	struct btf_param *p = btf_params(proto);
+	struct btf_type *callback;
 	u32 i;
 
 	if (is_float(btf, proto->type))
@@ -42,6 +52,11 @@ static void fix_proto(const struct btf *btf, struct btf_type *proto, u32 integer
 	for (i = 0; i < btf_vlen(proto); i++)
 		if (is_float(btf, p[i].type))
 			p[i].type = integer;
+	for (i = 0; depth && i < btf_vlen(proto); i++) {
+		callback = pointed_to(btf, p[i].type);
+		if (callback)
+			fix_proto(btf, callback, integer, depth - 1);
+	}
 }
 
 void preload_fix_externs(const struct bpf_object *obj)
@@ -58,7 +73,7 @@ void preload_fix_externs(const struct bpf_object *obj)
 			continue;
 		proto = btf__type_by_id(btf, t->type);
 		if (proto && btf_is_func_proto(proto))
-			fix_proto(btf, (struct btf_type *)(uintptr_t)proto, integer);
+			fix_proto(btf, (struct btf_type *)(uintptr_t)proto, integer, 1);
 		if (!strncmp(name, "f64_", 4) || !strncmp(name, "f32_", 4))
 			module_math();
 	}

@@ -119,6 +119,7 @@ static bool is_guarded(const struct prog_site *s)
 u64 prog_site_call(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, const struct prog_site *s)
 {
 	const u64 args[5] = { a1, a2, a3, a4, a5 };
+	u32 mark = module_lend_mark();
 	struct code_guard g;
 	const char *why;
 	u64 ret;
@@ -130,6 +131,8 @@ u64 prog_site_call(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, const struct prog_sit
 	if (!is_guarded(s))
 		return ((prog_callback)(uintptr_t)s->fn)(a1, a2, a3, a4, a5);
 	ret = code_guard(&g, s->fn, args);
+	if (g.sig)
+		module_lend_end(mark);
 	return g.sig ? failed(s, args, -EFAULT, signal_text(g.sig)) : ret;
 }
 
@@ -137,6 +140,7 @@ u64 prog_site_invoke(const struct module_func *f, const u64 *regs, const struct 
 		     const struct prog_site *s)
 {
 	const u64 args[5] = { (u64)(uintptr_t)f, (u64)(uintptr_t)regs, (u64)(uintptr_t)at };
+	u32 mark = module_lend_mark();
 	struct code_guard g;
 	const char *why;
 	u64 ret;
@@ -148,5 +152,7 @@ u64 prog_site_invoke(const struct module_func *f, const u64 *regs, const struct 
 	if (!is_guarded(s))
 		return module_invoke(f, regs, at);
 	ret = code_guard(&g, (const void *)(uintptr_t)module_invoke, args);
+	if (g.sig)
+		module_lend_end(mark);
 	return g.sig ? failed(s, NULL, -EFAULT, signal_text(g.sig)) : ret;
 }

@@ -157,20 +157,27 @@ static int call_now(struct verifier *v, const struct cb_kind *k, u32 func, u32 m
 	return 0;
 }
 
-static int call_later(struct verifier *v, u32 func, u32 map, const struct cb_kind *k)
+static int call_later(struct verifier *v, struct later later)
 {
 	struct later *l;
 	u32 i;
 
 	for (i = 0; i < v->nlater; i++)
-		if (v->later[i].func == func && v->later[i].map == map)
+		if (v->later[i].func == later.func && v->later[i].map == later.map &&
+		    v->later[i].native == later.native)
 			return 0;
 	l = base_grow(v->later, &v->later_cap, v->nlater + 1, sizeof(*l));
 	if (!l)
 		return v->error = -ENOMEM;
 	v->later = l;
-	l[v->nlater++] = (struct later){ .func = func, .map = map, .kind = k };
+	l[v->nlater++] = later;
 	return 0;
+}
+
+int vcallback_native(struct verifier *v, u32 func, const struct module_callback *cb, const struct btf *btf)
+{
+	v->p->funcs[func].calls_back = true;
+	return call_later(v, (struct later){ .func = func, .native = cb, .btf = btf });
 }
 
 int vcallback_call(struct verifier *v, u32 helper, u32 map)
@@ -182,7 +189,49 @@ int vcallback_call(struct verifier *v, u32 helper, u32 map)
 		return refuse_internal(v, "helper that calls back is not in the table");
 	func = cur_reg(v, k->func)->what;
 	v->p->funcs[func].calls_back = true;
-	return k->later ? call_later(v, func, map, k) : call_now(v, k, func, map);
+	return k->later ? call_later(v, (struct later){ .func = func, .map = map, .kind = k }) : call_now(v, k, func, map);
+}
+
+/* What native code passes: nothing of the caller's but what the prototype says. */
+static int set_native_arg(struct verifier *v, struct reg *r, const struct module_arg *a, const struct btf *btf)
+{
+	const struct btf_type *t;
+	u32 flags = REG_NATIVE | (a->writable ? 0 : REG_RDONLY) | (a->nullable ? REG_NULLABLE : 0);
+
+	switch (a->kind) {
+	case MODULE_ARG_SCALAR:
+		if (a->width == 8)
+			reg_unknown(r);
+		else if (a->is_bool)
+			reg_number(r, num_urange(0, 1));
+		else
+			reg_number(r, a->is_signed ? num_load_sx(a->width * 8u) : num_load(a->width * 8u));
+		return 0;
+	case MODULE_ARG_OBJECT:
+		t = fbtf_strip(btf, a->btf_id, NULL);
+		return t && btf_is_ptr(t) ? vtyped_make(v, r, btf, t->type, flags | REG_TRUSTED | REG_RDONLY) :
+					    refuse_internal(v, "callback's object without a type");
+	default:
+		reg_pointer(r, REG_MEM);
+		r->flags = (u8)flags;
+		r->size = a->size;
+		r->what = a->kind == MODULE_ARG_STRING ? REG_HOST_STRING : REG_HOST_MEM;
+		if (a->nullable)
+			r->id = ++v->ids;
+		return 0;
+	}
+}
+
+static int native_start(struct verifier *v, struct frame *f, const struct module_callback *cb,
+			const struct btf *btf)
+{
+	u32 i;
+	int err = 0;
+
+	f->native = cb;
+	for (i = 0; i < cb->nargs && !err; i++)
+		err = set_native_arg(v, &f->regs[i + 1], &cb->args[i], btf);
+	return err;
 }
 
 /* A new state at the start of a callback that is called later. */
@@ -200,10 +249,12 @@ int vcallback_start(struct verifier *v, const struct later *l)
 		return err;
 	f = state_frame(v->cur);
 	f->callback = true;
+	v->insn = v->p->funcs[l->func].start;
+	if (l->native)
+		return native_start(v, f, l->native, l->btf);
 	f->ret_max = l->kind->ret_max;
 	for (i = 0; i < 5; i++)
 		set_arg(v, &f->regs[i + 1], NULL, l->kind->args[i], 0, l->map);
-	v->insn = v->p->funcs[l->func].start;
 	return 0;
 }
 
@@ -220,24 +271,60 @@ bool vcallback_is_later(const struct verifier *v, u32 func)
 
 /* ---- returning -------------------------------------------------------------------------------- */
 
-static int check_return(struct verifier *v)
+/* Native code looks at no more of the register than the C type has. */
+static int check_native_result(struct verifier *v, const struct module_callback *cb, const struct reg *r0)
+{
+	struct num n = r0->n;
+
+	if (!cb->ret_ranged)
+		return 0;
+	vprecise_reg(v, r0);
+	/* Of all that is no wider than int, C looks at the lower half. */
+	if (cb->ret_min < 0 && cb->ret_width <= 4)
+		num_sext(&n, 32);
+	else if (cb->ret_width <= 4)
+		num_zext(&n, 32);
+	if (n.smin >= cb->ret_min && n.smax <= cb->ret_max)
+		return 0;
+	return refuse(v, -EINVAL, "return only values of the C type that the function pointer returns",
+		      "At callback return the register R0 has smin=%lld smax=%lld should have been in [%lld, %lld], "
+		      "as native code that calls `%s' expects", (long long)n.smin, (long long)n.smax,
+		      (long long)cb->ret_min, (long long)cb->ret_max, cb->proto);
+}
+
+static int check_result(struct verifier *v)
 {
 	struct frame *f = state_frame(v->cur);
 	struct reg *r0 = &f->regs[0];
-	u32 i;
-	int err = vcall_read_ok(v, 0);
+	int err;
 
+	if (f->native && !f->native->ret_width)
+		return 0;
+	err = vcall_read_ok(v, 0);
 	if (err)
 		return err;
 	if (r0->type != REG_SCALAR)
 		return refuse(v, -EACCES, "return a number", "R0 not a scalar value");
+	if (f->native)
+		return check_native_result(v, f->native, r0);
 	vprecise_reg(v, r0);
-	if (r0->n.smin < 0 || r0->n.smax > f->ret_max)
-		return refuse(v, -EINVAL,
-			      f->ret_max ? "return 0 to go on, 1 to stop" : "return 0",
-			      "At callback return the register R0 has smin=%lld smax=%lld should have "
-			      "been in [0, %d]",
-			      (long long)r0->n.smin, (long long)r0->n.smax, f->ret_max);
+	if (r0->n.smin >= 0 && r0->n.smax <= f->ret_max)
+		return 0;
+	return refuse(v, -EINVAL,
+		      f->ret_max ? "return 0 to go on, 1 to stop" : "return 0",
+		      "At callback return the register R0 has smin=%lld smax=%lld should have "
+		      "been in [0, %d]",
+		      (long long)r0->n.smin, (long long)r0->n.smax, f->ret_max);
+}
+
+static int check_return(struct verifier *v)
+{
+	struct frame *f = state_frame(v->cur);
+	int err = check_result(v);
+	u32 i;
+
+	if (err)
+		return err;
 	for (i = 0; i < v->cur->nrefs; i++)
 		if (v->cur->refs[i].id > f->first_id)
 			return refuse(v, -EINVAL, "release in the callback what it acquired",

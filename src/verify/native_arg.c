@@ -328,8 +328,9 @@ static u32 readable(struct verifier *v, const struct reg *reg)
 static bool host_string(const struct verifier *v, const struct reg *reg)
 {
 	return reg->type == REG_MEM && reg->flags & REG_NATIVE &&
-	       !(reg->flags & REG_NULLABLE) && at_start(reg) && reg->what < v->p->nnatives &&
-	       v->p->natives[reg->what]->ret_kind == MODULE_RET_STRING;
+	       !(reg->flags & REG_NULLABLE) && at_start(reg) &&
+	       (reg->what == REG_HOST_STRING ||
+		(reg->what < v->p->nnatives && v->p->natives[reg->what]->ret_kind == MODULE_RET_STRING));
 }
 
 static int string(struct verifier *v, struct native *c, u32 i, u32 r)
@@ -377,6 +378,19 @@ static int context(struct verifier *v, struct native *c, u32 i)
 	return 0;
 }
 
+/* It is verified by the prototype of the function pointer, and called while the native function runs. */
+static int callback(struct verifier *v, struct native *c, u32 i)
+{
+	const struct module_arg *a = &c->f->args[i];
+
+	if (a->nullable && is_null(v, &c->args[i]))
+		return 0;
+	if (c->args[i].type != REG_FUNC)
+		return native_error(v, c, i, "pass the name of a static function of the program",
+				    "is not a function of the program");
+	return vcallback_native(v, c->args[i].what, a->callback, c->f->mod->btf);
+}
+
 static int arg(struct verifier *v, struct native *c, u32 i, u32 r)
 {
 	const struct module_arg *a = &c->f->args[i];
@@ -393,6 +407,7 @@ static int arg(struct verifier *v, struct native *c, u32 i, u32 r)
 	case MODULE_ARG_CTX: return context(v, c, i);
 	case MODULE_ARG_VALUE: return vmem_arg(v, r, a->size, ACCESS_READ, false);
 	case MODULE_ARG_FORMAT: return native_format(v, c, i);
+	case MODULE_ARG_CALLBACK: return callback(v, c, i);
 	}
 	return native_error(v, c, i, "give what the prototype says", "this kind of argument is not supported yet");
 }

@@ -155,7 +155,7 @@ static bool same_frame(struct verifier *v, const struct state *old, const struct
 	u32 live = live_regs(v, cur, f, insn), i;
 	bool exact = how == SAME_EXACT, top = f + 1u == cur->nframes;
 
-	if (a->func != b->func || a->callsite != b->callsite)
+	if (a->func != b->func || a->callsite != b->callsite || a->native != b->native)
 		return false;
 	/* The rounds that are left; with what is not proved yet, only rounds of the same call. */
 	if (exact ? !top && a->rounds != b->rounds : a->rounds > b->rounds)

@@ -35,6 +35,9 @@ enum reg_type {
 	REG_BTF,
 };
 
+/* REG_MEM with REG_NATIVE that is no function's: native code passes it to a callback. */
+enum { REG_HOST_MEM = 0xfffe, REG_HOST_STRING = 0xffff };
+
 enum reg_flag {
 	REG_NULLABLE = 1 << 0, /* or NULL: all with the same `id` are it together */
 	REG_RDONLY = 1 << 1,
@@ -101,6 +104,7 @@ struct frame {
 	bool noded;         /* a caller's: every number in it has a node (precise.c) */
 	bool callback;      /* called by a helper: returns 0 to ret_max */
 	s32 ret_max;
+	const struct module_callback *native; /* called by a native function instead, which says what it returns */
 	u32 first_id;       /* of a callback: ids from here on were made in it */
 	u32 loop;           /* in a call that calls back (callback.c): which; 0 is none */
 	u32 rounds;         /* how often it did */

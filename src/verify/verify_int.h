@@ -40,6 +40,8 @@ struct cb_kind;
 struct later {
 	u32 func, map;
 	const struct cb_kind *kind;
+	const struct module_callback *native; /* instead, with the BTF of its types */
+	const struct btf *btf;
 };
 
 /* A branch to be walked later. */
@@ -276,6 +278,8 @@ int vcallback_ldimm64(struct verifier *v, const struct bpf_insn *insn);
 bool vcallback_is_head(const struct bpf_insn *insn); /* a call that may call back before it returns */
 int vcallback_arg(struct verifier *v, u32 r);
 int vcallback_call(struct verifier *v, u32 helper, u32 map); /* `map`: index of ARG_MAP's */
+/* The native function gets subprogram `func` as such a function pointer, whose types are in `btf`. */
+int vcallback_native(struct verifier *v, u32 func, const struct module_callback *cb, const struct btf *btf);
 int vcallback_start(struct verifier *v, const struct later *l);
 bool vcallback_is_later(const struct verifier *v, u32 func);
 int vcallback_return(struct verifier *v);
