@@ -8,6 +8,7 @@
  *   - variadic functions, whose moves depend on the format;
  *   - long double in a struct result, arguments by reference, signatures that have no shape (call_shape());
  *   - calls that are watched (prog/limit.h);
+ *   - function pointers, which are lent for the call (module/lend.c);
  *   - __check of a string, of an argument in a block, which may lie in memory that others write, and of an enum
  *     of many values; and whatever fails a check that is made here, for it to be counted and logged.
  */
@@ -371,6 +372,8 @@ static bool can_check(const struct module_func *f)
 	for (i = 0; i < f->nargs; i++) {
 		const struct module_arg *a = &f->args[i];
 
+		if (a->callback)
+			return false;
 		if (a->check && (!a->reg || a->kind == MODULE_ARG_STRING || a->kind == MODULE_ARG_VALUE ||
 				 (!a->ranged && a->nvalues > MAX_VALUES)))
 			return false;
