@@ -211,14 +211,20 @@ static u64 now(void)
 static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 {
 	const struct prog *p = how->prog;
-	struct helper_run saved = helper_run;
+	/* What a program inside another run changes is put back; behind the outermost nobody looks. */
+	bool nested = self.depth > 1;
+	struct helper_run saved;
 	struct prog *counted = (struct prog *)p;
 	const struct prog_limits *limits = p->limits;
-	struct code_guard *guard = code_guard_top;
+	struct code_guard *guard = NULL;
 	struct prog_budget budget;
 	int inside = sys_inside;
 	u64 ret, start = 0;
 
+	if (nested) {
+		saved = helper_run;
+		guard = code_guard_top;
+	}
 	sys_inside = 0; /* what native functions close or map is the host's */
 	code_guard_top = NULL; /* this program is not left by a fault of whoever called us */
 	helper_run = *how;
@@ -236,8 +242,10 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 		counted->run_cnt++;
 	}
 	sys_inside = inside;
-	helper_run = saved;
-	code_guard_top = guard;
+	if (nested) {
+		helper_run = saved;
+		code_guard_top = guard;
+	}
 	if (__builtin_expect(*ended, 0)) {
 		sys_limit_report(p, *ended);
 		ret = limits->value;
