@@ -203,10 +203,19 @@ static void tag(struct sys_map *sm)
 
 int sys_map_set_fields(struct map *m, const struct btf *btf)
 {
+	struct map_kptr kptrs[MAP_KPTRS];
 	u32 found[FBTF_SPECIALS];
-	int err = fbtf_find_special(btf, m->btf_value_id, found);
+	int err = fbtf_find_special(btf, m->btf_value_id, found), n = 0, i;
 
-	return err ? err : map_set_fields(m, found[FBTF_LOCK], found[FBTF_TIMER]);
+	/* Other processes' maps own nothing here: such members are data in them. */
+	if (!err && !m->attached)
+		n = module_map_kptrs(btf, m->btf_value_id, kptrs);
+	if (err || n < 0)
+		return err ? err : n;
+	err = map_set_kptrs(m, found[FBTF_LOCK], found[FBTF_TIMER], kptrs, (u32)n);
+	for (i = 0; err && i < n; i++)
+		map_kptr_done(&kptrs[i]);
+	return err;
 }
 
 static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)

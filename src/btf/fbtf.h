@@ -80,6 +80,17 @@ bool fbtf_contains(const struct btf *btf, u32 id, u32 off, u32 want);
 enum { FBTF_LOCK, FBTF_TIMER, FBTF_SPECIALS };
 int fbtf_find_special(const struct btf *btf, u32 id, u32 found[FBTF_SPECIALS]);
 
+/*
+ * Pointers to objects in a value's type: members marked with the type tag kptr (or kptr_ref, as it was called
+ * first; the map owns the object) or kptr_untrusted. How many there are, of which the first `max` are in `out`;
+ * -EINVAL: not aligned, or to no struct.
+ */
+struct fbtf_kptr {
+	u32 off, type; /* the struct in this BTF */
+	bool owned;
+};
+int fbtf_find_kptrs(const struct btf *btf, u32 id, struct fbtf_kptr *out, u32 max);
+
 /* A value as text, by its type: structs as { .a = 1, }, char arrays as strings; json: as JSON. */
 int fbtf_dump_value(const struct btf *btf, u32 type_id, const void *data, size_t size, bool json,
 		    struct text *out);

@@ -34,6 +34,8 @@ enum helper_arg {
 	ARG_DYNPTR_RINGBUF_NEW,
 	ARG_SPIN_LOCK,       /* struct bpf_spin_lock in a map's value */
 	ARG_TIMER,           /* struct bpf_timer in a map's value */
+	ARG_KPTR,            /* a pointer to an object in a map's value, which the map owns */
+	ARG_KPTR_OBJ,        /* an object for it, whose reference goes there, or NULL */
 	ARG_TASK,            /* a task_struct, by BTF */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
@@ -44,6 +46,7 @@ enum helper_ret {
 	RET_MAP_VALUE_OR_NULL,
 	RET_CPU_VAR,           /* what the ARG_CPU_VAR argument is on a processor */
 	RET_CPU_VAR_OR_NULL,
+	RET_KPTR_OBJ_OR_NULL,  /* the object that was in ARG_KPTR: a reference */
 	RET_TASK,              /* a valid pointer to a task_struct, by BTF */
 	RET_SLICE_OR_NULL,     /* of the ARG_DYNPTR, as many bytes as ARG_CONST_SIZE says */
 	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */

@@ -108,6 +108,8 @@ static int make_template(const struct map *like, struct map **out)
 
 	if (like->inner)
 		return map_refuse(-EINVAL, "maps of maps do not nest");
+	if (like->fields && like->fields->nkptrs)
+		return map_refuse(-ENOTSUPP, "maps with pointers to objects cannot be elements");
 	if (like->attr.type == BPF_MAP_TYPE_PROG_ARRAY ||
 	    like->attr.type == BPF_MAP_TYPE_STRUCT_OPS)
 		return map_refuse(-ENOTSUPP, "maps of that type cannot be elements");
@@ -137,6 +139,7 @@ bool map_fits(const struct map *tmpl, const struct map *m)
 
 	if (a->type != b->type || a->key_size != b->key_size || a->value_size != b->value_size ||
 	    a->flags != b->flags || !tmpl->fields != !m->fields ||
+	    (m->fields && m->fields->nkptrs) ||
 	    (m->fields && (tmpl->fields->lock != m->fields->lock ||
 			   tmpl->fields->timer != m->fields->timer)))
 		return false;

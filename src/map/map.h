@@ -84,9 +84,26 @@ struct map_ops {
 	u8 inline_kind; /* enum map_inline */
 };
 
+/*
+ * Eight bytes of a value that hold a pointer to an object of the host's: a struct `type_id` of `btf`. With `drop`
+ * the map owns what is there, and gives it back through map_kptr_drop; without, it only points.
+ */
+struct btf;
+struct map_kptr {
+	u32 off, type_id;
+	const struct btf *btf;
+	const void *drop;
+	void *mod; /* what `btf` and `drop` are of */
+};
+#define MAP_KPTRS 8 /* of one value; the kernel's BPF_MAP_VALUE_OFF_MAX */
+
 /* What of a value belongs to the system, found in its BTF: offset + 1, 0 is none. */
 struct map_fields {
 	u32 lock, timer;            /* struct bpf_spin_lock, struct bpf_timer */
+	u32 nkptrs;
+	struct map_kptr kptrs[MAP_KPTRS];
+	u32 nholes;                 /* all of these, by offset: the rest is data */
+	struct { u32 off, size; } holes[MAP_KPTRS + 2];
 	const struct map_ops *base; /* the type's, behind `ops`: see fields.c */
 	struct map_ops ops;
 };
@@ -108,6 +125,7 @@ struct map {
 	void *priv;      /* the type's process-local state */
 	void *_Atomic *objs; /* arrays of objects: those, read by tail calls; else NULL */
 	struct map *inner;   /* maps of maps: the template of elements, referenced; else NULL */
+	bool own_mem;        /* is this process's alone: see map_set_kptrs */
 	bool is_template;    /* a type, flags and sizes without memory: see map_create_outer */
 	void *owner;         /* the bpf(2) object it belongs to; NULL */
 	struct map_fields *fields; /* NULL without */
@@ -144,6 +162,12 @@ void map_tag_read(const struct map *m, struct map_tag *tag);
  * -EACCES (not with BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG), -EINVAL, -ENOMEM.
  */
 int map_set_fields(struct map *m, u32 lock, u32 timer);
+/*
+ * The same for one with pointers to objects too. Its memory is made this process's own first: what lies there is
+ * followed, so that no other process may write it. Its descriptor is then of no use to others, who get -EINVAL
+ * from map_attach(); a child after fork() has copies of the map and of the objects. Hashes and arrays only.
+ */
+int map_set_kptrs(struct map *m, u32 lock, u32 timer, const struct map_kptr *kptrs, u32 n);
 struct map *map_get(struct map *m);
 void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
 
@@ -167,6 +191,10 @@ bool map_is_percpu(u32 type);
 
 /* Called with the object when an element of objects goes from `m`. Set once by src/bpf. */
 extern void (*map_drop_obj)(const struct map *m, void *obj);
+
+/* Gives back an object that was in a value; lets go of `mod` when the map ends. Set by src/module. */
+extern void (*map_kptr_drop)(const struct map_kptr *k, void *obj);
+extern void (*map_kptr_done)(const struct map_kptr *k);
 
 /*
  * Timers, which src/helper runs: called when an element that holds the timer `id` goes, and when all

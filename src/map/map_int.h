@@ -78,6 +78,8 @@ int map_mem_create(struct map *m, size_t bytes);
 /* Maps the file m->fd, which another process filled, and gives a copy of its attr. */
 int map_mem_attach(struct map *m, struct map_attr *attr);
 void map_mem_free(struct map *m);
+/* Puts memory of this process alone in place of the file's, which is no map any longer: 0, -ENOMEM. */
+int map_mem_own(struct map *m);
 /*
  * Where memory that was ever touched goes on, from `off`: whoever looks for something skips the
  * rest.

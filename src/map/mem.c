@@ -111,11 +111,36 @@ void map_tag_read(const struct map *m, struct map_tag *tag)
 
 size_t map_mem_next(const struct map *m, size_t off)
 {
-	off_t at = lseek(m->fd, (off_t)off, SEEK_DATA);
+	off_t at = m->own_mem ? (off_t)off : lseek(m->fd, (off_t)off, SEEK_DATA);
 
 	if (at < 0)
 		return errno == ENXIO ? m->mem_size : off;
 	return (size_t)at;
+}
+
+int map_mem_own(struct map *m)
+{
+	void *mem = mmap(NULL, m->mem_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct map_head empty = { 0 }, *head = map_head(m);
+	size_t at, page;
+
+	if (mem == MAP_FAILED)
+		return -ENOMEM;
+	/* What was never touched need not be copied. */
+	for (at = map_mem_next(m, 0); at < m->mem_size; at = map_mem_next(m, page + MAP_PAGE)) {
+		page = at & ~(size_t)(MAP_PAGE - 1);
+		memcpy((u8 *)mem + page, m->mem + page, MAP_PAGE);
+		if (page + MAP_PAGE >= m->mem_size)
+			break;
+	}
+	memcpy(head, &empty, sizeof(empty));
+	if (mremap(mem, m->mem_size, m->mem_size, MREMAP_MAYMOVE | MREMAP_FIXED, m->mem) == MAP_FAILED) {
+		munmap(mem, m->mem_size);
+		return -ENOMEM;
+	}
+	m->own_mem = true;
+	m->user_size = 0;
+	return 0;
 }
 
 void map_mem_free(struct map *m)

@@ -12,6 +12,7 @@
 #include "btf/fbtf.h"
 #include "ffi/ctype.h"
 #include "ferry/module.h"
+#include "map/map.h"
 
 #define MODULE_MAX_ARGS 16 /* of the C function */
 #define MODULE_MAX_REGS 5  /* r1 to r5 */
@@ -191,6 +192,11 @@ u32 module_lend_mark(void);
 void module_lend_end(u32 mark);
 /* An argument's or result's register as its C type says (SysV ABI 3.2.3). */
 u64 module_extend(u64 v, u8 width, bool is_signed, bool is_bool);
+/*
+ * The pointers to objects in values of a map (type `value_id` of `btf`), each holding its module: how many, or
+ * -E2BIG, -ENOENT (no module has the type and a function that releases it), -EINVAL (it has several).
+ */
+int module_map_kptrs(const struct btf *btf, u32 value_id, struct map_kptr out[MAP_KPTRS]);
 u32 module_nearest(const char *name, const char **names, u32 n);
 
 #endif

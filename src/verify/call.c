@@ -18,6 +18,7 @@ struct call {
 	bool key_known;
 	bool timer;            /* of ARG_TIMER, which map_index is the map of */
 	u64 key;
+	const struct map_kptr *kptr; /* ARG_KPTR */
 };
 
 /* ---- what native.c checks too ----------------------------------------------------------------- */
@@ -356,6 +357,10 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return vdynptr_new(v, r, DYNPTR_LOCAL);
 	case ARG_DYNPTR_RINGBUF_NEW:
 		return vdynptr_new(v, r, DYNPTR_RINGBUF);
+	case ARG_KPTR:
+		return vkptr_arg(v, r, &c->kptr);
+	case ARG_KPTR_OBJ:
+		return vkptr_object(v, r, c->kptr, &c->release);
 	case ARG_SPIN_LOCK:
 		return vlock_arg(v, r, c->h->id == BPF_FUNC_spin_lock);
 	case ARG_TIMER:
@@ -478,6 +483,8 @@ static int set_result(struct verifier *v, struct call *c)
 	case RET_CPU_VAR:
 	case RET_CPU_VAR_OR_NULL:
 		return vtyped_cpu(v, &c->var, r0, c->h->ret == RET_CPU_VAR_OR_NULL);
+	case RET_KPTR_OBJ_OR_NULL:
+		return vkptr_result(v, c->kptr, r0);
 	case RET_TASK:
 		return vtyped_kernel(v, r0, "task_struct", REG_TRUSTED | REG_RDONLY);
 	case RET_SLICE_OR_NULL:
@@ -574,11 +581,10 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
 	if (err)
 		return err;
 	note_map(v, &c);
-	if (c.h->flags & HELPER_RELEASES) {
-		if (!c.release)
-			return refuse_internal(v, "releasing helper without a reference");
+	if (c.h->flags & HELPER_RELEASES && !c.release)
+		return refuse_internal(v, "releasing helper without a reference");
+	if (c.release)
 		vcall_release(v, c.release);
-	}
 	if (c.h->flags & HELPER_CALLS_BACK) {
 		err = vcallback_call(v, c.h->id, c.map_index);
 		if (err)

@@ -172,9 +172,16 @@ static int access_map(struct verifier *v, const struct acc *a)
 			      a->access == ACCESS_WRITE ? "write into" : "read from",
 			      m->attr.value_size, (long long)a->off + cur_reg(v, a->r)->off,
 			      a->size);
-	err = check_leak(v, a, "map");
+	err = vmem_region(v, a->r, a->off, a->size, m->attr.value_size, false, "map value");
+	if (!err && m->fields && m->fields->nkptrs) {
+		const struct kptr_access k = { a->r, a->size, a->off, a->access, a->atomic, a->value, a->out };
+
+		err = vkptr_access(v, &k);
+		if (err)
+			return err < 0 ? err : 0;
+	}
 	if (!err)
-		err = vmem_region(v, a->r, a->off, a->size, m->attr.value_size, false, "map value");
+		err = check_leak(v, a, "map");
 	if (!err)
 		err = vlock_check_access(v, cur_reg(v, a->r), a->off, a->size);
 	if (err)
@@ -625,7 +632,9 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 				      access == ACCESS_WRITE ? "write into" : "read from",
 				      m->attr.value_size, reg->off, (unsigned long long)size);
 		err = vmem_region(v, r, 0, size, m->attr.value_size, true, "map value");
-		return err ? err : vlock_check_access(v, reg, 0, size);
+		if (!err)
+			err = vlock_check_access(v, reg, 0, size);
+		return err ? err : vkptr_untouched(v, reg, 0, size);
 	case REG_MEM:
 		if (access == ACCESS_WRITE && reg->flags & REG_RDONLY)
 			return refuse(v, -EACCES, "this memory is read-only: change a copy",

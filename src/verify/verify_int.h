@@ -302,6 +302,21 @@ int vlock_timer_arg(struct verifier *v, u32 r);
 int vlock_check_call(struct verifier *v, u32 helper); /* 0: not a helper */
 int vlock_check_map(struct verifier *v, const struct map *m);
 
+/* kptr.c: pointers to objects in map values. */
+struct kptr_access {
+	u32 r, size;
+	s64 off;
+	enum access access;
+	bool atomic;
+	const struct reg *value;
+	struct reg *out;
+};
+int vkptr_access(struct verifier *v, const struct kptr_access *a); /* 1: it is one, done; 0: it is not */
+int vkptr_untouched(struct verifier *v, const struct reg *reg, s64 off, u64 size); /* memory of helpers */
+int vkptr_arg(struct verifier *v, u32 r, const struct map_kptr **out);
+int vkptr_object(struct verifier *v, u32 r, const struct map_kptr *k, u32 *release); /* 0 there: NULL was given */
+int vkptr_result(struct verifier *v, const struct map_kptr *k, struct reg *r0);
+
 /* fixup.c: rewrites context accesses, fills in facts. */
 int vfixup(struct verifier *v);
 

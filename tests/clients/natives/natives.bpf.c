@@ -4,6 +4,10 @@
 #include <bpf/bpf_helpers.h>
 #include <ferry/ferry_bpf.h>
 
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
 struct header {
 	int count;
 	int sizes[3];
@@ -436,3 +440,62 @@ PROG(context) { return ctx_id(in); }
 PROG(context_moved) { return ctx_id((void *)in + 4); }
 
 char LICENSE[] SEC("license") = "GPL";
+
+/* ---- objects in map values --------------------------------------------------------------------- */
+
+typedef struct req req_t; /* clang 14 loses the tag of a bare struct */
+struct keeps {
+	long n;
+	req_t __attribute__((btf_type_tag("kptr"))) *r;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__type(key, unsigned int);
+	__type(value, struct keeps);
+} kept SEC(".maps");
+
+static struct keeps *kept_one(void)
+{
+	unsigned int key = 1;
+
+	return bpf_map_lookup_elem(&kept, &key);
+}
+
+/* Was another there before? */
+PROG(kptr_put)
+{
+	struct req *r = req_get(7), *old;
+	struct keeps *k = kept_one();
+
+	if (!r)
+		return -1;
+	if (!k) {
+		req_put(r);
+		return -1;
+	}
+	old = bpf_kptr_xchg(&k->r, r);
+	if (!old)
+		return 0;
+	req_put(old);
+	return 1;
+}
+PROG(kptr_take)
+{
+	struct keeps *k = kept_one();
+	struct req *r = k ? bpf_kptr_xchg(&k->r, NULL) : NULL;
+	int id;
+
+	if (!r)
+		return 0;
+	id = r->id;
+	req_put(r);
+	return id;
+}
+PROG(kptr_read)
+{
+	struct keeps *k = kept_one();
+	struct req *r = k ? k->r : NULL;
+
+	return r ? r->id : 0;
+}

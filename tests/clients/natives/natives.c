@@ -7,6 +7,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <ferry/ferry.h>
 #include <stdio.h>
 
@@ -266,6 +269,94 @@ static void strings_without_an_end_are_not_passed_on(void **state)
 	bpf_object__close(obj);
 }
 
+static uint64_t run_in(struct bpf_object *obj, const char *name)
+{
+	uint64_t ret = 0;
+	int in = 1;
+
+	assert_int_equal(ferry_prog_run(bpf_program__fd(bpf_object__find_program_by_name(obj, name)), &in, sizeof(in), &ret), 0);
+	return ret;
+}
+
+/* The programs of kptrs, loaded alone. */
+static struct bpf_object *load_kptrs(int *map)
+{
+	struct bpf_object *obj = bpf_object__open_file(object_file, NULL);
+	struct bpf_program *p;
+
+	assert_non_null(obj);
+	bpf_object__for_each_program(p, obj) bpf_program__set_autoload(p, !strncmp(bpf_program__name(p), "kptr_", 5));
+	assert_int_equal(bpf_object__load(obj), 0);
+	*map = bpf_object__find_map_fd_by_name(obj, "kept");
+	return obj;
+}
+
+static void maps_own_the_objects_in_their_values(void **state)
+{
+	long zero[2] = { 0 }, value[2] = { 5, (long)0xbad0bad0bad0 };
+	unsigned key = 1;
+	struct bpf_object *obj;
+	int map, i;
+
+	(void)state;
+	held = 0;
+	obj = load_kptrs(&map);
+	/* What a user writes there is no pointer. */
+	assert_int_equal(bpf_map_update_elem(map, &key, value, 0), 0);
+	assert_int_equal(run_in(obj, "kptr_read"), 0);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(run_in(obj, "kptr_put"), i > 0);
+		assert_int_equal(held, 1); /* the one before was given back */
+		assert_int_equal(run_in(obj, "kptr_read"), 7);
+	}
+	assert_int_equal(bpf_map_lookup_elem(map, &key, value), 0);
+	assert_int_equal(value[0], 5);
+	assert_int_equal(value[1], 0);
+	assert_int_equal(bpf_map_delete_elem(map, &key), 0);
+	assert_int_equal(held, 0);
+	assert_int_equal(bpf_map_update_elem(map, &key, zero, 0), 0);
+	assert_int_equal(run_in(obj, "kptr_put"), 0);
+	assert_int_equal(bpf_map_update_elem(map, &key, zero, 0), 0); /* another element in its place */
+	assert_int_equal(held, 0);
+	assert_int_equal(run_in(obj, "kptr_put"), 0);
+	assert_int_equal(run_in(obj, "kptr_take"), 7);
+	assert_int_equal(held, 0);
+	assert_int_equal(run_in(obj, "kptr_put"), 0);
+	assert_int_equal(bpf_map_update_elem(map, &key, zero, BPF_NOEXIST), -EEXIST);
+	assert_int_equal(held, 1);
+	bpf_object__close(obj);
+	assert_int_equal(held, 0);
+}
+
+/* The descriptor may get to another process: it reaches no memory that programs follow pointers in. */
+static void what_a_descriptor_reaches_holds_no_objects(void **state)
+{
+	char page[4096], none[4096] = { 0 };
+	unsigned key = 1, i, pages = 0;
+	long zero[2] = { 0 };
+	struct bpf_object *obj;
+	struct stat st;
+	int map, file;
+
+	(void)state;
+	obj = load_kptrs(&map);
+	assert_int_equal(bpf_map_update_elem(map, &key, zero, 0), 0);
+	assert_int_equal(run_in(obj, "kptr_put"), 0);
+	snprintf(page, sizeof(page), "/proc/self/fd/%d", map);
+	file = open(page, O_RDWR);
+	assert_true(file >= 0);
+	assert_int_equal(fstat(file, &st), 0);
+	memset(none, 0xa5, sizeof(none));
+	for (i = 0; i < st.st_size / sizeof(page); i++, pages++)
+		assert_int_equal(pwrite(file, none, sizeof(none), (off_t)(i * sizeof(page))), sizeof(none));
+	assert_true(pages > 0);
+	assert_int_equal(run_in(obj, "kptr_read"), 7);
+	assert_int_equal(run_in(obj, "kptr_take"), 7);
+	close(file);
+	bpf_object__close(obj);
+	assert_int_equal(held, 0);
+}
+
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	(void)level, (void)fmt, (void)ap;
@@ -284,6 +375,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(calls_give_what_c_gives_and_broken_rules_are_refused),
 		cmocka_unit_test(formats_print_what_printf_prints),
 		cmocka_unit_test(strings_without_an_end_are_not_passed_on),
+		cmocka_unit_test(maps_own_the_objects_in_their_values),
+		cmocka_unit_test(what_a_descriptor_reaches_holds_no_objects),
 	};
 
 	if (argc < 2 || ferry_module_register(&def))

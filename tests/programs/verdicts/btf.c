@@ -23,19 +23,37 @@ static struct btf *with_basics(void)
 	return b;
 }
 
+static s32 kptr_type(struct btf *b, const char *tag)
+{
+	s32 task = btf__find_by_name_kind(b, "task_struct", BTF_KIND_STRUCT);
+
+	if (task <= 0) {
+		task = btf__add_struct(b, "task_struct", 4);
+		btf__add_field(b, "pid", U32, 0, 0);
+	}
+	return btf__add_ptr(b, btf__add_type_tag(b, tag, task));
+}
+
 struct btf *verdict_map_btf(const struct verdict_map *m, u32 *key, u32 *value)
 {
 	struct btf *b;
+	s32 owned, loose;
 
-	if (!m->lock && !m->timer)
+	if (!m->lock && !m->timer && !m->kptr && !m->kptr_untrusted)
 		return NULL;
 	b = with_basics();
 	*key = m->attr.key_size == 4 ? U32 : (u32)btf__add_array(b, U32, BYTE, m->attr.key_size);
+	owned = kptr_type(b, "kptr");
+	loose = kptr_type(b, "kptr_untrusted");
 	*value = (u32)btf__add_struct(b, "value", m->attr.value_size);
 	if (m->lock)
 		btf__add_field(b, "lock", LOCK, (m->lock - 1) * 8, 0);
 	if (m->timer)
 		btf__add_field(b, "timer", TIMER, (m->timer - 1) * 8, 0);
+	if (m->kptr)
+		btf__add_field(b, "kptr", owned, (m->kptr - 1) * 8, 0);
+	if (m->kptr_untrusted)
+		btf__add_field(b, "kptr_untrusted", loose, (m->kptr_untrusted - 1) * 8, 0);
 	return b;
 }
 

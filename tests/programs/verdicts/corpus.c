@@ -64,6 +64,10 @@ static void read_map_word(const struct reader *r, struct verdict_map *m, const c
 		m->lock = (u32)strtoul(word + 5, NULL, 0) + 1;
 	else if (!strncmp(word, "timer=", 6))
 		m->timer = (u32)strtoul(word + 6, NULL, 0) + 1;
+	else if (!strncmp(word, "kptr=", 5))
+		m->kptr = (u32)strtoul(word + 5, NULL, 0) + 1;
+	else if (!strncmp(word, "kptr_untrusted=", 15))
+		m->kptr_untrusted = (u32)strtoul(word + 15, NULL, 0) + 1;
 	else if (!strncmp(word, "value=", 6))
 		read_hex(r, m, word + 6);
 	else

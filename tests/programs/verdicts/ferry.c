@@ -30,6 +30,8 @@ static const struct ferry_func funcs[] = {
 	FERRY_FUNC("struct shelf *shelf_get(void)", native), /* 14 */
 	FERRY_FUNC("int wide(unsigned long x __range(3, 9))", native),
 	FERRY_FUNC("void part_close(struct part *part) __release", native), /* 16 */
+	FERRY_FUNC("struct task_struct *task_take(int pid)", native, FERRY_ACQUIRE | FERRY_RET_NULL),
+	FERRY_FUNC("void task_drop(struct task_struct *task)", native, FERRY_RELEASE), /* 18 */
 };
 static const struct ferry_module def = { sizeof(def), "verdicts",
 					 "struct item { int id; int value; }; struct box; struct part;"
@@ -45,16 +47,21 @@ bool verdict_calls_native(const struct verdict_prog *p)
 	return false;
 }
 
+static int find_module(struct module **m, struct text *log)
+{
+	*m = module_find("verdicts");
+	return *m ? 0 : module_register(&def, m, log);
+}
+
 /* The program's natives are all of the module, in order. */
 static int add_natives(const struct verdict_prog *p, struct prog *prog, struct text *log)
 {
-	struct module *m = module_find("verdicts");
-	int err = 0;
+	struct module *m;
+	int err;
 
 	if (!verdict_calls_native(p))
 		return 0;
-	if (!m)
-		err = module_register(&def, &m, log);
+	err = find_module(&m, log);
 	if (err)
 		return err;
 	prog->natives = base_array(m->nfuncs, sizeof(*prog->natives));
@@ -70,6 +77,9 @@ static int add_natives(const struct verdict_prog *p, struct prog *prog, struct t
 static int add_fields(const struct verdict_map *vm, struct map *m)
 {
 	u32 found[FBTF_SPECIALS], key;
+	struct map_kptr kptrs[MAP_KPTRS];
+	struct module *mod;
+	int n = 0;
 	struct btf *btf = verdict_map_btf(vm, &key, &m->btf_value_id);
 	int err = 0;
 
@@ -77,7 +87,11 @@ static int add_fields(const struct verdict_map *vm, struct map *m)
 		return 0;
 	err = fbtf_find_special(btf, m->btf_value_id, found);
 	if (!err)
-		err = map_set_fields(m, found[FBTF_LOCK], found[FBTF_TIMER]);
+		err = find_module(&mod, NULL);
+	if (!err)
+		n = module_map_kptrs(btf, m->btf_value_id, kptrs);
+	if (!err)
+		err = n < 0 ? n : map_set_kptrs(m, found[FBTF_LOCK], found[FBTF_TIMER], kptrs, (u32)n);
 	btf__free(btf);
 	return err;
 }

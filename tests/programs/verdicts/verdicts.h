@@ -11,6 +11,7 @@
  *   maps: array 4 8 1, hash 4 16 9  map[0], map[1]: type, bytes of key and value, entries; then words
  *                                   rdonly wronly (by programs) frozen mmap value=HEX (element 0)
  *                                   lock=N timer=N (bpf_spin_lock, bpf_timer at byte N of the value)
+ *                                   kptr=N kptr_untrusted=N (pointers to struct task_struct)
  *   strict: yes                     under the strict policy; the kernel is asked without CAP_PERFMON
  *   license: none                   not GPL-compatible
  *   expect: accept
@@ -35,7 +36,7 @@ struct verdict_map {
 	bool frozen;
 	u8 value[64]; /* element 0 */
 	u32 value_len;
-	u32 lock, timer; /* offset + 1; 0 is none */
+	u32 lock, timer, kptr, kptr_untrusted; /* offset + 1; 0 is none */
 };
 
 struct verdict_prog {
