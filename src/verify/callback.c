@@ -357,8 +357,13 @@ void vcallback_arrive(struct verifier *v)
 {
 	struct frame *f = state_frame(v->cur);
 
-	if (!f->loop)
+	if (!f->loop && vcallback_is_head(&v->insns[v->insn]))
 		f->loop = ++v->ids;
+}
+
+u32 vcallback_round(const struct verifier *v, const struct state *s)
+{
+	return viter_is_head(v, &v->insns[v->insn]) ? viter_round(s) : state_frame(s)->loop;
 }
 
 static bool may_forget(struct verifier *v, const struct reg *old, const struct reg *now)
@@ -403,10 +408,11 @@ static void forget_frame(struct verifier *v, const struct state *old, u32 i)
 void vcallback_widen(struct verifier *v)
 {
 	const struct state *s = v->cur->parent;
-	u32 loop = state_frame(v->cur)->loop, i;
+	u32 loop = vcallback_round(v, v->cur), i;
 
 	for (; s; s = s->parent)
-		if (s->insn == v->insn && s->nframes == v->cur->nframes && state_frame(s)->loop == loop)
+		if (s->insn == v->insn && s->nframes == v->cur->nframes &&
+		    vcallback_round(v, s) == loop)
 			break;
 	for (i = 0; s && i < s->nframes; i++)
 		forget_frame(v, s, i);

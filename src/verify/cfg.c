@@ -84,7 +84,7 @@ static void reach_next(struct verifier *v, struct reach *r, u32 i)
 	}
 	if (kind == ISA_LDIMM64 && insn->src_reg == BPF_PSEUDO_FUNC)
 		reach_add(r, (u32)((s64)i + 1 + insn->imm));
-	if (vcallback_is_head(insn))
+	if (vcallback_is_head(insn) || viter_is_head(v, insn))
 		v->aux[i].head = v->aux[i].prune = v->aux[i + 1].prune = true;
 	if (kind != ISA_JA && kind != ISA_EXIT && i + isa_slots(insn) < v->cnt)
 		reach_add(r, i + isa_slots(insn));

@@ -202,7 +202,7 @@ void vlog_reg(struct verifier *v, const struct reg *r, struct text *out)
 
 static void print_slot(struct verifier *v, const struct slot *s, u32 i, struct text *out)
 {
-	static const char kinds[] = "?rm0d";
+	static const char kinds[] = "?rm0di";
 	char types[SLOT_SIZE + 1] = "";
 	bool any = false;
 	u32 k;
@@ -214,6 +214,11 @@ static void print_slot(struct verifier *v, const struct slot *s, u32 i, struct t
 	if (!any)
 		return;
 	text_printf(out, " fp-%u=", (i + 1) * SLOT_SIZE);
+	if (s->bytes[0] == BYTE_ITER) {
+		text_printf(out, "iter_num(ref_id=%u,state=%s,depth=%u)", s->spill.ref,
+			    s->spill.what == ITER_ACTIVE ? "active" : "drained", s->spill.size);
+		return;
+	}
 	if (slot_spill_bytes(s) != SLOT_SIZE)
 		text_puts(out, types);
 	if (slot_is_spill(s))

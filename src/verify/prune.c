@@ -104,6 +104,15 @@ static bool data_byte(const struct slot *s, u32 i)
 	       (s->bytes[i] == BYTE_SPILL && s->spill.type == REG_SCALAR);
 }
 
+/* With what is not proved yet, only rounds of the same iterator; one that has given more is not endless. */
+static bool same_iter(const struct reg *old, const struct reg *cur, struct idmap *ids, enum same how)
+{
+	if (old->what != cur->what || (how == SAME_WITHIN && old->ref != cur->ref) ||
+	    (how == SAME_EXACT && old->size != cur->size))
+		return false;
+	return same_id(ids, old->ref, cur->ref);
+}
+
 static bool same_slot(struct verifier *v, const struct slot *old, const struct slot *cur,
 		      struct idmap *ids, enum same how)
 {
@@ -127,6 +136,8 @@ static bool same_slot(struct verifier *v, const struct slot *old, const struct s
 		if (old->bytes[i] != cur->bytes[i])
 			return false;
 	}
+	if (old->bytes[0] == BYTE_ITER)
+		return cur->bytes[0] != BYTE_ITER || same_iter(&old->spill, &cur->spill, ids, how);
 	if (old->bytes[0] == BYTE_DYNPTR)
 		return cur->bytes[0] != BYTE_DYNPTR || same_reg(v, &old->spill, &cur->spill, ids, how);
 	if (!n || data)
@@ -351,8 +362,9 @@ static int compare(struct verifier *v, struct state *s)
 	const struct state *cur = v->cur;
 
 	if (s->branches) {
-		/* The next round of a callback: not endless, for the helper counts. */
-		if (v->aux[v->insn].head && same_state(v, s, cur, v->insn, SAME_WITHIN)) {
+		/* The next round of a callback or iterator: not endless, for the helper counts. */
+		if (v->aux[v->insn].head && vcallback_round(v, cur) &&
+		    same_state(v, s, cur, v->insn, SAME_WITHIN)) {
 			rest_on(v, s, s, v->insn);
 			return 1;
 		}
@@ -399,7 +411,7 @@ int vprune(struct verifier *v)
 		else
 			link = &s->next;
 	}
-	if (head && state_frame(v->cur)->rounds)
+	if (head && vcallback_round(v, v->cur))
 		vcallback_widen(v);
 	return add ? add_checkpoint(v) : 0;
 }

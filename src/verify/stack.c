@@ -85,7 +85,8 @@ static int check_written(struct verifier *v, u32 r, s64 min, s64 max, bool exact
 		u32 s = slot_at(i);
 
 		if (s < f->nslots && f->slots[s].bytes[byte_at(i)] != BYTE_NONE &&
-		    f->slots[s].bytes[byte_at(i)] != BYTE_DYNPTR)
+		    f->slots[s].bytes[byte_at(i)] != BYTE_DYNPTR &&
+		    f->slots[s].bytes[byte_at(i)] != BYTE_ITER)
 			continue;
 		if (exact)
 			return refuse(v, -EACCES, INIT_HINT,
@@ -358,6 +359,7 @@ static int smear(struct verifier *v, struct frame *f, s64 min, s64 max, bool zer
 			continue;
 		if (vdynptr_overwrite(v, f, slot_at(i)))
 			return -EINVAL;
+		viter_overwrite(f, slot_at(i));
 		s = &f->slots[slot_at(i)];
 		b = &s->bytes[byte_at(i)];
 		if (*b == BYTE_NONE || (*b == BYTE_ZERO && zero))
@@ -390,6 +392,7 @@ int vstack_write(struct verifier *v, u32 r, s64 off, u32 size, const struct reg 
 		return err;
 	if (exact) {
 		err = vdynptr_overwrite(v, f, slot_at(min));
+		viter_overwrite(f, slot_at(min));
 		return err ? err : write_exact(v, &ptr, f, min, size, value);
 	}
 	if (value && reg_is_ptr(value))
@@ -459,6 +462,7 @@ int vstack_arg(struct verifier *v, u32 r, u64 size, enum access access, bool uni
 			return refuse(v, -EACCES,
 				      "keep pointers in variables that nothing else writes into",
 				      "attempt to corrupt spilled pointer on stack");
+		viter_overwrite(f, slot_at(i));
 		slot_scrub(s);
 		s->bytes[byte_at(i)] = BYTE_MISC;
 		/* Slots whose first and last byte are written are all written. */

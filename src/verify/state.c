@@ -263,8 +263,18 @@ int state_add_ref(struct verifier *v, struct state *s, u32 insn, u32 *id)
 		return refuse(v, -E2BIG, "release some before acquiring more",
 			      "more than %d references are held at once", MAX_REFS);
 	*id = ++v->ids;
-	s->refs[s->nrefs++] = (struct ref){ *id, insn };
+	s->refs[s->nrefs++] = (struct ref){ *id, insn, false };
 	return 0;
+}
+
+bool state_holds(const struct state *s)
+{
+	u32 i;
+
+	for (i = 0; i < s->nrefs; i++)
+		if (!s->refs[i].is_iter)
+			return true;
+	return s->locked;
 }
 
 bool state_has_ref(const struct state *s, u32 id)

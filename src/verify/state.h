@@ -26,6 +26,7 @@ enum reg_type {
 	 * registers the address of a whole one that is not on the program's stack.
 	 */
 	REG_DYNPTR,
+	REG_ITER,     /* only in slots: enum iter_state `what`, `size` numbers were given (iter.c) */
 	REG_SOCK,     /* a socket: struct bpf_sock as programs see it; `what` 1: of any kind */
 	REG_FUNC,     /* subprogram `what`, to be called back */
 	/*
@@ -83,6 +84,7 @@ enum byte_kind {
 	BYTE_MISC,  /* some data */
 	BYTE_ZERO,
 	BYTE_DYNPTR, /* half of a dynptr, which `spill` tells of: for helpers only */
+	BYTE_ITER,   /* an iterator, in the same way */
 };
 
 #define SLOT_SIZE 8
@@ -112,6 +114,7 @@ struct frame {
 
 struct ref {
 	u32 id, insn;
+	bool is_iter; /* nothing is lost when the program is ended while it is held */
 };
 #define MAX_REFS 32
 
@@ -205,6 +208,7 @@ struct frame *state_frame_edit(struct verifier *v, struct state *s, u32 i);
 int frame_grow(struct verifier *v, struct frame *f, u32 n);
 
 int state_add_ref(struct verifier *v, struct state *s, u32 insn, u32 *id);
+bool state_holds(const struct state *s); /* a lock, or something that only the program can give back */
 bool state_has_ref(const struct state *s, u32 id);
 void state_drop_ref(struct state *s, u32 id);
 

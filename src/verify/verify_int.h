@@ -284,6 +284,7 @@ int vcallback_start(struct verifier *v, const struct later *l);
 bool vcallback_is_later(const struct verifier *v, u32 func);
 int vcallback_return(struct verifier *v);
 void vcallback_arrive(struct verifier *v);
+u32 vcallback_round(const struct verifier *v, const struct state *s); /* at a head: of which loop; 0 is none */
 void vcallback_widen(struct verifier *v);
 
 /* dynptr.c */
@@ -294,6 +295,15 @@ int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id); /* *
 int vdynptr_overwrite(struct verifier *v, struct frame *f, u32 slot); /* before it becomes data */
 void vdynptr_release(struct verifier *v, u32 ref);
 int vstack_room(struct verifier *v, u32 r, struct frame **out); /* from the pointer up; stack.c */
+
+/* iter.c */
+enum iter_state { ITER_ACTIVE, ITER_DRAINED };
+enum module_iter;
+int viter_call(struct verifier *v, enum module_iter kind);
+bool viter_is_head(const struct verifier *v, const struct bpf_insn *insn); /* a call for the next number */
+/* Before such a call: the iterator that r1 points to, by its reference; 0: there is none, or it has ended. */
+u32 viter_round(const struct state *s);
+void viter_overwrite(struct frame *f, u32 slot); /* before it becomes data */
 
 /* lock.c */
 int vlock_check_access(struct verifier *v, const struct reg *reg, s64 off, u64 size);

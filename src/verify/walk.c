@@ -121,7 +121,7 @@ static int walk_insn(struct verifier *v)
 		return refuse(v, -E2BIG, "bound the loops more tightly, or split the program",
 			      "BPF program is too large. Processed %u insn", v->stats.processed);
 	v->path_end = false;
-	if (v->cur->nrefs || v->cur->locked)
+	if (state_holds(v->cur))
 		v->p->facts[at].held = true;
 	vtrace_insn(v);
 	if (v->aux[at].head)

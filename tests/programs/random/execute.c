@@ -512,6 +512,24 @@ static bool pop_frame(struct run *r)
 	return true;
 }
 
+/* Of native functions, those of iterators: eight bytes of stack that they read and write. */
+static bool step_native(struct run *r, const struct bpf_insn *i)
+{
+	const struct module_func *f = (u32)i->imm < r->p->nnatives ? r->p->natives[i->imm] : NULL;
+	enum module_iter kind = f ? module_iter_kind(f) : MODULE_ITER_NONE;
+	u64 ret;
+
+	if (!kind)
+		return violation(r, "native function %d is not run here", i->imm);
+	if (!access_ok(r, r->regs[1], 8, true, "iterator"))
+		return false;
+	ret = ((helper_fn)(uintptr_t)f->addr)(r->regs[1], r->regs[2], r->regs[3], 0, 0);
+	garbage(r, 0, 5);
+	if (kind != MODULE_ITER_DESTROY)
+		r->regs[0] = kind == MODULE_ITER_NEW ? (u64)(s64)(s32)ret : ret;
+	return true;
+}
+
 static void step_alu(struct run *r, const struct bpf_insn *i)
 {
 	u64 src = BPF_SRC(i->code) == BPF_X ? r->regs[i->src_reg] : (u64)(s64)i->imm;
@@ -572,6 +590,9 @@ static bool step(struct run *r)
 		if (!push_frame(r, r->pc))
 			return false;
 		r->pc += (u32)i->imm;
+	} else if (op == BPF_CALL && i->src_reg == BPF_PSEUDO_KFUNC_CALL) {
+		if (!step_native(r, i))
+			return false;
 	} else if (op == BPF_CALL) {
 		if (!step_helper(r, i))
 			return false;

@@ -18,11 +18,13 @@ static void show(const struct verdict_prog *p)
 	text_free(&t);
 }
 
-/* Is the program one whose calls back are counted by the helper? Predictions hold for any round of them. */
-static bool calls_back(const struct verdict_prog *vp)
+/* Is the program one whose rounds are counted by a helper or an iterator? Predictions hold for any round of them. */
+static bool has_rounds(const struct verdict_prog *vp)
 {
 	for (u32 i = 0; i < vp->cnt; i += isa_slots(&vp->insns[i])) {
 		if (isa_is_ldimm64(&vp->insns[i]) && vp->insns[i].src_reg == BPF_PSEUDO_FUNC)
+			return true;
+		if (isa_is_call(&vp->insns[i], BPF_PSEUDO_KFUNC_CALL))
 			return true;
 	}
 	return false;
@@ -46,7 +48,7 @@ static void foresee(const struct verdict_prog *vp, int verdict, unsigned runs)
 		show(vp);
 		fail_msg("%s '%s': %d with pruning, %d without", vp->file, vp->name, verdict, err);
 	}
-	for (unsigned k = 0; !err && k < runs && !calls_back(vp); k++) {
+	for (unsigned k = 0; !err && k < runs && !has_rounds(vp); k++) {
 		if (execute(p, k * 7919 + 1, false, &ret, why, sizeof(why), w) == EXECUTE_VIOLATION) {
 			show(vp);
 			fail_msg("%s '%s': %s", vp->file, vp->name, why);

@@ -38,10 +38,10 @@ static const struct ferry_module def = { sizeof(def), "verdicts",
 					 "struct shelf { struct box *first; int boxes; };", funcs,
 					 ARRAY_SIZE(funcs) };
 
-bool verdict_calls_native(const struct verdict_prog *p)
+static bool calls(const struct verdict_prog *p, s32 below)
 {
 	for (u32 i = 0; i < p->cnt; i++) {
-		if (isa_is_call(&p->insns[i], BPF_PSEUDO_KFUNC_CALL))
+		if (isa_is_call(&p->insns[i], BPF_PSEUDO_KFUNC_CALL) && p->insns[i].imm < below)
 			return true;
 	}
 	return false;
@@ -53,23 +53,37 @@ static int find_module(struct module **m, struct text *log)
 	return *m ? 0 : module_register(&def, m, log);
 }
 
-/* The program's natives are all of the module, in order. */
+bool verdict_calls_native(const struct verdict_prog *p)
+{
+	return calls(p, VERDICT_KFUNC);
+}
+
+static void add_all(struct prog *prog, struct module *m)
+{
+	for (u32 i = 0; i < m->nfuncs; i++) {
+		module_get(m);
+		prog->natives[prog->nnatives++] = &m->funcs[i];
+	}
+}
+
+/* The program's natives are all of the module, in order, then those that the kernel has too. */
 static int add_natives(const struct verdict_prog *p, struct prog *prog, struct text *log)
 {
 	struct module *m;
 	int err;
 
-	if (!verdict_calls_native(p))
+	if (!calls(p, INT32_MAX))
 		return 0;
 	err = find_module(&m, log);
 	if (err)
 		return err;
-	prog->natives = base_array(m->nfuncs, sizeof(*prog->natives));
+	module_iter();
+	prog->natives = base_array(m->nfuncs + VERDICT_KFUNCS, sizeof(*prog->natives));
 	assert_non_null(prog->natives);
-	for (u32 i = 0; i < m->nfuncs; i++) {
-		module_get(m);
-		prog->natives[prog->nnatives++] = &m->funcs[i];
-	}
+	add_all(prog, m);
+	assert_int_equal(m->nfuncs, VERDICT_KFUNC);
+	add_all(prog, module_find("ferry_iter"));
+	assert_int_equal(prog->nnatives, VERDICT_KFUNC + VERDICT_KFUNCS);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine's kernel as the oracle, through the system call instruction: nothing is interposed. */
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -110,6 +111,45 @@ static int shared_map(const struct verdict_map *m, bool *owned)
 	return fd;
 }
 
+/* The kernel's own; NULL. By the system call, for this project answers for the path. */
+static struct btf *vmlinux_btf(void)
+{
+	size_t size = 0, cap = 64u << 20;
+	u8 *buf = base_alloc(cap);
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0;
+	struct btf *btf;
+
+	while (buf && n > 0) {
+		n = read(fd, buf + size, cap - size);
+		size += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	btf = size ? btf__new(buf, (u32)size) : NULL;
+	base_free(buf);
+	return btf;
+}
+
+/* `call kfunc N`, as the numbers in the kernel's BTF; -1 leaves what the kernel does not have. */
+static s32 kernel_func(s32 n)
+{
+	static const char *const names[VERDICT_KFUNCS] = { "bpf_iter_num_new", "bpf_iter_num_next",
+							   "bpf_iter_num_destroy" };
+	static s32 ids[VERDICT_KFUNCS];
+	struct btf *btf;
+
+	if (n < VERDICT_KFUNC || n >= VERDICT_KFUNC + VERDICT_KFUNCS)
+		return -1;
+	if (!ids[0]) {
+		btf = vmlinux_btf();
+		for (u32 i = 0; i < VERDICT_KFUNCS; i++)
+			ids[i] = btf ? btf__find_by_name_kind(btf, names[i], BTF_KIND_FUNC) : -1;
+		btf__free(btf);
+	}
+	return ids[n - VERDICT_KFUNC];
+}
+
 int kernel_load(const struct verdict_prog *p, struct text *log)
 {
 	static char buf[LOG_SIZE];
@@ -128,6 +168,8 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 		if (isa_is_ldimm64(&insns[i]) && (insns[i].src_reg == BPF_PSEUDO_MAP_FD ||
 						  insns[i].src_reg == BPF_PSEUDO_MAP_VALUE))
 			insns[i].imm = (u32)insns[i].imm < p->nmaps ? fds[insns[i].imm] : -1;
+		if (isa_is_call(&insns[i], BPF_PSEUDO_KFUNC_CALL))
+			insns[i].imm = kernel_func(insns[i].imm);
 	}
 	if (err >= 0) {
 		attr.prog_type = p->type;

@@ -30,6 +30,8 @@
 
 #define VERDICT_MAPS 8
 #define VERDICT_FUNCS 16
+#define VERDICT_KFUNC 8  /* `call kfunc N` from here on are functions that the kernel has: kernel.c */
+#define VERDICT_KFUNCS 3
 
 struct verdict_map {
 	struct map_attr attr;
@@ -78,7 +80,7 @@ int verdict_ferry_with(const struct verdict_prog *p, const struct verify_opts *o
 /* When set: called before and after the verifier itself. */
 extern void (*verdict_around)(bool verifying);
 
-bool verdict_calls_native(const struct verdict_prog *p); /* the functions are listed in ferry.c */
+bool verdict_calls_native(const struct verdict_prog *p); /* one that the kernel does not have: see ferry.c */
 
 /* btf.c: of a map with lock or timer, of a program with callbacks; NULL for others. */
 struct btf *verdict_map_btf(const struct verdict_map *m, u32 *key, u32 *value);
