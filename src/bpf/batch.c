@@ -64,6 +64,7 @@ struct batch {
 	u32 key_size, value_size, max, done;
 	u8 *key, *prev, *value;
 	bool token; /* positions are numbers, not keys */
+	u64 flags; /* of each element: BPF_F_LOCK or 0 */
 };
 
 static bool is_hash(u32 type)
@@ -104,8 +105,9 @@ static int batch_begin(struct batch *b, struct sys_call *c, bool read, bool writ
 		return -EPERM;
 	if (!has_batch(b->m->attr.type, c->cmd))
 		return -SYS_ENOTSUPP;
-	/* elem_flags may only be BPF_F_LOCK, and no value has a lock yet. */
-	if (c->attr.batch.elem_flags || (is_hash(b->m->attr.type) && read && c->attr.batch.flags))
+	b->flags = c->attr.batch.elem_flags;
+	if (b->flags & ~(u64)BPF_F_LOCK || (b->flags && !(b->m->fields && b->m->fields->lock)) ||
+	    (is_hash(b->m->attr.type) && read && c->attr.batch.flags))
 		return -EINVAL;
 	b->key_size = b->m->attr.key_size;
 	b->value_size = map_user_value_size(b->m);
@@ -159,8 +161,8 @@ static int batch_store_position(struct batch *b, const u8 *from)
 
 static int batch_read_one(struct batch *b, bool take)
 {
-	int err = take ? map_take_user(b->m, b->key, b->value, 0)
-		       : map_lookup_user(b->m, b->key, b->value, 0);
+	int err = take ? map_take_user(b->m, b->key, b->value, b->flags)
+		       : map_lookup_user(b->m, b->key, b->value, b->flags);
 
 	if (!err)
 		err = sys_out(b->c->attr.batch.keys + (u64)b->done * b->key_size, b->key,
@@ -237,7 +239,7 @@ static long batch_write(struct sys_call *c, bool update)
 			err = sys_in(b.value, c->attr.batch.values + (u64)b.done * b.value_size,
 				     b.value_size);
 		if (!err)
-			err = update ? sys_map_set(b.sm, b.key, b.value, 0)
+			err = update ? sys_map_set(b.sm, b.key, b.value, b.flags)
 				     : map_delete_user(b.m, b.key);
 		if (!err)
 			b.done++;

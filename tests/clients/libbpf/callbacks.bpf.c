@@ -126,6 +126,23 @@ int count(struct args *a)
 	return bpf_loop(a->key, add_one, 0, 0);
 }
 
+/* Long in the lock, so that whoever is killed is killed there. */
+SEC("syscall")
+int hold(struct args *a)
+{
+	int key = 0;
+	struct guarded *g = bpf_map_lookup_elem(&guarded, &key);
+
+	if (!g)
+		return 1;
+	bpf_spin_lock(&g->lock);
+	for (int i = 0; i < 100000; i++)
+		asm volatile("" : "+r"(i));
+	g->b++;
+	bpf_spin_unlock(&g->lock);
+	return 0;
+}
+
 static long each(void *map, long long *key, struct elem *e, struct args *a)
 {
 	a->ret += *key * e->rounds;

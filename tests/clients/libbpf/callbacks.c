@@ -6,6 +6,8 @@
 #include <bpf/libbpf.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -185,6 +187,89 @@ static void a_map_without_a_lock_knows_no_flag_for_it(void **state)
 	assert_int_equal(bpf_map_lookup_elem_flags(map_fd("timed"), &key, &e, BPF_F_LOCK), -EINVAL);
 }
 
+static void a_lock_survives_who_is_killed_inside(void **state)
+{
+	struct guarded g = { 0 };
+	int key = 0;
+
+	(void)state;
+	assert_int_equal(bpf_map_update_elem(map_fd("guarded"), &key, &g, 0), 0);
+	for (int i = 1; i <= 10; i++) {
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		while (!pid)
+			run("hold", &(struct args){ 0 });
+		usleep(20000 + 700 * (unsigned int)i);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		/* Both by a program and by bpf(2). */
+		assert_int_equal(run("count", &(struct args){ .key = 10 }), 10);
+		assert_int_equal(bpf_map_lookup_elem_flags(map_fd("guarded"), &key, &g, BPF_F_LOCK), 0);
+		assert_int_equal(g.a, 10 * i);
+	}
+	assert_true(g.b > 10 * 10); /* they were there */
+}
+
+static void batches_take_the_lock_of_each_value(void **state)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, lock, .elem_flags = BPF_F_LOCK);
+	LIBBPF_OPTS(bpf_map_batch_opts, other, .elem_flags = BPF_F_LOCK | BPF_NOEXIST);
+	struct guarded g = { .a = 3, .lock = 9, .b = 4 };
+	struct elem e;
+	long long long_key = 1;
+	int key = 0, next;
+	__u32 n = 1;
+
+	(void)state;
+	assert_int_equal(bpf_map_update_batch(map_fd("guarded"), &key, &g, &n, &lock), 0);
+	assert_int_equal(n, 1);
+	g = (struct guarded){ .lock = 5 };
+	assert_int_equal(bpf_map_lookup_batch(map_fd("guarded"), NULL, &next, &key, &g, &n, &lock), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(g.a, 3);
+	assert_int_equal(g.b, 4);
+	assert_int_equal(g.lock, 0);
+	/* It was left free. */
+	assert_int_equal(run("count", &(struct args){ .key = 1 }), 1);
+	assert_int_equal(bpf_map_update_batch(map_fd("guarded"), &key, &g, &n, &other), -EINVAL);
+	assert_int_equal(bpf_map_update_batch(map_fd("timed"), &long_key, &e, &n, &lock), -EINVAL);
+	assert_int_equal(bpf_map_lookup_batch(map_fd("timed"), NULL, &next, &long_key, &e, &n, &lock), -EINVAL);
+}
+
+/* 0: the process ended well. */
+static int child_end(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+static void a_timer_fires_once_and_in_a_child_too(void **state)
+{
+	struct args a = { .key = 4, .nsecs = 30000000, .ret = -1 }, b = { .key = 6, .nsecs = 1000000 };
+	pid_t pid;
+
+	(void)state;
+	put(4, 1);
+	put(6, 1);
+	assert_int_equal(run("start", &a), 0);
+	pid = fork();
+	if (!pid) {
+		/* One that the child starts, and the other stays the parent's. */
+		if (run("start", &b))
+			_exit(1);
+		for (int n = 0; n < 5000 && look("timed", &b.key).fired != 7; n++)
+			usleep(1000);
+		usleep(60000);
+		_exit(look("timed", &b.key).fired != 7);
+	}
+	assert_int_equal(child_end(pid), 0);
+	expect_fired("timed", &a.key, 5);
+	usleep(40000);
+	assert_int_equal(look("timed", &a.key).fired, 5);
+}
+
 static void each_element_is_walked_over(void **state)
 {
 	struct args a = { 0 };
@@ -238,6 +323,9 @@ int main(void)
 		cmocka_unit_test(a_timer_that_was_not_initialised_is_refused),
 		cmocka_unit_test(a_lock_keeps_two_threads_apart),
 		cmocka_unit_test(a_map_without_a_lock_knows_no_flag_for_it),
+		cmocka_unit_test(a_lock_survives_who_is_killed_inside),
+		cmocka_unit_test(batches_take_the_lock_of_each_value),
+		cmocka_unit_test(a_timer_fires_once_and_in_a_child_too),
 		cmocka_unit_test(each_element_is_walked_over),
 	};
 

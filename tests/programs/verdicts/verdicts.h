@@ -30,7 +30,7 @@
 
 #define VERDICT_MAPS 8
 #define VERDICT_FUNCS 16
-#define VERDICT_KFUNC 8  /* `call kfunc N` from here on are functions that the kernel has: kernel.c */
+#define VERDICT_KFUNC 32 /* `call kfunc N` from here on are functions that the kernel has: kernel.c */
 #define VERDICT_KFUNCS 3
 
 struct verdict_map {
