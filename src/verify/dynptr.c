@@ -132,7 +132,7 @@ static int const_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
 	const struct reg *reg = cur_reg(v, r);
 
 	if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)
-		return refuse(v, -EINVAL, "pass the pointer as the callback was given it",
+		return refuse(v, -EACCES, "pass the pointer as the callback was given it",
 			      "dereference of modified dynptr_ptr ptr R%u off=%d disallowed", r, reg->off);
 	if (kind && reg->what != kind)
 		return refuse(v, -EINVAL, RESERVED_HINT, "Expected a dynptr of type ringbuf as arg #%u", r - 1);

@@ -168,8 +168,10 @@ int kernel_load(const struct verdict_prog *p, struct text *log)
 		if (isa_is_ldimm64(&insns[i]) && (insns[i].src_reg == BPF_PSEUDO_MAP_FD ||
 						  insns[i].src_reg == BPF_PSEUDO_MAP_VALUE))
 			insns[i].imm = (u32)insns[i].imm < p->nmaps ? fds[insns[i].imm] : -1;
-		if (isa_is_call(&insns[i], BPF_PSEUDO_KFUNC_CALL))
+		if (isa_is_call(&insns[i], BPF_PSEUDO_KFUNC_CALL)) {
 			insns[i].imm = kernel_func(insns[i].imm);
+			insns[i].off = 0; /* the kernel's own BTF */
+		}
 	}
 	if (err >= 0) {
 		attr.prog_type = p->type;
