@@ -279,7 +279,8 @@ static int copy_args(u64 *args, u64 at, u64 size)
 {
 	if (size % 8 || size > HELPER_MAX_ARGS * 8 || (size && !at))
 		return -EINVAL;
-	memcpy(args, ptr(at), size);
+	if (size)
+		memcpy(args, ptr(at), size);
 	return (int)(size / 8);
 }
 

@@ -69,6 +69,10 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_SUM = 1 << 9,      /* checksums */
 	HELPERS_EVENTS = 1 << 10,  /* perf buffers */
 	HELPERS_COARSE = 1 << 11,  /* coarse time */
+	HELPERS_LWT = 1 << 12,     /* what all of lightweight tunnels may, besides HELPERS_SUM */
+	HELPERS_XMIT = 1 << 13,    /* what those on the way out may */
+	HELPERS_SK_SKB = 1 << 14,  /* what parsers of streams may */
+	HELPERS_HEADERS = 1 << 15, /* loads from where headers begin */
 };
 
 struct prog_type {

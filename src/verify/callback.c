@@ -146,7 +146,9 @@ static int call_now(struct verifier *v, const struct cb_kind *k, u32 func, u32 m
 	/* How often is relied upon when it ends the rounds. */
 	if (k->rounds)
 		vprecise_reg(v, &f->regs[k->rounds]);
-	if (!k->rounds || f->regs[k->rounds].n.umax > f->rounds) {
+	/* A pointer is a number too, of which nothing is known. */
+	if (!k->rounds || f->regs[k->rounds].type != REG_SCALAR ||
+	    f->regs[k->rounds].n.umax > f->rounds) {
 		err = vwalk_push(v, v->p->funcs[func].start, &branch);
 		if (!err)
 			err = enter(v, branch, k, func, map);

@@ -20,6 +20,9 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../libffi"))
 import signatures as libffi  # noqa: E402
 
+# Meson puts the build's libraries first: not for compilers, which use the system's libffi.
+TOOLS = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
+
 # What a program can hold: no pointers without annotations, nothing above 8 bytes.
 SCALARS = [s for s in libffi.SCALARS if s[1] not in ("pointer",) and "128" not in s[1] and "long" not in s[1]
            and "complex" not in s[1]] + [("_Bool", "uint8")]
@@ -200,15 +203,16 @@ def build(a, d):
     flags = ["-w", "-I" + a.include, "-I" + d]
     path = lambda name: os.path.join(d, name)
     jobs = [subprocess.Popen([a.clang] + a.bpf_flags.split() + ["-g", "-O2", "-w", "-target", "bpf", "-mcpu=v3", "-c",
-                                                                path("sig.bpf.c"), "-o", path("sig.bpf.o")])]
+                                                                path("sig.bpf.c"), "-o", path("sig.bpf.o")], env=TOOLS)]
     # Inlined, the functions read their arguments where they arrived.
     for src, cc, opt in (("callee", a.functions_cc or a.cc, ["-O2", "-finline"]), ("host", a.cc, ["-O0"])):
-        jobs.append(subprocess.Popen(cc.split() + flags + opt + ["-c", path(src + ".c"), "-o", path(src + ".o")]))
+        jobs.append(subprocess.Popen(cc.split() + flags + opt + ["-c", path(src + ".c"), "-o", path(src + ".o")],
+                                     env=TOOLS))
     if any([job.wait() for job in jobs]):
         return False
     lib = os.path.abspath(a.lib)
     return not subprocess.run(a.cc.split() + [path("callee.o"), path("host.o"), "-o", path("host"), "-L" + lib, "-lferry",
-                                              "-lbpf", "-Wl,-rpath," + lib], check=False).returncode
+                                              "-lbpf", "-Wl,-rpath," + lib], env=TOOLS, check=False).returncode
 
 
 def main():
