@@ -14,7 +14,7 @@
 struct mover {
 	ZydisDecoder decoder;
 	struct moved *out;
-	u64 addr, at;
+	u64 at;
 	const char **why;
 };
 
@@ -173,7 +173,7 @@ static int move_one(struct mover *m, const ZydisDecodedInstruction *in,
 int move_code(const u8 *code, size_t avail, u64 addr, u64 at, u32 want, struct moved *out,
 	      const char **why)
 {
-	struct mover m = { .out = out, .addr = addr, .at = at, .why = why };
+	struct mover m = { .out = out, .at = at, .why = why };
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction in;
 	int err;

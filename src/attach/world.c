@@ -35,7 +35,7 @@ struct stopped {
 struct world {
 	const struct world_patch *patches;
 	size_t n;
-	s32 pid, caller;
+	s32 caller;
 	s32 mem;     /* /proc/self/mem */
 	s32 tasks;   /* /proc/self/task */
 	u32 go;      /* futex: the tracer may begin */
@@ -215,7 +215,6 @@ int world_patch(const struct world_patch *patches, size_t n)
 		return -ENOMEM;
 	w->patches = patches;
 	w->n = n;
-	w->pid = getpid();
 	w->caller = (s32)syscall(SYS_gettid);
 	w->result = -EPERM;
 	w->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);

@@ -182,4 +182,9 @@ bool map_is_dead(u64 who); /* the thread of a lock word has ended */
 u32 map_self_short(void);
 bool map_is_dead_short(u32 who);
 
+/* ---- ring buffers --------------------------------------------------------------------------- */
+
+/* The eventfd in *at, made by the first who asks (*at is -1 until then): it or -errno. */
+int map_event_once(_Atomic int *at, bool *made);
+
 #endif

@@ -414,24 +414,34 @@ u64 map_ringbuf_query(struct map *m, u64 what)
 
 /* ---- the user's side ------------------------------------------------------------------------ */
 
-int map_ringbuf_eventfd(struct map *m)
+int map_event_once(_Atomic int *at, bool *made)
 {
-	struct ring *r = m->priv;
-	int none = -1, fd;
+	int none = -1, fd = atomic_load_explicit(at, memory_order_acquire);
 
-	if (m->ops != &map_ringbuf_ops)
-		return -EINVAL;
-	fd = atomic_load_explicit(&r->event, memory_order_acquire);
+	*made = false;
 	if (fd >= 0)
 		return fd;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (!atomic_compare_exchange_strong(&r->event, &none, fd)) {
+	if (!atomic_compare_exchange_strong(at, &none, fd)) {
 		close(fd);
 		return none;
 	}
-	if (map_ringbuf_query(m, BPF_RB_AVAIL_DATA)) /* committed before there was an eventfd */
+	*made = true;
+	return fd;
+}
+
+int map_ringbuf_eventfd(struct map *m)
+{
+	struct ring *r = m->priv;
+	bool made;
+	int fd;
+
+	if (m->ops != &map_ringbuf_ops)
+		return -EINVAL;
+	fd = map_event_once(&r->event, &made);
+	if (made && map_ringbuf_query(m, BPF_RB_AVAIL_DATA)) /* committed before there was an eventfd */
 		wake(r);
 	return fd;
 }

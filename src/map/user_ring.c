@@ -80,21 +80,9 @@ static void wake(struct user_ring *r)
 int map_user_ringbuf_eventfd(struct map *m)
 {
 	struct user_ring *r = m->priv;
-	int none = -1, fd;
+	bool made;
 
-	if (m->ops != &map_user_ringbuf_ops)
-		return -EINVAL;
-	fd = atomic_load_explicit(&r->event, memory_order_acquire);
-	if (fd >= 0)
-		return fd;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	if (!atomic_compare_exchange_strong(&r->event, &none, fd)) {
-		close(fd);
-		return none;
-	}
-	return fd;
+	return m->ops == &map_user_ringbuf_ops ? map_event_once(&r->event, &made) : -EINVAL;
 }
 
 void map_user_ringbuf_settle(struct map *m)
