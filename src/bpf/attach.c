@@ -118,6 +118,17 @@ static bool is_cgroup(int fd)
 	return !fstatfs(fd, &st) && st.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+/* sock_map_prog_lookup(): there are no maps of sockets here, so the map is one of another type. */
+static long not_a_sockmap(int fd)
+{
+	struct sys_obj *o = sys_fd_get(fd, SYS_MAP);
+
+	if (!o)
+		return sys_fd_error(fd);
+	sys_put(o);
+	return -EOPNOTSUPP;
+}
+
 /* What is to be attached, and where, is looked at as the kernel does; then the table decides. */
 static long attach(struct sys_call *c, u32 prog_fd, bool detach)
 {
@@ -134,15 +145,17 @@ static long attach(struct sys_call *c, u32 prog_fd, bool detach)
 	if (detach && kind == SYS_ATTACH_NETNS && c->attr.target_fd)
 		return -EINVAL;
 	p = sys_fd_prog(prog_fd);
-	if (!p && (!detach || kind == SYS_ATTACH_NETNS))
+	if (!p && (!detach || kind == SYS_ATTACH_NETNS || kind == SYS_ATTACH_SOCKMAP))
 		return sys_fd_error(prog_fd);
-	if (!detach && (p->type != type || !sys_attach_type_fits(p, c->attr.attach_type)))
+	if ((!detach || kind == SYS_ATTACH_SOCKMAP) && (p->type != type || !sys_attach_type_fits(p, c->attr.attach_type)))
 		err = -EINVAL;
 	else if (!detach && kind == SYS_ATTACH_NETNS &&
 		 (c->attr.target_fd || c->attr.attach_flags || c->attr.replace_bpf_fd))
 		err = -EINVAL;
 	else if (kind == SYS_ATTACH_CGROUP && !is_cgroup(c->attr.target_fd))
 		err = -EBADF;
+	else if (detach && kind == SYS_ATTACH_SOCKMAP)
+		err = not_a_sockmap(c->attr.target_fd);
 	else if (detach)
 		err = -ENOENT; /* nothing is attached */
 	else
@@ -170,8 +183,10 @@ long sys_cmd_prog_query(struct sys_call *c)
 
 	if (c->attr.query.query_flags & ~(u32)BPF_F_QUERY_EFFECTIVE)
 		return -EINVAL;
-	if (type == BPF_PROG_TYPE_UNSPEC || kind == SYS_ATTACH_XDP || kind == SYS_ATTACH_SOCKMAP)
+	if (type == BPF_PROG_TYPE_UNSPEC || kind == SYS_ATTACH_XDP)
 		return -EINVAL;
+	if (kind == SYS_ATTACH_SOCKMAP)
+		return c->attr.query.query_flags ? -EINVAL : not_a_sockmap(c->attr.query.target_fd);
 	if (kind == SYS_ATTACH_CGROUP && !is_cgroup(c->attr.query.target_fd))
 		return -EBADF;
 	if (kind != SYS_ATTACH_CGROUP)

@@ -285,7 +285,7 @@ long sys_cmd_info(struct sys_call *c)
 	int err = -EINVAL;
 
 	if (!o)
-		return fcntl(c->attr.info.bpf_fd, F_GETFD) < 0 ? -EBADFD : -EINVAL;
+		return sys_fd_error(c->attr.info.bpf_fd) == -EBADF ? -EBADFD : -EINVAL;
 	switch (o->kind) {
 	case SYS_MAP: err = map_info(c, container_of(o, struct sys_map, o)); break;
 	case SYS_PROG: err = prog_info(c, container_of(o, struct sys_prog, o)); break;

@@ -271,12 +271,20 @@ static struct sys_obj *remote_get(int fd)
 	return o;
 }
 
+/* Open, but as a mere path (O_PATH), which to most system calls is not open at all (open(2)). */
+static bool is_path(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && flags & O_PATH;
+}
+
 int sys_fd_error(int fd)
 {
 	int here;
 
 	if (!sys_remote)
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+		return fcntl(fd, F_GETFD) < 0 || is_path(fd) ? -EBADF : -EINVAL;
 	here = sys_remote_fd(fd);
 	if (here >= 0)
 		close(here);
@@ -289,8 +297,7 @@ struct sys_obj *sys_fd_get(int fd, u32 kind)
 
 	if (!o && !sys_remote)
 		o = arrived(fd);
-
-	if (o && kind && o->kind != kind) {
+	if (o && ((kind && o->kind != kind) || (!sys_remote && is_path(fd)))) {
 		sys_put(o);
 		return NULL;
 	}
