@@ -6,7 +6,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from tap import check, done, run, skip_all
+from tap import check, done, run, skip, skip_all
 
 FERRY, HERE = sys.argv[1], os.path.dirname(os.path.abspath(__file__))
 PYTHON = "/usr/bin/python3"  # Debian's packages are for Debian's interpreter
@@ -30,4 +30,8 @@ client("ringbuf_output_brings_records", ["buffers.py", "ring"], RECORDS)
 # After each call: how often the default program, the first and the second (which calls the first) ran.
 client("prog_array_calls_its_entries", ["tail.py"], ["0 1 0 0", "1 1 1 0", "2 1 2 1", "7 2 2 1", "100 3 2 1"])
 client("software_clock_runs_a_program", ["clock.py"], ["ticks True"])
+if run("grep", "-q", "gc__done", PYTHON).returncode:
+    skip("usdt_probes_of_python", f"{PYTHON} was built without probes")
+else:
+    client("usdt_probes_of_python", ["usdt.py"], ["freed [0, 2, 4] [(0, 1), (2, 1), (4, 1)]", "imported [('chunk', 1), ('colorsys', 1)]"])
 done()
