@@ -17,7 +17,8 @@
 enum probe_kind { PROBE_ENTRY, PROBE_RETURN };
 
 enum probe_flag {
-	PROBE_PLAIN = 1 << 0, /* the hook touches no vector registers: they need not be saved */
+	PROBE_PLAIN = 1 << 0, /* the hook changes no vector register: they need not be kept */
+	PROBE_SHORT = 1 << 1, /* fn is probe_run_prog, of a program that sys_short_may() run short */
 };
 
 /*
@@ -26,7 +27,6 @@ enum probe_flag {
  * Runs on the thread that hit, with further hits of this thread ignored meanwhile (and counted).
  */
 typedef void (*probe_fn)(struct pt_regs *regs, void *arg);
-
 struct probe_spec {
 	const void *addr; /* start of an instruction; for PROBE_RETURN of a function */
 	enum probe_kind kind;

@@ -4,6 +4,8 @@
 #define FERRY_ATTACH_INT_H
 
 #include "attach/attach.h"
+#include "bpf/attach.h"
+#include "bpf/run.h"
 
 #define JUMP_SIZE 5  /* jmp rel32 */
 #define MAX_STOLEN 20 /* four bytes and the longest instruction, with room */
@@ -96,8 +98,11 @@ struct hooks {
 
 /* A probed address. Made once and kept for ever: a thread may be on its way through it. */
 struct site {
-	u64 addr;                /* first: known to the assembly */
+	u64 addr;                /* first: known to the assembly, as is the next */
+	/* probe_hit or probe_hit_short. Non-zero: return to the caller with regs->rax instead of going on. */
+	u32 (*_Atomic hit)(struct site *s, struct pt_regs *regs);
 	struct hooks *_Atomic entry, *_Atomic ret;
+	struct hook *_Atomic short_entry, *_Atomic short_ret; /* the only one, if it can run so; NULL */
 	u8 *stub;                /* where the jump leads */
 	const u8 *moved;         /* the original instructions, then back */
 	struct moved m;
@@ -112,6 +117,17 @@ struct site {
 
 /* Async-signal-safe: the site whose first byte is at addr, if it was ever probed; else NULL. */
 struct site *site_at(u64 addr);
+
+/* ---- hit.c -------------------------------------------------------------------------------------- */
+
+/* The hook that runs a program: `arg` is a struct sys_attach. Plain if the program is. */
+void probe_run_prog(struct pt_regs *regs, void *arg);
+static inline void probe_short(const struct hook *h, struct pt_regs *regs, u64 func_ip)
+{
+	const struct sys_attach *a = h->arg;
+
+	sys_short_run(a->p, regs, a->cookie, func_ip);
+}
 
 /* ---- thread.c: threads that came by, and waiting for them -------------------------------------- */
 
@@ -162,12 +178,9 @@ int trap_init(void); /* SIGTRAP is ours for sites; others go to the host's handl
 
 void probe_entry(void);
 void probe_return(void);
-/* fn(regs, arg) with all vector registers kept. */
-void probe_call_saved(probe_fn fn, struct pt_regs *regs, void *arg);
-extern u32 probe_vectors; /* bits of XCR0 that probe_call_saved looks at; 0: SSE only, or no telling */
 
-/* Non-zero: return to the caller with regs->rax instead of going on. */
 u32 probe_hit(struct site *s, struct pt_regs *regs);
+u32 probe_hit_short(struct site *s, struct pt_regs *regs);
 u64 probe_returned(u64 slot, struct pt_regs *regs); /* the address to go on at */
 void probe_run_hooks(struct thread *t, const struct hooks *h, struct pt_regs *regs);
 

@@ -4,32 +4,52 @@
  * in them.
  */
 #include "attach/attach_int.h"
+#include "bpf/attach.h"
+#include "bpf/run.h"
+#include "bpf/sys.h"
+#include "code/code.h"
+
+struct hook_call {
+	const struct hook *hook;
+	struct pt_regs *regs;
+};
+
+static void call_hook(void *call, void *unused)
+{
+	const struct hook_call *c = call;
+
+	(void)unused;
+	c->hook->fn(c->regs, c->hook->arg);
+}
 
 void probe_run_hooks(struct thread *t, const struct hooks *h, struct pt_regs *regs)
 {
+	struct hook_call c = { .regs = regs };
 	u32 i;
 
 	if (!h)
 		return;
 	t->override = NULL;
-	for (i = 0; i < h->n; i++)
-		if (h->hook[i].flags & PROBE_PLAIN)
-			h->hook[i].fn(regs, h->hook[i].arg);
+	for (i = 0; i < h->n; i++) {
+		c.hook = &h->hook[i];
+		if (c.hook->flags & PROBE_PLAIN)
+			c.hook->fn(regs, c.hook->arg);
 		else
-			probe_call_saved(h->hook[i].fn, regs, h->hook[i].arg);
+			code_keep_vectors(call_hook, &c, NULL);
+	}
 }
 
-static void get_thread(struct pt_regs *regs, void *arg)
+static void get_thread(void *out, void *unused)
 {
-	(void)regs;
-	*(struct thread **)arg = thread_get();
+	(void)unused;
+	*(struct thread **)out = thread_get();
 }
 
 struct thread *thread_first(void)
 {
 	struct thread *t;
 
-	probe_call_saved(get_thread, NULL, &t);
+	code_keep_vectors(get_thread, &t, NULL);
 	return t;
 }
 
@@ -42,7 +62,8 @@ u32 probe_hit(struct site *s, struct pt_regs *regs)
 		s->missed++;
 		return 0;
 	}
-	if (t->busy) {
+	/* The second: a signal handler came by while a short run was under way. */
+	if (t->busy || sys_short_inside()) {
 		s->missed++;
 		return 0;
 	}
@@ -55,3 +76,27 @@ u32 probe_hit(struct site *s, struct pt_regs *regs)
 	return out;
 }
 
+u32 probe_hit_short(struct site *s, struct pt_regs *regs)
+{
+	const struct hook *h;
+
+	if (!sys_short_enter())
+		return probe_hit(s, regs);
+	h = s->short_entry; /* once inside: it is freed when nobody is */
+	if (!h) {
+		sys_short_leave();
+		return probe_hit(s, regs);
+	}
+	probe_short(h, regs, s->addr);
+	sys_short_leave();
+	return 0;
+}
+
+/* Ferry's own work (loading, freeing) is not traced: it may hold locks that programs need. */
+void probe_run_prog(struct pt_regs *regs, void *arg)
+{
+	const struct sys_attach *a = arg;
+
+	if (!sys_inside)
+		sys_prog_run_at(a->p, regs, a->cookie, thread_self->site->addr);
+}

@@ -12,6 +12,7 @@
 #include <sched.h>
 
 #include "attach/attach_int.h"
+#include "bpf/run.h"
 #include "code/code.h"
 
 struct pending {
@@ -189,8 +190,9 @@ void ret_forget(struct thread *t)
 }
 
 /* The rare part of a hijack: other code than ours runs here, with vector registers kept. */
-static void make_room(struct pt_regs *regs, void *arg)
+static void make_room(void *regs_, void *arg)
 {
+	const struct pt_regs *regs = regs_;
 	struct thread *t = arg;
 	struct pending **p = &t->pending;
 	bool all = t->npending && t->npending % TOO_MANY == 0;
@@ -214,7 +216,7 @@ bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs)
 
 	if (!t->spare || (t->pending && t->pending->sp <= regs->rsp) ||
 	    (t->npending && t->npending % TOO_MANY == 0))
-		probe_call_saved(make_room, regs, t);
+		code_keep_vectors(make_room, regs, t);
 	r = t->spare;
 	if (!r)
 		return false;
@@ -229,6 +231,19 @@ bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs)
 	return true;
 }
 
+static inline bool run_short(struct site *s, struct pt_regs *regs)
+{
+	const struct hook *h;
+
+	if (!s->short_ret || !sys_short_enter())
+		return false;
+	h = s->short_ret;
+	if (h)
+		probe_short(h, regs, s->addr);
+	sys_short_leave();
+	return h;
+}
+
 u64 probe_returned(u64 slot, struct pt_regs *regs)
 {
 	struct pending *r = &records[slot], **p;
@@ -241,11 +256,12 @@ u64 probe_returned(u64 slot, struct pt_regs *regs)
 		r->site = NULL;
 		return orig;
 	}
-	if (t->busy) {
+	if (t->busy || sys_short_inside()) {
 		s->missed++;
 	} else {
 		thread_enter(t, s);
-		probe_run_hooks(t, s->ret, regs);
+		if (!run_short(s, regs))
+			probe_run_hooks(t, s->ret, regs);
 		thread_leave(t);
 	}
 	for (p = &t->pending; *p && *p != r;)

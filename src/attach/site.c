@@ -10,6 +10,8 @@
 
 #define BUCKETS 4096
 
+_Static_assert(offsetof(struct site, hit) == 8, "SITE_HIT of entry_x86_64.S");
+
 struct probe {
 	struct site *site;
 	struct hook hook;
@@ -19,8 +21,6 @@ struct probe {
 static struct site *_Atomic table[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int ready = 1; /* 0 or -errno once tried */
-
-u32 probe_vectors;
 
 static struct site *_Atomic *bucket(u64 addr)
 {
@@ -51,29 +51,6 @@ const void *probe_func_ip(void)
 
 /* ---- sites --------------------------------------------------------------------------------------- */
 
-#define CPUID(leaf, sub) \
-	__asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(leaf), "c"(sub))
-
-/*
- * Which vector registers there are to keep. Without XGETBV's ecx 1 (before Skylake, Zen) all that
- * XCR0 enables are taken as in use: bit 31 says so.
- */
-static void init_vectors(void)
-{
-	u32 a, b, c, d, xcr0, avx512;
-
-	CPUID(1, 0);
-	if (!(c & 1u << 27)) /* OSXSAVE */
-		return;
-	__asm__("xgetbv" : "=a"(xcr0), "=d"(d) : "c"(0));
-	CPUID(7, 0);
-	avx512 = (b & 1u << 16) && (b & 1u << 30); /* F, BW */
-	CPUID(0xd, 1);
-	probe_vectors = xcr0 & (avx512 ? 0xe4 : 4);
-	if (probe_vectors && !(a & 4))
-		probe_vectors |= 1u << 31;
-}
-
 static void before_fork(void)
 {
 	pthread_mutex_lock(&lock);
@@ -90,7 +67,6 @@ static int init(void)
 
 	if (ready != 1)
 		return ready;
-	init_vectors();
 	code_copy_safe(&probe, &lock, sizeof(probe)); /* its handlers, before any hit */
 	ready = thread_init();
 	if (!ready)
@@ -167,6 +143,7 @@ static int make_site(u64 addr, const u8 *bytes, size_t avail, struct site **out,
 		return -ENOMEM;
 	}
 	s->addr = addr;
+	s->hit = probe_hit;
 	s->stub = room + 8;
 	s->moved = s->stub + sizeof(STUB);
 	memcpy(s->orig, bytes, sizeof(s->orig));
@@ -337,6 +314,19 @@ static struct hooks *changed(const struct hooks *old, const struct hook *add, co
 	return h;
 }
 
+static struct hook *only_short(struct hooks *h)
+{
+	return h && h->n == 1 && h->hook[0].flags & PROBE_SHORT ? &h->hook[0] : NULL;
+}
+
+/* After a list changed, and before the old one is freed. */
+static void choose_way(struct site *s)
+{
+	s->short_ret = only_short(s->ret);
+	s->short_entry = s->ret ? NULL : only_short(s->entry);
+	s->hit = s->short_entry ? probe_hit_short : probe_hit;
+}
+
 static void unhook(struct probe *p, struct hooks **dead)
 {
 	struct hooks *_Atomic *list = list_of(p);
@@ -350,10 +340,11 @@ static void unhook(struct probe *p, struct hooks **dead)
 				old->hook[i] = old->hook[old->n - 1];
 		old->n--;
 		*dead = NULL;
-		return;
+	} else {
+		*list = h;
+		*dead = old;
 	}
-	*list = h;
-	*dead = old;
+	choose_way(p->site);
 }
 
 static int add_one(const struct probe_spec *spec, struct probe **out, struct text *why)
@@ -380,6 +371,7 @@ static int add_one(const struct probe_spec *spec, struct probe **out, struct tex
 		goto fail;
 	}
 	*list_of(p) = h;
+	choose_way(p->site);
 	if (old) {
 		thread_wait();
 		base_free(old);

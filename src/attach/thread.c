@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "attach/attach_int.h"
+#include "bpf/run.h"
 
 #define CHUNK 256
 #define MAX_CHUNKS 256 /* 65,536 threads at once; further ones are not probed */
@@ -152,4 +153,5 @@ void thread_wait(void)
 				sched_yield();
 			}
 		}
+	sys_short_wait();
 }

@@ -52,7 +52,7 @@ static void on_trap(int sig, siginfo_t *info, void *ctx)
 	}
 	regs_of(g, &r);
 	r.rip--;
-	if (probe_hit(s, &r)) {
+	if (s->hit(s, &r)) {
 		g[REG_RAX] = (greg_t)r.rax;
 		g[REG_RIP] = *(greg_t *)(uintptr_t)g[REG_RSP];
 		g[REG_RSP] += 8;

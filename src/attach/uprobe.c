@@ -15,6 +15,7 @@
 
 #include "attach/attach_int.h"
 #include "bpf/attach.h"
+#include "bpf/run.h"
 #include "bpf/sys.h"
 #include "code/code.h"
 
@@ -33,15 +34,6 @@ struct uprobe {
 static struct uprobe *all;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct probe *watch; /* on the loader's word that it changed something */
-
-/* Ferry's own work (loading, freeing) is not traced: it may hold locks that programs need. */
-static void hit(struct pt_regs *regs, void *arg)
-{
-	struct uprobe *u = arg;
-
-	if (!sys_inside)
-		sys_prog_run_at(u->what.p, regs, u->what.cookie, (u64)(uintptr_t)probe_func_ip());
-}
 
 /* ---- where a file is mapped ---------------------------------------------------------------------- */
 
@@ -130,7 +122,9 @@ static bool is_place(const struct places *at, const struct probe *p)
 /* Probes where the file is now, and nowhere else. */
 static int place(struct uprobe *u, struct text *why)
 {
-	struct probe_spec spec = { NULL, u->kind, 0, hit, u };
+	const struct prog *p = u->what.p;
+	u32 flags = sys_short_may(p) ? PROBE_PLAIN | PROBE_SHORT : p->plain ? PROBE_PLAIN : 0;
+	struct probe_spec spec = { NULL, u->kind, flags, probe_run_prog, &u->what };
 	struct places at;
 	int err = find_places(u->what.name, u->what.offset, 'x', &at);
 	u32 i, k;

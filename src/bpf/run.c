@@ -57,8 +57,9 @@ void sys_run_init(void)
 	pthread_once(&once, init);
 }
 
-void sys_run_list_self(void)
+static void list_self(void *unused, void *unused2)
 {
+	(void)unused, (void)unused2;
 	sys_run_init();
 	pthread_mutex_lock(&runners_lock);
 	self.next = runners;
@@ -73,10 +74,17 @@ void sys_run_list_self(void)
 	pthread_setspecific(thread_end, &self);
 }
 
-void sys_run_free_deferred(void)
+/* These two are reached from runs where vector registers are live. */
+void sys_run_list_self(void)
+{
+	code_keep_vectors(list_self, NULL, NULL);
+}
+
+static void free_deferred(void *unused, void *unused2)
 {
 	struct sys_deferred *d, *next;
 
+	(void)unused, (void)unused2;
 	pthread_mutex_lock(&runners_lock);
 	d = deferred;
 	deferred = NULL;
@@ -88,6 +96,11 @@ void sys_run_free_deferred(void)
 		d->free(d);
 		sys_inside--;
 	}
+}
+
+void sys_run_free_deferred(void)
+{
+	code_keep_vectors(free_deferred, NULL, NULL);
 }
 
 bool sys_run_inside(void)
@@ -167,7 +180,7 @@ static u32 collect(struct inside *list, u32 room, u64 *serial, u64 last)
 	return n;
 }
 
-void sys_run_wait(void)
+static void wait_all(bool programs)
 {
 	struct inside list[64];
 	u64 serial = 0, last;
@@ -183,8 +196,20 @@ void sys_run_wait(void)
 		/* All at once, so that they leave while the first is waited for. */
 		n = collect(list, ARRAY_SIZE(list), &serial, last);
 		for (i = 0; i < n; i++)
-			wait_for(list[i].serial, list[i].left, list[i].in_program, list[i].in_fast);
+			if (programs || list[i].serial != self.serial)
+				wait_for(list[i].serial, list[i].left, programs && list[i].in_program,
+					 list[i].in_fast);
 	} while (n == ARRAY_SIZE(list));
+}
+
+void sys_run_wait(void)
+{
+	wait_all(true);
+}
+
+void sys_short_wait(void)
+{
+	wait_all(false);
 }
 
 void sys_run_forked(void)
@@ -199,12 +224,21 @@ void sys_run_forked(void)
 	}
 }
 
-static u64 now(void)
+static void get_now(void *out, void *unused)
 {
 	struct timespec ts;
 
+	(void)unused;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+	*(u64 *)out = ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static u64 now(void)
+{
+	u64 ns;
+
+	code_keep_vectors(get_now, &ns, NULL);
+	return ns;
 }
 
 /* Runs how->prog, on its context or (args not NULL) as a C function; the thread has entered already. */
@@ -251,6 +285,50 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 		ret = limits->value;
 	}
 	return ret;
+}
+
+/* ---- short runs -------------------------------------------------------------------------------- */
+
+bool sys_short_may(const struct prog *p)
+{
+	const struct helper_proto *h;
+	u32 n;
+
+	if (!p->plain || p->limits)
+		return false;
+	/* Values whose objects are given back by the host's functions; maps that hold any map. */
+	for (n = 0; n < p->nmaps; n++)
+		if (p->maps[n]->fields || p->maps[n]->inner)
+			return false;
+	for (n = 0; n < p->insn_cnt; n += isa_slots(&p->insns[n])) {
+		if (!isa_is_call(&p->insns[n], 0))
+			continue;
+		h = helper_of((u32)p->insns[n].imm);
+		if (!h || !(h->flags & HELPER_SHORT))
+			return false;
+	}
+	return true;
+}
+
+static u64 counted_run(const struct prog *p, void *ctx)
+{
+	u64 start = now(), ret = prog_run(p, ctx);
+	struct prog *counted = (struct prog *)p;
+
+	counted->run_ns += now() - start;
+	counted->run_cnt++;
+	return ret;
+}
+
+u64 sys_short_run(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
+{
+	helper_run.prog = p;
+	helper_run.ctx = ctx;
+	helper_run.cookie = cookie;
+	helper_run.func_ip = func_ip;
+	if (__builtin_expect(sys_stats_on, 0))
+		return counted_run(p, ctx);
+	return prog_run(p, ctx);
 }
 
 u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)

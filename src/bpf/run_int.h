@@ -1,29 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside a program, or a short command: two plain stores that whoever frees waits for (run.c). */
+/* Inside a program, or a short command: plain stores that whoever frees waits for (run.c). */
 #ifndef FERRY_RUN_INT_H
 #define FERRY_RUN_INT_H
 
 #include <stdatomic.h>
 
-#include "base/base.h"
+#include "bpf/run.h"
 
-#define SYS_FAST_OFF 2
-
-struct sys_runner {
-	/*
-	 * For closures of programs that call nothing which may call back (closure_x86_64.S, which knows
-	 * that it is first): 1 while one runs, 0 while none does; then two plain stores are all it
-	 * takes. SYS_FAST_OFF: to be entered as every other program, since this thread is not in the
-	 * list.
-	 */
-	_Atomic u32 fast;
-	_Atomic u32 depth; /* sections this thread is inside of; written by it alone */
-	_Atomic u32 left;  /* how often it left the last one */
-	u64 serial;        /* 0: not in the list yet */
-	struct sys_runner *next, **prev;
-};
-extern _Thread_local struct sys_runner sys_runner
-	__attribute__((tls_model("initial-exec"), visibility("hidden")));
 extern bool sys_have_membarrier;
 extern _Atomic bool sys_any_deferred;
 void sys_run_list_self(void);

@@ -62,6 +62,21 @@ int code_guard_init(void);
 /* The guard that this thread's faults go to: NULL hides it from what may not be left in the middle. */
 extern _Thread_local struct code_guard *code_guard_top __attribute__((tls_model("initial-exec")));
 
+/*
+ * x86-64: fn(a, b) with every vector register as it was afterwards, whatever fn does; for code that runs
+ * where those are live. code_kept_call is the same for machine code: it calls what rax points to with
+ * up to five arguments in their registers, and the result is in rax.
+ */
+#if defined(__x86_64__)
+void code_keep_vectors(void (*fn)(void *a, void *b), void *a, void *b);
+#else
+static inline void code_keep_vectors(void (*fn)(void *a, void *b), void *a, void *b)
+{
+	fn(a, b);
+}
+#endif
+void code_kept_call(void);
+
 /* What hooks of sigaction(2) in src/preload need: the host's handler for a signal we handle. */
 bool code_fault_owns(int sig);
 struct sigaction;

@@ -29,4 +29,6 @@ struct code_arch {
 };
 extern const struct code_arch code_arch;
 
+extern u32 code_vectors; /* keep.c */
+
 #endif

@@ -264,6 +264,23 @@ static int install(void)
 	return err;
 }
 
+static void kept_install(void *err, void *unused)
+{
+	(void)unused;
+	*(int *)err = install();
+}
+
+/* Before a copy: programs at probes come here with vector registers live. */
+static inline int ready(void)
+{
+	int err;
+
+	if (__builtin_expect(owns == 2, 1))
+		return 0;
+	code_keep_vectors(kept_install, &err, NULL);
+	return err;
+}
+
 bool code_fault_owns(int sig)
 {
 	int i = signal_index(sig);
@@ -489,14 +506,14 @@ __attribute__((constructor)) static void copies_init(void)
 
 int code_copy_safe(void *dst, const void *src, size_t n)
 {
-	int err = install();
+	int err = ready();
 
 	return err ? err : code_arch.copy_bytes(dst, src, n);
 }
 
 s64 code_copy_string_safe(char *dst, const char *src, size_t n)
 {
-	int err = install();
+	int err = ready();
 
 	return err ? err : code_arch.copy_string(dst, src, n);
 }

@@ -6,13 +6,20 @@
 #include "code/code.h"
 #include "helper/helper_int.h"
 
+/* memset(3) uses vector registers, which programs at probes must keep. */
+static void clear(void *to, size_t n)
+{
+	for (volatile u8 *p = to; n--; p++)
+		*p = 0;
+}
+
 u64 probe_read(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	u32 size = (u32)a2;
 
 	if (!code_copy_safe(ptr(a1), ptr(a3), size))
 		return 0;
-	memset(ptr(a1), 0, size);
+	clear(ptr(a1), size);
 	return (u64)-EFAULT;
 }
 
@@ -27,7 +34,7 @@ u64 probe_read_str(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 		return 0;
 	n = code_copy_string_safe(to, ptr(a3), size);
 	if (n < 0) {
-		memset(to, 0, size);
+		clear(to, size);
 		return (u64)-EFAULT;
 	}
 	if (n >= (s64)size) {

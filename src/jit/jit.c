@@ -46,10 +46,28 @@ static const void *neighbour(const struct prog *p)
 	return natives > helpers && p->nnatives ? p->natives[0]->addr : (const void *)jit_install;
 }
 
+/*
+ * Programs that trace run in the middle of other code, and are compiled so that they change no vector
+ * register: none of what they do themselves needs one. Not where native functions take what they like.
+ */
+static bool is_plain(const struct prog *p)
+{
+	switch (p->type) {
+	case BPF_PROG_TYPE_KPROBE:
+	case BPF_PROG_TYPE_TRACEPOINT:
+	case BPF_PROG_TYPE_PERF_EVENT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE:
+		return !p->nnatives && !p->limits;
+	default:
+		return false;
+	}
+}
+
 static int compile_once(const struct prog *p, const struct jit_target *t, bool far,
 			struct jit_code *out)
 {
-	struct jit_unit u = { .prog = p, .near = neighbour(p), .far = far };
+	struct jit_unit u = { .prog = p, .near = neighbour(p), .plain = is_plain(p), .far = far };
 	int err = jit_scan(&u, t);
 
 	if (!err)
@@ -104,6 +122,7 @@ int jit_install(struct prog *p)
 	}
 	base = code_addr(code->region);
 	p->code = code;
+	p->plain = is_plain(p);
 	p->tail = base + code->tail_off;
 	p->call = call_code;
 	p->run = (u64(*)(const struct prog *, void *))(uintptr_t)(base + code->run_off);
@@ -118,6 +137,7 @@ void jit_remove(struct prog *p)
 	if (!code)
 		return;
 	p->code = NULL;
+	p->plain = false;
 	p->tail = NULL;
 	p->run = NULL;
 	p->call = NULL;

@@ -48,6 +48,7 @@ struct jit_unit {
 	struct jit_func *funcs;
 	u32 nfuncs;
 	const void *near; /* what the code is to lie beside; what is far from it is called by address */
+	bool plain; /* what is called changes no vector register either */
 	bool far;   /* nothing outside the code is within reach of a 32-bit displacement */
 };
 

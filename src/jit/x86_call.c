@@ -121,6 +121,22 @@ static bool watched_call(struct jx *c)
 	return true;
 }
 
+/* Calls one of ours; in a plain program so that it changes no vector register. */
+static void call_ours(struct jx *c, const void *target, bool plain)
+{
+	if (!c->u->plain || plain) {
+		x86_call_native(c, target);
+		return;
+	}
+	x86_mov_ri(&c->b, X86_RAX, (u64)(uintptr_t)target, true);
+	if (c->u->far) {
+		x86_mov_ri(&c->b, TMP2, (u64)(uintptr_t)code_kept_call, true);
+		x86_call_r(&c->b, TMP2);
+	} else {
+		x86_call_abs(c, (const void *)code_kept_call);
+	}
+}
+
 /* May a helper of this program run some of its functions? */
 static bool calls_back(const struct prog *p)
 {
@@ -148,7 +164,12 @@ static void helper_call(struct jx *c, const struct bpf_insn *i)
 	target = m ? map_operation(m, i->imm, &is_int) : NULL;
 	x86_budget_take(c, c->at, 1);
 	x86_before_call(c);
-	x86_call_native(c, target ? target : (const void *)h->fn);
+	if (target && c->u->plain && i->imm == BPF_FUNC_map_lookup_elem && m->ops->lookup_plain)
+		call_ours(c, (const void *)m->ops->lookup_plain, true);
+	else if (target)
+		call_ours(c, target, false);
+	else
+		call_ours(c, (const void *)h->fn, h->flags & HELPER_PLAIN);
 	if (target && is_int)
 		x86_movsx_rr(&c->b, 8, 4, X86_RAX, X86_RAX);
 	if (calls_back(c->u->prog))

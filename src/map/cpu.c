@@ -6,6 +6,7 @@
 #include <sys/rseq.h>
 #include <unistd.h>
 
+#include "code/code.h"
 #include "map/map_int.h"
 
 #define MAX_CPUS 8192u
@@ -33,16 +34,16 @@ static u32 count_cpus(const char *s)
 	return n <= MAX_CPUS ? n : 0;
 }
 
-u32 map_cpus(void)
+static _Atomic u32 known;
+
+static void find_cpus(void *unused, void *unused2)
 {
-	static _Atomic u32 known;
-	u32 n = atomic_load_explicit(&known, memory_order_relaxed);
 	char buf[1024];
 	ssize_t len;
+	u32 n = 0;
 	int fd;
 
-	if (n)
-		return n;
+	(void)unused, (void)unused2;
 	fd = open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		len = read(fd, buf, sizeof(buf) - 1);
@@ -58,7 +59,24 @@ u32 map_cpus(void)
 		n = conf > 0 && conf <= (long)MAX_CPUS ? (u32)conf : 1;
 	}
 	atomic_store_explicit(&known, n, memory_order_relaxed);
+}
+
+/* Programs at probes come here with vector registers live, which libc may use. */
+u32 map_cpus(void)
+{
+	u32 n = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (__builtin_expect(!n, 0)) {
+		code_keep_vectors(find_cpus, NULL, NULL);
+		n = atomic_load_explicit(&known, memory_order_relaxed);
+	}
 	return n;
+}
+
+static void ask_cpu(void *out, void *unused)
+{
+	(void)unused;
+	*(int *)out = sched_getcpu();
 }
 
 u32 map_this_cpu(void)
@@ -73,8 +91,9 @@ u32 map_this_cpu(void)
 		cpu = __atomic_load_n(&rs->cpu_id, __ATOMIC_RELAXED);
 	}
 	if (cpu >= n) { /* not registered, or CPU numbers with holes */
-		int c = sched_getcpu();
+		int c;
 
+		code_keep_vectors(ask_cpu, &c, NULL);
 		cpu = c < 0 ? 0 : (unsigned int)c % n;
 	}
 	return cpu;

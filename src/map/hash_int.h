@@ -133,9 +133,9 @@ static inline __attribute__((always_inline)) u64 hash_of(const struct htab *t, c
 		h = hash_mix(load64(p) ^ HASH_P1 ^ t->seed[1], load64(p + 8) ^ h ^ HASH_P2);
 	if (size >= 8) {
 		a = load64(p);
-		memcpy(&b, p + 8, size - 8);
+		b = size == 16 ? load64(p + 8) : map_tail(p + 8, size - 8);
 	} else {
-		memcpy(&a, p, size);
+		a = map_tail(p, size);
 	}
 	h = hash_mix(a ^ HASH_P1 ^ t->seed[1], b ^ h ^ HASH_P2);
 	return hash_mix(h ^ HASH_P0, HASH_P1);

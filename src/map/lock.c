@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "code/code.h"
 #include "map/map_int.h"
 
 /* initial-exec: read on each update, and the library's few bytes fit the loader's reserve. */
@@ -66,19 +67,26 @@ static bool proc_stat(u32 tid, char *state, u32 *start)
 	return true;
 }
 
-u64 map_self(void)
+/*
+ * Programs at probes come here with vector registers live, which this file's own code does not touch; what
+ * libc does is done under code_keep_vectors().
+ */
+static void find_self(void *unused, void *unused2)
 {
-	u32 tid, start = 0;
+	int saved = errno;
+	u32 tid = (u32)syscall(SYS_gettid), start = 0;
 	char state;
-	int saved;
 
-	if (self_id)
-		return self_id;
-	saved = errno;
-	tid = (u32)syscall(SYS_gettid);
+	(void)unused, (void)unused2;
 	proc_stat(tid, &state, &start);
 	self_id = (u64)start << 32 | tid;
 	errno = saved;
+}
+
+u64 map_self(void)
+{
+	if (__builtin_expect(!self_id, 0))
+		code_keep_vectors(find_self, NULL, NULL);
 	return self_id;
 }
 
@@ -96,11 +104,16 @@ u64 map_thread(u32 tid)
 	return there ? (u64)start << 32 | tid : 0;
 }
 
-static bool thread_is_dead(u32 tid, u32 start, u32 start_mask)
+struct who {
+	u32 tid, start, start_mask;
+};
+
+static void look_if_dead(void *who, void *out)
 {
+	u32 tid = ((struct who *)who)->tid, start = ((struct who *)who)->start;
+	u32 start_mask = ((struct who *)who)->start_mask, now;
 	int saved = errno;
 	bool dead = false;
-	u32 now;
 	char state;
 
 	if (!tid || tid > 1u << 22) {
@@ -112,6 +125,15 @@ static bool thread_is_dead(u32 tid, u32 start, u32 start_mask)
 		       (start && (now & start_mask) != (start & start_mask));
 	}
 	errno = saved;
+	*(bool *)out = dead;
+}
+
+static bool thread_is_dead(u32 tid, u32 start, u32 start_mask)
+{
+	struct who who = { tid, start, start_mask };
+	bool dead;
+
+	code_keep_vectors(look_if_dead, &who, &dead);
 	return dead;
 }
 
@@ -142,12 +164,27 @@ static void relax(void)
 #endif
 }
 
-static u64 now_ms(void)
+static void get_ms(void *out, void *unused)
 {
 	struct timespec ts;
 
+	(void)unused;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (u64)ts.tv_sec * 1000 + (u64)ts.tv_nsec / 1000000;
+	*(u64 *)out = (u64)ts.tv_sec * 1000 + (u64)ts.tv_nsec / 1000000;
+}
+
+static u64 now_ms(void)
+{
+	u64 ms;
+
+	code_keep_vectors(get_ms, &ms, NULL);
+	return ms;
+}
+
+static void yield(void *unused, void *unused2)
+{
+	(void)unused, (void)unused2;
+	sched_yield();
 }
 
 enum { SPINS = 200, LOOK_EVERY = 64, PATIENCE_MS = 1000 };
@@ -189,7 +226,7 @@ static int lock_slow(map_lock_word *w, u64 self, bool wait)
 				return -EBUSY;
 			}
 		}
-		sched_yield();
+		code_keep_vectors(yield, NULL, NULL);
 	}
 }
 
@@ -255,7 +292,7 @@ void map_spin_lock(_Atomic u32 *w)
 			else if (now_ms() - since > PATIENCE_MS)
 				break;
 		}
-		sched_yield();
+		code_keep_vectors(yield, NULL, NULL);
 	}
 	spin_refused++;
 }

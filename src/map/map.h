@@ -49,6 +49,8 @@ struct map_ops {
 	void *(*lookup)(struct map *m, const void *key);
 	int (*update)(struct map *m, const void *key, const void *value, u64 flags);
 	int (*remove)(struct map *m, const void *key);
+	/* The same as `lookup` without vector registers, for programs that run where those are live; may be NULL. */
+	void *(*lookup_plain)(struct map *m, const void *key);
 	/* `key` NULL or absent: the first key. -ENOENT at the end. */
 	int (*next_key)(struct map *m, const void *key, void *next);
 

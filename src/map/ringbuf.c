@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "code/code.h"
 #include "map/map_int.h"
 
 #define HDR        8u /* BPF_RINGBUF_HDR_SZ */
@@ -231,13 +232,23 @@ const struct map_ops map_ringbuf_ops = {
 
 /* ---- producing ------------------------------------------------------------------------------ */
 
-static void wake(struct ring *r)
+static void write_one(void *fd, void *unused)
 {
-	int fd = atomic_load_explicit(&r->event, memory_order_acquire), saved = errno;
+	int saved = errno;
 	u64 one = 1;
 
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+	(void)unused;
+	if (write(*(int *)fd, &one, sizeof(one)) < 0)
 		errno = saved; /* the counter is full: it is readable as it is */
+}
+
+/* Programs at probes come here with vector registers live. */
+static void wake(struct ring *r)
+{
+	int fd = atomic_load_explicit(&r->event, memory_order_acquire);
+
+	if (fd >= 0)
+		code_keep_vectors(write_one, &fd, NULL);
 }
 
 static struct record *record_at(const struct ring *r, u64 pos)

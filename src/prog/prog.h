@@ -242,6 +242,7 @@ struct prog {
 	_Atomic u32 direct;        /* closures that call its code without asking `run` or `call` */
 	u8 tag[BPF_TAG_SIZE];      /* for policies */
 	struct prog_sig *sig;      /* typed programs, set by the verifier; owned */
+	bool plain;                /* set by an engine: running it changes no vector register */
 	bool reads_any;            /* may read at any address, as probe_read does: pointers to no struct */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
 	u32 verified_insns;        /* processed by the verifier */

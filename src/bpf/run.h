@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Short runs: of programs that call nothing which may run another one or look at what surrounds them.
+ * One word of the thread says that it is inside; whoever frees waits for it (run.c).
+ */
+#ifndef FERRY_BPF_RUN_H
+#define FERRY_BPF_RUN_H
+
+#include <stdatomic.h>
+
+#include "prog/prog.h"
+
+enum sys_fast {
+	SYS_FAST_NONE,
+	SYS_FAST_INSIDE,
+	SYS_FAST_OFF,  /* this thread is not in the list, or there is no membarrier(2): the long way */
+};
+
+struct sys_runner {
+	/*
+	 * For short runs: of closures (closure_x86_64.S, which knows that it is first) and at probes. Two
+	 * plain stores are all it takes.
+	 */
+	_Atomic u32 fast;  /* enum sys_fast */
+	_Atomic u32 depth; /* other sections this thread is inside of; written by it alone */
+	_Atomic u32 left;  /* how often it left the last one */
+	u64 serial;        /* 0: not in the list yet */
+	struct sys_runner *next, **prev;
+};
+extern _Thread_local struct sys_runner sys_runner
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
+
+/* False: the thread is in a program or in Ferry already, or new. Else sys_short_leave() follows. */
+static inline bool sys_short_enter(void)
+{
+	if (__builtin_expect(sys_runner.fast | sys_runner.depth | (u32)sys_inside, 0))
+		return false;
+	atomic_store_explicit(&sys_runner.fast, SYS_FAST_INSIDE, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	return true;
+}
+
+static inline void sys_short_leave(void)
+{
+	atomic_store_explicit(&sys_runner.fast, SYS_FAST_NONE, memory_order_release);
+}
+
+/* In a signal handler: was a short run interrupted? */
+static inline bool sys_short_inside(void)
+{
+	return sys_runner.fast == SYS_FAST_INSIDE;
+}
+
+/* May it run so? Says the same as long as the program lives. */
+bool sys_short_may(const struct prog *p);
+/* Between enter and leave. Touches no vector register. */
+u64 sys_short_run(const struct prog *p, void *ctx, u64 cookie, u64 func_ip);
+
+/* Waits until other threads have left the short runs that they are inside of. They never block: from anywhere. */
+void sys_short_wait(void);
+
+#endif
