@@ -370,6 +370,12 @@ static bool wake_rule(struct ring *r, u64 rec_pos)
 	return true;
 }
 
+static void complain(void *unused, void *unused2)
+{
+	(void)unused, (void)unused2;
+	BROKEN("a record of no ring buffer");
+}
+
 void map_ringbuf_commit(void *record, u64 flags, bool discard)
 {
 	struct record *rec = (struct record *)record - 1;
@@ -377,7 +383,7 @@ void map_ringbuf_commit(void *record, u64 flags, bool discard)
 	u32 len;
 
 	if (!r) {
-		BROKEN("a record of no ring buffer");
+		code_keep_vectors(complain, NULL, NULL);
 		return;
 	}
 	len = atomic_load_explicit(&rec->len, memory_order_relaxed) & ~BPF_RINGBUF_BUSY_BIT;
