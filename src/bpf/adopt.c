@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bpf/link.h"
 #include "bpf/remote.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
@@ -126,6 +127,8 @@ struct wanted {
 	struct sys_obj **refs; /* maps, then modules' BTF, then the program's */
 	s32 *fd_array;
 	u32 nrefs;
+	struct sys_obj *target; /* BTF that target_id is of */
+	u32 target_id;
 };
 
 static int read_wanted(struct wanted *w, const void *data, size_t size)
@@ -207,6 +210,25 @@ static int put_refs(struct wanted *w, const u32 ids[256])
 	return 0;
 }
 
+/* What it is put on, by the names that its maker gave: BTF ids may differ here. */
+static int find_target(struct wanted *w)
+{
+	const struct prog_file *h = w->head;
+	s32 id;
+
+	if (!h->target_func[0])
+		return 0;
+	if (h->target_module[63] || h->target_func[127])
+		return -EINVAL;
+	w->target = sys_btf_named(h->target_module);
+	if (!w->target)
+		return -ENOENT;
+	id = btf__find_by_name_kind(container_of(w->target, struct sys_btf, o)->btf, h->target_func,
+				    BTF_KIND_FUNC);
+	w->target_id = id > 0 ? (u32)id : 0;
+	return id > 0 ? 0 : -ENOENT;
+}
+
 static int load_wanted(struct wanted *w, int fd, u32 id, struct sys_obj **out)
 {
 	const struct prog_file *h = w->head;
@@ -222,6 +244,10 @@ static int load_wanted(struct wanted *w, int fd, u32 id, struct sys_obj **out)
 	c.attr.license = (uintptr_t)(h->gpl ? "GPL" : "");
 	c.attr.fd_array = (uintptr_t)w->fd_array;
 	memcpy(c.attr.prog_name, h->name, sizeof(h->name));
+	if (w->target) {
+		c.attr.attach_btf_obj_fd = w->target->fd;
+		c.attr.attach_btf_id = w->target_id;
+	}
 	if (h->btf.ino) {
 		c.attr.prog_btf_fd = w->refs[w->nrefs - 1]->fd;
 		c.attr.func_info = (uintptr_t)w->funcs;
@@ -245,12 +271,36 @@ static int adopt_prog(int fd, const void *data, size_t size, u32 id, struct sys_
 	if (!err)
 		err = put_refs(&w, ids);
 	if (!err)
+		err = find_target(&w);
+	if (!err)
 		err = load_wanted(&w, fd, id, out);
 	while (w.nrefs)
 		sys_put(w.refs[--w.nrefs]);
+	sys_put(w.target);
 	base_free(w.insns);
 	base_free(w.refs);
 	base_free(w.fd_array);
+	return err;
+}
+
+/* ---- links of iterators --------------------------------------------------------------------- */
+
+static int adopt_link(int fd, const void *data, size_t size, struct sys_obj **out)
+{
+	struct sys_obj *prog, *map = NULL;
+	struct link_file f;
+	int err = -ENOENT;
+
+	if (size != sizeof(f))
+		return -EINVAL;
+	memcpy(&f, data, sizeof(f));
+	prog = by_file(f.prog.dev, f.prog.ino);
+	if (f.map.ino)
+		map = by_file(f.map.dev, f.map.ino);
+	if (prog && (map || !f.map.ino))
+		err = sys_link_from(fd, &f, prog, map, out);
+	sys_put(map);
+	sys_put(prog);
 	return err;
 }
 
@@ -285,10 +335,13 @@ static int adopt(int fd, const struct stat *st, bool final, u32 id, struct sys_o
 	int err;
 
 	if (pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
-	    (!memcmp(magic, SYS_PROG_MAGIC, 8) || !memcmp(magic, SYS_BTF_MAGIC, 8))) {
+	    (!memcmp(magic, SYS_PROG_MAGIC, 8) || !memcmp(magic, SYS_BTF_MAGIC, 8) ||
+	     !memcmp(magic, SYS_LINK_MAGIC, 8))) {
 		err = final ? read_file(fd, st->st_size, &data) : -EINVAL;
 		if (!err && !memcmp(magic, SYS_PROG_MAGIC, 8))
 			err = adopt_prog(fd, data, st->st_size, id, out);
+		else if (!err && !memcmp(magic, SYS_LINK_MAGIC, 8))
+			err = adopt_link(fd, data, st->st_size, out);
 		else if (!err)
 			err = sys_btf_from(fd, data, st->st_size, id, out);
 		base_free(data);

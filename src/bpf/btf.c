@@ -155,10 +155,9 @@ int sys_btf_sync(void)
 	return err;
 }
 
-void *sys_btf_copy(const char *name, u32 *size)
+struct sys_obj *sys_btf_named(const char *name)
 {
-	const struct sys_btf *sb = NULL;
-	void *copy = NULL;
+	struct sys_btf *sb = NULL;
 	size_t i;
 
 	if (sys_btf_sync())
@@ -169,11 +168,23 @@ void *sys_btf_copy(const char *name, u32 *size)
 	for (i = 0; i < nmodules && !sb; i++)
 		if (!strcmp(name, modules[i]->o.name))
 			sb = modules[i];
+	if (sb)
+		sys_hold(&sb->o);
+	sys_slow_unlock();
+	return sb ? &sb->o : NULL;
+}
+
+void *sys_btf_copy(const char *name, u32 *size)
+{
+	struct sys_obj *o = sys_btf_named(name);
+	const struct sys_btf *sb = o ? container_of(o, struct sys_btf, o) : NULL;
+	void *copy = NULL;
+
 	if (sb) {
 		*size = sb->raw_size;
 		copy = base_memdup(sb->raw, sb->raw_size);
 	}
-	sys_slow_unlock();
+	sys_put(o);
 	return copy;
 }
 

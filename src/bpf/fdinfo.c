@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bpf/link.h"
+#include "bpf/iter.h"
 #include "bpf/sys_int.h"
 
 /* "/proc/self/fdinfo/N", also by number of the process or thread: N, or -1. */
@@ -79,6 +79,17 @@ static void prog_lines(const struct sys_prog *sp, struct text *t)
 		    (unsigned long long)p->recursion_misses, p->verified_insns);
 }
 
+/* bpf_iter_task_show_fdinfo() */
+static void iter_task_line(const struct iter_what *what, struct text *t)
+{
+	if (what->tid)
+		text_printf(t, "task_type:\ttid\ntid:\t%u\n", what->tid);
+	else if (what->tgid)
+		text_printf(t, "task_type:\ttgid\npid:\t%u\n", what->tgid);
+	else
+		text_puts(t, "task_type:\tall\n");
+}
+
 static void link_lines(const struct sys_link *l, struct text *t)
 {
 	char tag[17];
@@ -88,6 +99,13 @@ static void link_lines(const struct sys_link *l, struct text *t)
 		    sys_link_type_name(l->type), l->o.id, tag, l->prog->o.id);
 	if (l->type == BPF_LINK_TYPE_RAW_TRACEPOINT)
 		text_printf(t, "tp_name:\t%s\n", l->name);
+	if (!l->iter)
+		return;
+	text_printf(t, "target_name:\t%s\n", l->iter->target->name);
+	if (l->iter->map)
+		text_printf(t, "map_id:\t%u\n", l->iter->map->o.id);
+	if (!strcmp(l->iter->target->name, "task"))
+		iter_task_line(l->iter, t);
 }
 
 void *sys_fdinfo(const char *path, u32 *size)

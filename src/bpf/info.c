@@ -243,7 +243,8 @@ static int prog_info(struct sys_call *c, struct sys_prog *sp)
 	out.verified_insns = p->verified_insns;
 	out.ifindex = 0;
 	out.netns_dev = out.netns_ino = 0;
-	out.attach_btf_obj_id = out.attach_btf_id = 0;
+	out.attach_btf_obj_id = sp->attach_btf ? sp->attach_btf->o.id : 0;
+	out.attach_btf_id = sp->attach_btf_id;
 	out.func_info_rec_size = sizeof(struct bpf_func_info);
 	out.line_info_rec_size = sizeof(struct bpf_line_info);
 	out.jited_line_info_rec_size = sizeof(u64);

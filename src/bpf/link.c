@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/iter.h"
 #include "bpf/link.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
@@ -23,6 +24,7 @@ void sys_link_free(struct sys_obj *o)
 		close(o->fd);
 	if (l->prog)
 		sys_put(&l->prog->o);
+	iter_what_free(l->iter);
 	base_free(l->name);
 	base_free(l);
 }
@@ -44,17 +46,24 @@ static struct sys_link *new_link(struct sys_prog *sp, u32 type, u32 attach_type)
 /* A descriptor for a link that is attached; the link is freed when there can be none. */
 static long give(struct sys_link *l)
 {
-	struct {
-		char magic[8];
-		u32 type, attach_type;
-	} file = { "FERRYLNK", l->type, l->attach_type };
-	int fd = sys_memfd("bpf-link", &file, sizeof(file), NULL, 0), err = fd;
+	struct link_file file = { .magic = SYS_LINK_MAGIC, .type = l->type, .attach_type = l->attach_type,
+				  .id = sys_obj_number(SYS_LINK),
+				  .prog = { l->prog->o.dev, l->prog->o.ino } };
+	int fd, err;
 
+	if (l->iter && l->iter->map)
+		file.map = (struct prog_file_ref){ l->iter->map->o.dev, l->iter->map->o.ino };
+	file.tid = l->iter ? l->iter->tid : 0;
+	file.tgid = l->iter ? l->iter->tgid : 0;
+	err = fd = sys_memfd("bpf-link", &file, sizeof(file), NULL, 0);
 	if (fd >= 0) {
 		fd = sys_fd_move(fd);
+		l->o.id = file.id;
 		err = sys_obj_add(&l->o, SYS_LINK, fd);
-		if (err)
+		if (err) {
+			l->o.id = 0;
 			close(fd);
+		}
 	}
 	if (err < 0) {
 		sys_link_free(&l->o);
@@ -64,6 +73,53 @@ static long give(struct sys_link *l)
 	fd = sys_fd_new(&l->o, 0);
 	sys_put(&l->o);
 	return fd;
+}
+
+u32 sys_link_needs(const struct sys_obj *o, int *fds, u32 max)
+{
+	const struct sys_link *l = container_of(o, struct sys_link, o);
+	u32 n = 0;
+
+	if (!l->iter || max < 2)
+		return 0; /* it stays with the process that made it */
+	if (l->iter->map)
+		fds[n++] = l->iter->map->o.fd;
+	n += sys_obj_needs(&l->prog->o, fds + n, max - n - 1);
+	fds[n++] = l->prog->o.fd;
+	return n;
+}
+
+int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
+		  struct sys_obj **out)
+{
+	union bpf_iter_link_info info = { 0 };
+	struct sys_prog *sp = prog && prog->kind == SYS_PROG ? container_of(prog, struct sys_prog, o) : NULL;
+	struct sys_link *l;
+	int err;
+
+	if (f->type != BPF_LINK_TYPE_ITER || !sp || sp->p->attach_type != BPF_TRACE_ITER)
+		return -EINVAL;
+	if (map)
+		info.map.map_fd = map->fd;
+	l = new_link(sp, f->type, f->attach_type);
+	if (!l)
+		return -ENOMEM;
+	err = iter_what_new(sp, &info, &l->iter);
+	if (!err && !map) {
+		l->iter->tid = f->tid;
+		l->iter->tgid = f->tgid;
+	}
+	if (!err) {
+		l->o.id = f->id & INT32_MAX;
+		err = sys_obj_add(&l->o, SYS_LINK, fd);
+	}
+	if (err) {
+		l->o.id = 0;
+		sys_link_free(&l->o);
+		return err;
+	}
+	*out = &l->o;
+	return 0;
 }
 
 static struct sys_prog *prog_of(int fd, long *err)
@@ -135,6 +191,23 @@ static long create_on(enum sys_attach_kind kind, u32 type, struct sys_call *c, s
 	return give(l);
 }
 
+static long create_iter(struct sys_call *c, struct sys_prog *sp)
+{
+	struct sys_link *l;
+	struct iter_what *what;
+	int err = iter_what_asked(c, sp, &what);
+
+	if (err)
+		return err;
+	l = new_link(sp, BPF_LINK_TYPE_ITER, BPF_TRACE_ITER);
+	if (!l) {
+		iter_what_free(what);
+		return -ENOMEM;
+	}
+	l->iter = what;
+	return give(l);
+}
+
 static bool on_events(const struct prog *p)
 {
 	return p->type == BPF_PROG_TYPE_PERF_EVENT || p->type == BPF_PROG_TYPE_TRACEPOINT ||
@@ -156,6 +229,10 @@ static long create(struct sys_call *c, struct sys_prog *sp)
 					 NULL);
 		return -EINVAL;
 	}
+	if (sp->p->type == BPF_PROG_TYPE_TRACING && attach_type != sp->p->attach_type)
+		return -EINVAL;
+	if (sp->p->type == BPF_PROG_TYPE_TRACING && attach_type == BPF_TRACE_ITER)
+		return create_iter(c, sp);
 	if (sp->p->type == BPF_PROG_TYPE_TRACING || sp->p->type == BPF_PROG_TYPE_EXT ||
 	    sp->p->type == BPF_PROG_TYPE_LSM)
 		return create_on(SYS_ATTACH_TRACING, BPF_LINK_TYPE_TRACING, c, sp, NULL);
@@ -234,9 +311,8 @@ long sys_cmd_raw_tracepoint_open(struct sys_call *c)
 
 /* ---- update, detach ------------------------------------------------------------------------- */
 
-/* No kind of link that works here takes another program: the kernel's perf_event and raw ones do
- * not either. */
-static long update(struct sys_call *c)
+/* Which program a link runs may be exchanged where the kernel's links have an operation for it. */
+static long update(struct sys_link *l, struct sys_call *c)
 {
 	struct sys_prog *sp, *old = NULL;
 	long err = 0;
@@ -248,8 +324,10 @@ static long update(struct sys_call *c)
 		old = prog_of(c->attr.link_update.old_prog_fd, &err);
 	else if (c->attr.link_update.old_prog_fd)
 		err = -EINVAL;
+	sys_slow_lock();
 	if (!err)
-		err = -EINVAL;
+		err = l->iter ? iter_link_update(l, sp, old) : -EINVAL;
+	sys_slow_unlock();
 	if (old)
 		sys_put(&old->o);
 	sys_put(&sp->o);
@@ -266,7 +344,7 @@ long sys_cmd_link_update(struct sys_call *c)
 	l = link_of(c->attr.link_update.link_fd, &err);
 	if (!l)
 		return err;
-	err = update(c);
+	err = update(l, c);
 	sys_put(&l->o);
 	return err;
 }
@@ -282,20 +360,6 @@ long sys_cmd_link_detach(struct sys_call *c)
 	return -EOPNOTSUPP; /* as the kernel's links on events: closing them is what ends them */
 }
 
-long sys_cmd_iter_create(struct sys_call *c)
-{
-	struct sys_link *l;
-	long err;
-
-	if (c->attr.iter_create.flags)
-		return -EINVAL;
-	l = link_of(c->attr.iter_create.link_fd, &err);
-	if (!l)
-		return err;
-	sys_put(&l->o);
-	return -EINVAL; /* it is none of an iterator */
-}
-
 /* ---- what is known of them ------------------------------------------------------------------ */
 
 int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out)
@@ -306,6 +370,8 @@ int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_
 	out->type = l->type;
 	out->id = l->o.id;
 	out->prog_id = l->prog->o.id;
+	if (l->iter)
+		return iter_link_info(l, in, out);
 	if (l->type != BPF_LINK_TYPE_RAW_TRACEPOINT)
 		return 0;
 	/* bpf_raw_tp_link_fill_link_info() */

@@ -4,7 +4,7 @@
 #define FERRY_LINK_H
 
 #include "bpf/attach.h"
-#include "bpf/sys.h"
+#include "bpf/sys_int.h"
 
 struct sys_link {
 	struct sys_obj o;
@@ -14,9 +14,23 @@ struct sys_link {
 	struct sys_attached at; /* of those that are not on an event of perf */
 	struct sys_obj *event;  /* referenced: the event of perf it is on; NULL */
 	char *name;             /* raw tracepoint's; NULL */
+	struct iter_what *iter; /* an iterator's (iter.c); NULL */
+};
+
+/* A link's memfd: those of iterators can be adopted (adopt.c), as their program and map can. */
+#define SYS_LINK_MAGIC "FERRYLNK"
+struct link_file {
+	char magic[8];
+	u32 type, attach_type, id, tid, tgid, unused;
+	struct prog_file_ref prog, map;
 };
 
 void sys_link_free(struct sys_obj *o);
+/* Descriptors of what others need to adopt it as well: how many, at most `max`. */
+u32 sys_link_needs(const struct sys_obj *o, int *fds, u32 max);
+/* The link of an iterator whose file says `f`, with its number or another: 0 and referenced, or -errno. */
+int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
+		  struct sys_obj **out);
 int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out);
 const char *sys_link_type_name(u32 type); /* as fdinfo names it */
 

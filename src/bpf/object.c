@@ -243,6 +243,8 @@ u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max)
 
 	if (o->kind == SYS_MAP && container_of(o, struct sys_map, o)->btf && max)
 		fds[n++] = container_of(o, struct sys_map, o)->btf->o.fd;
+	if (o->kind == SYS_LINK)
+		return sys_link_needs(o, fds, max);
 	if (o->kind != SYS_PROG)
 		return n;
 	sp = container_of(o, struct sys_prog, o);
@@ -612,6 +614,7 @@ void sys_obj_free(struct sys_obj *o)
 		[SYS_PERF] = sys_perf_free,
 		[SYS_LINK] = sys_link_free,
 		[SYS_EVENT] = sys_event_free,
+		[SYS_ITER] = sys_iter_free,
 	};
 
 	sys_inside++;

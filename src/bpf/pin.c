@@ -275,19 +275,25 @@ long sys_cmd_obj_pin(struct sys_call *c)
 	return err;
 }
 
-static long get(const char *real, u32 flags)
+struct sys_obj *sys_pin_get(const char *real)
 {
 	struct sys_obj *o;
 	struct stat st;
+
+	if (stat(real, &st) || !S_ISREG(st.st_mode))
+		return NULL;
+	o = find(st.st_dev, st.st_ino);
+	return o ? o : ask_keeper(&st);
+}
+
+static long get(const char *real, u32 flags)
+{
+	struct sys_obj *o = sys_pin_get(real);
+	struct stat st;
 	long fd;
 
-	if (stat(real, &st))
-		return -errno;
-	o = S_ISREG(st.st_mode) ? find(st.st_dev, st.st_ino) : NULL;
-	if (!o && S_ISREG(st.st_mode))
-		o = ask_keeper(&st);
 	if (!o)
-		return -EACCES; /* bpf_inode_type(): no object behind it */
+		return stat(real, &st) ? -errno : -EACCES; /* bpf_inode_type(): no object behind it */
 	fd = o->kind != SYS_MAP && flags ? -EINVAL : sys_fd_new(o, flags);
 	sys_put(o);
 	return fd;

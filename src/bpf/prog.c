@@ -43,6 +43,8 @@ void sys_prog_free(struct sys_obj *o)
 		sys_put(&sp->maps[i]->o);
 	if (sp->btf)
 		sys_put(&sp->btf->o);
+	if (sp->attach_btf)
+		sys_put(&sp->attach_btf->o);
 	base_free(sp->maps);
 	base_free(sp->file);
 	base_free(sp->func_info);
@@ -99,8 +101,10 @@ static bool attach_type_ok(u32 type, u32 attach)
 }
 
 /* What the attr asks for beyond the instructions. The reason goes to `why`. */
-static int check_attr(const union bpf_attr *attr, struct prog *p, struct text *why)
+static int check_attr(const union bpf_attr *attr, struct sys_prog *sp, struct text *why)
 {
+	struct prog *p = sp->p;
+
 	if (attr->prog_ifindex) {
 		text_puts(why, "no device runs programs here (prog_ifindex)");
 		return -EINVAL;
@@ -111,6 +115,8 @@ static int check_attr(const union bpf_attr *attr, struct prog *p, struct text *w
 	}
 	if (p->type == BPF_PROG_TYPE_STRUCT_OPS)
 		return ops_prog(attr, p, why);
+	if (p->type == BPF_PROG_TYPE_TRACING)
+		return sys_target(sp, attr, why);
 	if (attr->attach_prog_fd || attr->attach_btf_id) {
 		text_puts(why, "attaching to functions by BTF (attach_btf_id, attach_prog_fd) is "
 			       "not here");
@@ -135,7 +141,8 @@ static int check_sleepable(const struct prog *p, struct text *log)
 		text_puts(log, "Syscall programs can only be sleepable\n");
 		return -EINVAL;
 	}
-	if (sleepable && p->type != BPF_PROG_TYPE_SYSCALL && p->type != BPF_PROG_TYPE_KPROBE) {
+	if (sleepable && p->type != BPF_PROG_TYPE_SYSCALL && p->type != BPF_PROG_TYPE_KPROBE &&
+	    p->type != BPF_PROG_TYPE_TRACING) {
 		text_puts(
 			log,
 			"Only fentry/fexit/fmod_ret, lsm, and uprobe programs can be sleepable\n");
@@ -316,7 +323,7 @@ static int load(struct sys_prog *sp, struct sys_call *c, int fd, struct text *wh
 	if (err < 0)
 		return err;
 	memcpy(sp->o.name, sp->p->name, sizeof(sp->p->name));
-	err = check_attr(attr, sp->p, why);
+	err = check_attr(attr, sp, why);
 	if (!err)
 		err = sys_log_begin(&log, attr->log_level, attr->log_buf, attr->log_size);
 	if (err)

@@ -50,6 +50,10 @@ int sys_prog_record(struct sys_prog *sp)
 	memcpy(head.tag, sp->tag, sizeof(head.tag));
 	if (sp->btf)
 		head.btf = ref(&sp->btf->o);
+	if (sp->attach_btf) {
+		snprintf(head.target_module, sizeof(head.target_module), "%s", sp->attach_btf->o.name);
+		snprintf(head.target_func, sizeof(head.target_func), "%s", p->args.name);
+	}
 	sp->file_size = sizeof(head) + (size_t)p->insn_cnt * sizeof(struct bpf_insn) +
 			(size_t)sp->nfunc_info * sizeof(struct bpf_func_info) +
 			(size_t)sp->nline_info * sizeof(struct bpf_line_info) +

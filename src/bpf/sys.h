@@ -17,7 +17,7 @@
  */
 long sys_bpf(int cmd, void *attr, unsigned int size);
 
-enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_PERF, SYS_EVENT, SYS_KINDS };
+enum sys_kind { SYS_MAP = 1, SYS_PROG, SYS_BTF, SYS_LINK, SYS_STATS, SYS_PERF, SYS_EVENT, SYS_ITER, SYS_KINDS };
 
 /* Something to be freed when the program that let go of it is left (run.c). */
 struct sys_deferred {
@@ -115,6 +115,17 @@ bool sys_perf_ioctl(int fd, unsigned long request, unsigned long arg, long *ret)
  * right.
  */
 bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void **ret);
+
+/*
+ * Iterators (BPF_ITER_CREATE): read(2) runs the program. sys_iters: how many there are. False: `fd` is none,
+ * else *ret is the answer. sys_iter_fill() puts all of it into the file, for readers that cannot be
+ * hooked. sys_iter_open(): a descriptor for the iterator that is pinned at `real`, a path in the
+ * session's directory, already filled; -ENOENT: there is no iterator.
+ */
+extern _Atomic u32 sys_iters;
+bool sys_iter_read(int fd, void *buf, size_t n, s64 *ret);
+void sys_iter_fill(int fd);
+int sys_iter_open(const char *real, int flags);
 
 /*
  * Externs that kept a libbpf object from loading: sys_ksym_failed() notes one of the load in this

@@ -49,6 +49,8 @@ struct sys_prog {
 	void *file; /* what its memfd is to hold, until it does (progfile.c) */
 	size_t file_size;
 	u32 want_id; /* that it has in another process; 0 */
+	struct sys_btf *attach_btf; /* referenced: of attach_btf_id, what it is for (target.c); NULL */
+	u32 attach_btf_id;
 };
 
 /*
@@ -67,6 +69,7 @@ struct prog_file {
 	struct prog_file_ref btf; /* inode 0: none */
 	char name[BPF_OBJ_NAME_LEN];
 	u8 tag[BPF_TAG_SIZE];
+	char target_module[64], target_func[128]; /* what it is put on by BTF; "": nothing */
 };
 struct prog_file_native {
 	char module[64], func[128];
@@ -158,6 +161,7 @@ struct perf_event_attr;
 long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 flags);
 bool sys_event_ioctl(int fd, unsigned long request, unsigned long arg, long *ret);
 void sys_perf_free(struct sys_obj *o);
+void sys_iter_free(struct sys_obj *o);
 void sys_obj_free(struct sys_obj *o); /* by its kind; its last reference is gone */
 
 /* For what is rare and slow: lists of BTF, positions of batches. Taken before any other lock. */
@@ -240,6 +244,9 @@ int sys_line_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, st
 /* BPF_PROG_LOAD for a program whose memfd is there already: 0 and referenced, or -errno. */
 int sys_prog_load_from(struct sys_call *c, int fd, u32 id, struct sys_obj **out);
 int sys_prog_record(struct sys_prog *sp);
+/* What a tracing program is put on, by its BTF, into sp and p->args (target.c): 0, -EINVAL, -ENOMEM. */
+int sys_target(struct sys_prog *sp, const union bpf_attr *attr, struct text *why);
+struct sys_obj *sys_pin_get(const char *real); /* what is pinned at a path of the session: referenced; NULL */
 int sys_btf_from(int fd, const void *file, size_t size, u32 id, struct sys_obj **out);
 /* A registered module's BTF, and a function of it: referenced; NULL. */
 struct sys_obj *sys_native_find(const char *module, const char *func, u32 *id);
@@ -258,6 +265,7 @@ void *sys_kallsyms(u32 *size);
 int sys_btf_sync(void);
 /* The bytes of "vmlinux" or of a module's BTF; freed with base_free. NULL: there is none. */
 void *sys_btf_copy(const char *name, u32 *size);
+struct sys_obj *sys_btf_named(const char *name); /* the same as an object, referenced; NULL */
 int sys_btf_unregister(const char *name); /* a module, and its BTF with it; -ENOENT */
 
 /* The text of /proc/PID/fdinfo/FD when that is an object of this process (fdinfo.c); NULL. */

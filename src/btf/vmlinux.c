@@ -10,8 +10,19 @@
 static const char *const type_texts[] = {
 #include "btf/vmlinux_uapi.def"
 #include "btf/vmlinux_types.def"
+#include "btf/vmlinux_bpf.def"
 };
 #undef TYPES
+
+/* Contexts of iterators, and the functions that their programs name. */
+static const char *const iter_contexts[] = {
+#define ITER(target, params, kinds, ...) "struct bpf_iter__" #target " { struct bpf_iter_meta *meta; " #__VA_ARGS__ " };",
+#include "btf/iter.def"
+};
+static const char *const iter_functions[] = {
+#define ITER(target, params, ...) "int bpf_iter_" #target #params,
+#include "btf/iter.def"
+};
 
 /* Base types come first and in a fixed order, also those that no struct uses. */
 static const char *const base_names[] = {
@@ -37,9 +48,21 @@ static int declare(struct ctypes *cs, struct text *why)
 
 	for (i = 0; err >= 0 && i < ARRAY_SIZE(type_texts); i++)
 		err = ctypes_declare(cs, type_texts[i], why);
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(iter_contexts); i++)
+		err = ctypes_declare(cs, iter_contexts[i], why);
 	for (i = 0; err >= 0 && i < nadded; i++)
 		err = ctypes_declare(cs, added[i], why);
 	return err;
+}
+
+static int add_function(struct btf *btf, struct ctypes *cs, struct hash *seen, const char *text,
+			struct text *why)
+{
+	const struct ctype *func;
+	const char *name;
+	int err = ctypes_prototype(cs, text, &func, &name, why);
+
+	return err < 0 ? err : fbtf_add_func(btf, seen, name, func);
 }
 
 static int fill(struct btf *btf, struct ctypes *cs, struct text *why)
@@ -57,6 +80,8 @@ static int fill(struct btf *btf, struct ctypes *cs, struct text *why)
 	}
 	for (n = 0; err >= 0 && (t = ctypes_nth(cs, n)); n++)
 		err = fbtf_add_ctype(btf, &seen, t);
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(iter_functions); i++)
+		err = add_function(btf, cs, &seen, iter_functions[i], why);
 	hash_free(&seen);
 	return err < 0 ? err : 0;
 }

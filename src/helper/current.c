@@ -3,7 +3,9 @@
  * The current task as programs see it: a struct task_struct of the BTF that stands for the kernel's,
  * one a thread, filled with what a process knows of itself. Other members are zero.
  */
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -139,6 +141,47 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	fill_task(self, pid, tgid, leader, parent, cred);
 	prctl(PR_GET_NAME, self + at.comm, 0, 0, 0);
 	return (u64)(uintptr_t)self;
+}
+
+size_t helper_task_room(void)
+{
+	pthread_once(&once, find_members);
+	return at.size ? 3u * at.size + at.cred_size : sizeof(nobody);
+}
+
+/* The name of another thread of this process. */
+static void name_of(u32 tid, char comm[16])
+{
+	char path[48];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%u/comm", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = read(fd, comm, 16); /* with a newline */
+	close(fd);
+	comm[n > 0 ? n - 1 : 0] = '\0';
+}
+
+const void *helper_task_show(void *room, u32 tid)
+{
+	u8 *self = room, *leader, *parent, *cred;
+	u32 tgid = (u32)getpid();
+
+	if (!at.size)
+		return nobody;
+	memset(room, 0, helper_task_room());
+	leader = tid == tgid ? self : self + at.size;
+	parent = self + 2u * at.size;
+	cred = self + 3u * at.size;
+	fill_cred(cred);
+	fill_task(parent, (u32)getppid(), (u32)getppid(), parent, NULL, NULL);
+	fill_task(leader, tgid, tgid, leader, parent, cred);
+	fill_task(self, tid, tgid, leader, parent, cred);
+	name_of(tid, (char *)self + at.comm);
+	return self;
 }
 
 u32 helper_task_pid(u64 task)

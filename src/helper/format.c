@@ -274,8 +274,7 @@ s64 helper_format(char *out, size_t size, const char *fmt, size_t fmt_size, cons
 	return len > 0 && (size_t)len >= size ? (s64)(size ? size - 1 : 0) : len;
 }
 
-/* The arguments of a format, in program memory: checked sizes, copied. Their number or -EINVAL. */
-static int copy_args(u64 *args, u64 at, u64 size)
+int helper_args(u64 args[HELPER_MAX_ARGS], u64 at, u64 size)
 {
 	if (size % 8 || size > HELPER_MAX_ARGS * 8 || (size && !at))
 		return -EINVAL;
@@ -287,7 +286,7 @@ static int copy_args(u64 *args, u64 at, u64 size)
 u64 format_snprintf(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	u64 args[HELPER_MAX_ARGS];
-	int n = copy_args(args, a4, a5);
+	int n = helper_args(args, a4, a5);
 	s64 len;
 
 	if (n < 0)
@@ -319,7 +318,7 @@ u64 trace_printk(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 u64 trace_vprintk(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	u64 args[HELPER_MAX_ARGS];
-	int n = copy_args(args, a3, a4);
+	int n = helper_args(args, a3, a4);
 
 	return n < 0 ? (u64)(s64)n : print(a1, a2, args, (u32)n);
 }

@@ -37,6 +37,7 @@ enum helper_arg {
 	ARG_KPTR,            /* a pointer to an object in a map's value, which the map owns */
 	ARG_KPTR_OBJ,        /* an object for it, whose reference goes there, or NULL */
 	ARG_TASK,            /* a task_struct, by BTF */
+	ARG_SEQ,             /* a seq_file, by BTF: the helper sees whether it is the iterator's */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 
@@ -104,6 +105,22 @@ extern void (*helper_prog_enter)(void);
 extern void (*helper_prog_callback)(const struct prog *p, prog_callback cb, const u64 args[5]);
 /* The program's timers that call `from` call `to` from now on (NULL: end). Were there any? */
 bool helper_timers_move(const struct prog *p, prog_callback from, prog_callback to);
+
+/* A thread of this process as a struct task_struct, in helper_task_room() bytes of the caller's. */
+size_t helper_task_room(void);
+const void *helper_task_show(void *room, u32 tid);
+
+/*
+ * What an iterator's program writes to with bpf_seq_printf() and the like: as programs see a struct
+ * seq_file. Full: count is size.
+ */
+struct helper_seq {
+	char *buf;
+	u64 size, from, count, index;
+	void *priv;
+};
+/* Of the iterator that runs in this thread: helpers write to no other. NULL: none does. */
+extern _Thread_local struct helper_seq *helper_seq __attribute__((tls_model("initial-exec")));
 
 /*
  * Where trace_printk's lines go: the kernel's line format without a newline. The default keeps

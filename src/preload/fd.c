@@ -48,6 +48,7 @@ __attribute__((no_sanitize("address"))) long hook_syscall(long nr, ...)
 		}
 		break;
 	case SYS_ioctl: return hook_ioctl(a[0], a[1], a[2]);
+	case SYS_read: return hook_read(a[0], (void *)a[1], a[2]);
 	case SYS_close: return hook_close(a[0]);
 #ifdef SYS_dup2
 	case SYS_dup2: return hook_dup2(a[0], a[1]);

@@ -73,6 +73,7 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_XMIT = 1 << 13,    /* what those on the way out may */
 	HELPERS_SK_SKB = 1 << 14,  /* what parsers of streams may */
 	HELPERS_HEADERS = 1 << 15, /* loads from where headers begin */
+	HELPERS_ITER = 1 << 16,    /* what iterators write to their readers */
 };
 
 struct prog_type {
@@ -105,6 +106,8 @@ const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_ty
 const struct ctx_field *prog_sock_field(bool common, u32 off, u32 size);
 /* Values a program may return, where the kernel bounds them (depends on the attach type). */
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max);
+/* Groups of helpers for the type's programs with this expected attach type: HELPERS_*. */
+u32 prog_type_helpers(const struct prog_type *t, u32 attach_type);
 
 /*
  * What a reference to a subprogram is when the program runs, in both engines: an ordinary C function,
@@ -185,6 +188,13 @@ struct insn_fact {
 	s64 const_key;
 };
 
+enum prog_arg_ctx {
+	CTX_ARG_TYPED,         /* by its BTF, with the flags of struct prog_args */
+	CTX_ARG_NULLABLE,      /* the same, or NULL */
+	CTX_ARG_RDONLY_BUFFER, /* NULL, or bytes: how many are touched is noted, and compared later */
+	CTX_ARG_BUFFER,
+};
+
 /*
  * Raw contexts that are the arguments of a function, a u64 each, typed by BTF: functions traced,
  * closures. Pointers to structs are typed pointers of the verifier.
@@ -197,6 +207,7 @@ struct prog_args {
 	bool trusted;         /* pointers to structs are valid, or NULL with `nullable` */
 	bool nullable;
 	bool writable;        /* numbers in what they point to may be written, unless const */
+	const u8 *kinds;      /* enum prog_arg_ctx, one an argument; NULL: all as the flags say */
 };
 
 /* What a program has the address of: a variable of a module, or one of its functions. */
@@ -245,6 +256,7 @@ struct prog {
 	bool plain;                /* set by an engine: running it changes no vector register */
 	bool reads_any;            /* may read at any address, as probe_read does: pointers to no struct */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
+	u32 max_rdonly, max_buffer; /* the same of buffers in it (CTX_ARG_RDONLY_BUFFER, CTX_ARG_BUFFER) */
 	u32 verified_insns;        /* processed by the verifier */
 
 	/* How it runs: set by an engine. A tail call jumps to `tail` (JIT) or restarts (interpreter). */

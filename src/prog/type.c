@@ -224,6 +224,11 @@ bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *ma
 	/* Egress may also ask for congestion notification. */
 	if (t->type == BPF_PROG_TYPE_CGROUP_SKB && attach_type == BPF_CGROUP_INET_EGRESS)
 		*max = 3;
+	/* What a traced function returns is not the program's; an iterator may ask for an element again. */
+	if (t->type == BPF_PROG_TYPE_TRACING) {
+		*max = attach_type == BPF_TRACE_ITER;
+		return attach_type != BPF_TRACE_RAW_TP && attach_type != BPF_MODIFY_RETURN;
+	}
 	if (t->type != BPF_PROG_TYPE_CGROUP_SOCK_ADDR)
 		return true;
 	/* bind may also lift the check for privileged ports; the answers of others cannot be refused. */
@@ -241,4 +246,9 @@ bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *ma
 		*min = 1;
 	}
 	return true;
+}
+
+u32 prog_type_helpers(const struct prog_type *t, u32 attach_type)
+{
+	return t->helpers | (t->type == BPF_PROG_TYPE_TRACING && attach_type == BPF_TRACE_ITER ? HELPERS_ITER : 0);
 }

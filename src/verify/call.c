@@ -283,13 +283,13 @@ static int long_out(struct verifier *v, u32 r)
 }
 
 /* What it points to is read by a load that may fault, so that any such pointer will do. */
-static int arg_task(struct verifier *v, u32 r)
+static int arg_typed(struct verifier *v, u32 r, const char *name, const char *pointer)
 {
 	const struct reg *reg = cur_reg(v, r);
 
 	if (reg->type != REG_BTF || reg->flags & REG_NULLABLE || reg->off ||
-	    !num_is_const(&reg->n) || reg->n.bits.value || strcmp(vtyped_name(v, reg), "task_struct"))
-		return expected(v, r, "ptr_task_struct");
+	    !num_is_const(&reg->n) || reg->n.bits.value || strcmp(vtyped_name(v, reg), name))
+		return expected(v, r, pointer);
 	return 0;
 }
 
@@ -316,7 +316,9 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 			return 0;
 		return arg_key_or_value(v, c, r, ARG_MAP_VALUE);
 	case ARG_TASK:
-		return arg_task(v, r);
+		return arg_typed(v, r, "task_struct", "ptr_task_struct");
+	case ARG_SEQ:
+		return arg_typed(v, r, "seq_file", "ptr_seq_file");
 	case ARG_MAP_KEY:
 	case ARG_MAP_VALUE:
 	case ARG_MAP_VALUE_UNINIT:
@@ -395,7 +397,7 @@ static int find_helper(struct verifier *v, u32 id, const struct helper_proto **o
 	if (!h)
 		return refuse(v, -EINVAL, "this helper is not available here", "unknown func %s#%u", name,
 			      id);
-	if (!(h->groups & v->type->helpers))
+	if (!(h->groups & prog_type_helpers(v->type, v->p->attach_type)))
 		return refuse(v, -EINVAL, "another program type may call it",
 			      "program of this type cannot use helper %s#%u", name, id);
 	if (h->flags & HELPER_GPL && !v->p->gpl)

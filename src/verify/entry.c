@@ -52,15 +52,43 @@ int ventry(struct verifier *v)
 	return err;
 }
 
+void ventry_buffer(struct verifier *v, struct reg *r, bool rdonly)
+{
+	reg_pointer(r, REG_MEM);
+	r->size = MAX_VAR_SIZE - 1;
+	r->flags = REG_ARG | REG_NULLABLE | (rdonly ? REG_RDONLY : 0);
+	r->id = ++v->ids;
+}
+
+static bool is_buffer(const struct verifier *v, const struct reg *r)
+{
+	return r->type == REG_MEM && r->flags & REG_ARG && v->p->args.kinds;
+}
+
+int ventry_place(struct verifier *v, u32 r)
+{
+	const struct reg *reg = cur_reg(v, r);
+
+	if (!is_buffer(v, reg) || (num_is_const(&reg->n) && !reg->n.bits.value))
+		return 0;
+	return refuse(v, -EACCES, "its size is known when the program is attached: use constant offsets",
+		      "R%u invalid variable buffer offset: off=%d", r, reg->off);
+}
+
 void ventry_touch(struct verifier *v, const struct reg *r, s64 off, u64 size, enum access access)
 {
 	struct prog_arg *a;
-	s64 end;
+	u32 *most;
+	s64 end = r->off + off + r->n.smax + (s64)size;
 
+	if (is_buffer(v, r)) {
+		most = r->flags & REG_RDONLY ? &v->p->max_rdonly : &v->p->max_buffer;
+		*most = end > *most ? (u32)end : *most;
+		return;
+	}
 	if (!(r->flags & REG_ARG) || !v->p->sig || !size)
 		return;
 	a = &v->p->sig->args[r->what];
-	end = r->off + off + r->n.smax + (s64)size;
 	a->touched = end > a->touched ? (u32)end : a->touched;
 	a->written |= access == ACCESS_WRITE;
 }

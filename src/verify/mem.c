@@ -231,7 +231,7 @@ static int access_arg(struct verifier *v, const struct acc *a, s64 off)
 	const struct prog_args *args = &v->p->args;
 	const struct btf_type *proto = btf__type_by_id(args->btf, args->proto), *t;
 	const char *name = args->name ? args->name : "";
-	u32 n = (u32)off / 8, id, flags = 0;
+	u32 n = (u32)off / 8, id, flags = 0, kind;
 
 	if (!proto || !btf_is_func_proto(proto))
 		return refuse_internal(v, "arguments without a prototype");
@@ -245,12 +245,17 @@ static int access_arg(struct verifier *v, const struct acc *a, s64 off)
 	t = fbtf_strip(args->btf, id, &id);
 	if (!t || !btf_is_ptr(t) || !a->out)
 		goto number;
+	kind = args->kinds && n < btf_vlen(proto) ? args->kinds[n] : CTX_ARG_TYPED;
+	if (kind >= CTX_ARG_RDONLY_BUFFER && a->size == 8) {
+		ventry_buffer(v, a->out, kind == CTX_ARG_RDONLY_BUFFER);
+		return 0;
+	}
 	id = t->type;
 	if (!fbtf_is_const(args->btf, id) && args->writable)
 		flags = args->trusted ? REG_TRUSTED : 0;
 	else
 		flags = REG_RDONLY | (args->trusted ? REG_TRUSTED : 0);
-	if (args->nullable)
+	if (args->nullable || kind == CTX_ARG_NULLABLE)
 		flags |= REG_NULLABLE;
 	t = fbtf_strip(args->btf, id, NULL);
 	if (!t || !btf_is_composite(t))
@@ -331,6 +336,8 @@ static int access_mem(struct verifier *v, const struct acc *a)
 		return refuse(v, -EACCES, "this memory is read-only: change a copy",
 			      "R%u cannot write into %s", a->r, reg_type_name(reg));
 	err = check_leak(v, a, "mem");
+	if (!err)
+		err = ventry_place(v, a->r);
 	if (!err)
 		err = vmem_region(v, a->r, a->off, a->size, reg->size, false, "memory");
 	if (!err)
@@ -639,6 +646,9 @@ int vmem_arg(struct verifier *v, u32 r, u64 size, enum access access, bool unini
 		if (access == ACCESS_WRITE && reg->flags & REG_RDONLY)
 			return refuse(v, -EACCES, "this memory is read-only: change a copy",
 				      "R%u cannot write into %s", r, reg_type_name(reg));
+		err = ventry_place(v, r);
+		if (err)
+			return err;
 		ventry_touch(v, reg, 0, size, access);
 		return vmem_region(v, r, 0, size, reg->size, true, "memory");
 	case REG_BTF:

@@ -241,6 +241,9 @@ int vtyped_arg(struct verifier *v, u32 r, u64 size, enum access access);
 /* entry.c: registers as the program starts, and what it may return when it is a C function. */
 int ventry(struct verifier *v);
 int ventry_result(struct verifier *v);
+/* Bytes behind an argument in the context: of unknown number, so that every offset is to be known. */
+void ventry_buffer(struct verifier *v, struct reg *r, bool rdonly);
+int ventry_place(struct verifier *v, u32 r);
 void ventry_touch(struct verifier *v, const struct reg *r, s64 off, u64 size, enum access access);
 /*
  * Is it an argument as the C caller gave it, declared as a pointer to the struct `id`? Then native functions may

@@ -151,7 +151,7 @@ static void every_field_lies_inside_both_contexts(void **state)
 				assert_true(f->off == f[-1].off || f->off >= f[-1].off + f[-1].size);
 		}
 	}
-	assert_null(prog_type_of(BPF_PROG_TYPE_TRACING));
+	assert_null(prog_type_of(BPF_PROG_TYPE_LSM));
 	assert_null(prog_type_of(UINT32_MAX));
 	assert_string_equal(prog_type_name(BPF_PROG_TYPE_TRACING), "tracing");
 	assert_string_equal(prog_type_name(4000), "type 4000");
