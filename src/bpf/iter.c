@@ -178,7 +178,7 @@ static int show(struct sys_iter *it, bool element)
 
 	if (element)
 		memcpy(ctx + 1, it->walk.args, sizeof(it->walk.args));
-	else if (it->walk.what->map) /* bpf_map_elem's map is there to the end */
+	else if (it->walk.what->map) /* of bpf_map_elem: there to the end */
 		ctx[1] = it->walk.args[0];
 	helper_seq = &it->seq;
 	ret = sys_prog_run(it->prog->p, ctx, 0);
@@ -200,9 +200,9 @@ static int fill(struct sys_iter *it, u64 want)
 	const struct iter_target *t = it->walk.what->target;
 	struct helper_seq *s = &it->seq;
 	u64 before, n;
-	int err;
+	int err, got = 1;
 
-	for (n = 0; n < MAX_OBJECTS && t->get(&it->walk); n++) {
+	for (n = 0; n < MAX_OBJECTS && (got = t->get(&it->walk)) > 0; n++) {
 		/* The first of a read was counted by the read before, which did not get to it. */
 		it->meta.seq_num += n != 0;
 		if (n && s->count >= want) {
@@ -220,8 +220,8 @@ static int fill(struct sys_iter *it, u64 want)
 		}
 		t->step(&it->walk);
 	}
-	if (n == MAX_OBJECTS)
-		return s->count ? 0 : -EAGAIN;
+	if (got)
+		return s->count ? 0 : got < 0 ? got : -EAGAIN;
 	if (it->ended)
 		return 0;
 	before = s->count;

@@ -17,9 +17,9 @@ struct iter_target {
 	bool sleepable;   /* its programs may be */
 	/*
 	 * The element at the cursor, or the first behind it: w->args are its addresses, good until `put`.
-	 * False at the end. `step` moves the cursor behind it.
+	 * 1, 0 at the end, -ENOMEM. `step` moves the cursor behind it.
 	 */
-	bool (*get)(struct iter_walk *w);
+	int (*get)(struct iter_walk *w);
 	void (*put)(struct iter_walk *w);
 	void (*step)(struct iter_walk *w);
 };

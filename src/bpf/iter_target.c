@@ -74,36 +74,36 @@ static void show_prog(struct shown_prog *out, struct shown_prog_aux *aux, const 
 	memcpy(aux->name, p->name, sizeof(aux->name));
 }
 
-static bool get_map(struct iter_walk *w)
+static int get_map(struct iter_walk *w)
 {
 	if (!next_obj(w, SYS_MAP))
-		return false;
+		return 0;
 	show_map(&w->map, container_of(w->o, struct sys_map, o));
 	w->args[0] = ADDR(&w->map);
-	return true;
+	return 1;
 }
 
-static bool get_prog(struct iter_walk *w)
+static int get_prog(struct iter_walk *w)
 {
 	if (!next_obj(w, SYS_PROG))
-		return false;
+		return 0;
 	show_prog(&w->prog, &w->aux, container_of(w->o, struct sys_prog, o));
 	w->args[0] = ADDR(&w->prog);
-	return true;
+	return 1;
 }
 
-static bool get_link(struct iter_walk *w)
+static int get_link(struct iter_walk *w)
 {
 	const struct sys_link *l;
 
 	if (!next_obj(w, SYS_LINK))
-		return false;
+		return 0;
 	l = container_of(w->o, struct sys_link, o);
 	show_prog(&w->prog, &w->aux, l->prog);
 	w->link = (struct shown_link){ .refcnt = { l->o.refs }, .id = l->o.id, .type = l->type,
 				       .prog = &w->prog };
 	w->args[0] = ADDR(&w->link);
-	return true;
+	return 1;
 }
 
 /* ---- elements of a map ---------------------------------------------------------------------- */
@@ -117,30 +117,30 @@ static bool shows_copy(const struct map *m)
 	return map_is_percpu(m->attr.type) || m->fields || m->attr.flags & BPF_F_RDONLY_PROG;
 }
 
-static bool get_elem(struct iter_walk *w)
+static int get_elem(struct iter_walk *w)
 {
 	struct map *m = w->what->map->map;
 	u32 key_room = ALIGN_UP(m->attr.key_size, 8u);
 	void *value;
 
+	show_map(&w->map, w->what->map); /* which is there at the end too */
+	w->args[0] = ADDR(&w->map);
 	if (!w->room)
 		w->room = base_alloc(key_room + (size_t)map_user_value_size(m));
 	if (!w->room)
-		return false;
+		return -ENOMEM;
 	w->behind = w->cursor;
 	do {
 		value = m->ops->next_elem(m, &w->behind, w->room);
 		if (!value)
-			return false;
+			return 0;
 		if (!shows_copy(m))
 			break;
 		value = w->room + key_room;
 	} while (map_lookup_user(m, w->room, value, 0)); /* gone meanwhile */
-	show_map(&w->map, w->what->map);
-	w->args[0] = ADDR(&w->map);
 	w->args[1] = ADDR(w->room);
 	w->args[2] = ADDR(value);
-	return true;
+	return 1;
 }
 
 static void put_nothing(struct iter_walk *w)
@@ -167,30 +167,24 @@ static u32 next_thread(u32 after)
 	return best;
 }
 
-static bool get_task(struct iter_walk *w)
+static int get_task(struct iter_walk *w)
 {
 	const struct iter_what *what = w->what;
 	u32 tid;
 
 	if (what->tgid && what->tgid != (u32)getpid())
-		return false;
-	do {
-		tid = next_thread((u32)w->cursor);
-		if (!tid)
-			return false;
-		w->behind = tid;
-		if (what->tid && tid != what->tid) {
-			w->cursor = tid;
-			continue;
-		}
-		if (!w->room)
-			w->room = base_alloc(helper_task_room());
-		if (!w->room)
-			return false;
-		break;
-	} while (true);
+		return 0;
+	for (tid = next_thread((u32)w->cursor); tid && what->tid && tid != what->tid; tid = next_thread(tid))
+		;
+	if (!tid)
+		return 0;
+	w->behind = tid;
+	if (!w->room)
+		w->room = base_alloc(helper_task_room());
+	if (!w->room)
+		return -ENOMEM;
 	w->args[0] = ADDR(helper_task_show(w->room, tid));
-	return true;
+	return 1;
 }
 
 /* ---- the table ------------------------------------------------------------------------------ */

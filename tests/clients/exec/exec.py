@@ -200,6 +200,32 @@ t -j prog list
 """
 
 
+ITERATOR = """
+t() { "$BPFTOOL" "$@"; }
+t map create /sys/fs/bpf/m type array key 4 value 8 entries 2 name counts
+t map update pinned /sys/fs/bpf/m key 1 0 0 0 value 5 0 0 0 0 0 0 0
+t iter pin "$HERE/elements.bpf.o" /sys/fs/bpf/it map pinned /sys/fs/bpf/m
+cat /sys/fs/bpf/it
+t map update pinned /sys/fs/bpf/m key 0 0 0 0 value 9 0 0 0 0 0 0 0
+while read -r line; do echo "$line"; done < /sys/fs/bpf/it
+python3 -c "print(open('/sys/fs/bpf/it').read(), end='')"
+t -j link show pinned /sys/fs/bpf/it
+t -j prog list
+rm /sys/fs/bpf/it
+t -j link list
+"""
+
+
+def iterator():
+    r = sh(ITERATOR, env=dict(os.environ, BPFTOOL=BPFTOOL, HERE=HERE))
+    lines = r.stdout.splitlines()
+    check("a_pinned_iterator_is_read_by_other_processes", lines[:2] == ["counts 0 0", "counts 1 5"] and
+          lines[2:6] == ["counts 0 9", "counts 1 5"] * 2, r.all)
+    link, progs = (json.loads(x) for x in lines[6:8]) if len(lines) == 9 else ({}, [])
+    check("bpftool_shows_it", link.get("type") == "iter" and link.get("target_name") == "bpf_map_elem" and
+          [p["name"] for p in progs] == ["elements"] and json.loads(lines[8]) == [], r.all)
+
+
 def bpftool():
     env = dict(os.environ, BPFTOOL=BPFTOOL, OBJ=os.path.join(EXAMPLES, "packets.bpf.o"))
     r = sh(MAPS, env=env)
@@ -252,5 +278,6 @@ if BPFTOOL == "none":
     skip("bpftool", "bpftool is not installed")
 else:
     bpftool()
+    iterator()
 print(f"1..{count}")
 sys.exit(failed != 0)
