@@ -9,7 +9,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAYERS = ["base", "isa", "code", "ffi", "btf", "map", "module", "prog", "helper", "verify", "vm",
-          "jit", "bpf", "attach", "broker", "preload", "cli"]
+          "jit", "bpf", "attach", "broker", "preload", "inject", "cli"]
 # Engines know nothing of the verifier; facts reach them through prog.h.
 FORBIDDEN = {"vm": {"verify"}, "jit": {"verify", "vm"}}
 MAX_FILE, MAX_FUNC = 1000, 100

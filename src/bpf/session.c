@@ -204,6 +204,22 @@ void sys_session_enter(const char *path)
 	pthread_mutex_unlock(&lock);
 }
 
+/* The environment of a process that runs is not touched: other threads may be reading it. */
+int sys_session_join(const char *path)
+{
+	if (path && (strlen(path) >= sizeof(dir) || !is_private(path)))
+		return -EACCES;
+	pthread_mutex_lock(&lock);
+	strcpy(dir, path ? path : "");
+	looked = true;
+	joined = path;
+	ids = NULL;
+	if (path)
+		map_ids();
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
 bool sys_session_joined(void)
 {
 	sys_session(false);

@@ -27,6 +27,8 @@ const char *sys_session(bool make);
 bool sys_session_joined(void); /* it is shared with other processes and has a keeper */
 int sys_session_make(char dir[SESSION_DIR_MAX]); /* 0 or -errno */
 void sys_session_enter(const char *dir); /* this process, and those it starts, belong to it */
+/* The same for a process that runs already, and this one alone; NULL: none. 0, -EACCES: not private. */
+int sys_session_join(const char *dir);
 void sys_session_remove(const char *dir);
 u32 sys_session_id(int kind); /* a number that no other process of the session gets; 0: no session */
 

@@ -5,8 +5,13 @@
 
 #include <bpf/libbpf.h>
 #include <getopt.h>
+#include <limits.h>
 
 #include "base/base.h"
+
+#ifndef FERRY_LIBDIR
+#define FERRY_LIBDIR "/usr/local/lib"
+#endif
 
 /* Exit codes, the same for all verbs (ferry(1)). */
 enum {
@@ -22,7 +27,7 @@ struct cli_verb {
 	int (*run)(int argc, char **argv); /* argv[0] is the verb */
 	const char *help;
 };
-extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trace, cli_module;
+extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trace, cli_module, cli_attach, cli_detach;
 
 /* One line on stderr: "ferry VERB: ...". Returns `code`. */
 int cli_fail(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -69,6 +74,9 @@ int cli_modules_load(const struct cli_modules *m);      /* 0, or a CLI_ code wit
 /* While this goes on for over two seconds, a terminal on stderr says so. */
 void cli_progress_on(const char *file, const char *name);
 void cli_progress_off(void);
+
+/* libferry-preload.so: false when there is none (library.c). */
+bool cli_find_library(char out[PATH_MAX]);
 
 /* Maps, as text for people or JSON; entries in the map's own order. */
 void cli_maps_text(const struct cli_object *o, struct text *out);

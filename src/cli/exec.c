@@ -20,10 +20,6 @@
 #include "bpf/session.h"
 #include "cli/cli.h"
 
-#ifndef FERRY_LIBDIR
-#define FERRY_LIBDIR "/usr/local/lib"
-#endif
-
 static const char help[] =
 	"Usage: ferry exec [OPTIONS] [--] COMMAND [ARGUMENT...]\n\n"
 	"Runs a command, and whatever it starts, in a session: bpf(2), perf_event_open(2) and the\n"
@@ -38,26 +34,6 @@ static const char help[] =
 	"  --help          this text\n\n"
 	"Exit codes: the command's; 128 + N when signal N ended it; 126 it cannot be run, 127 it is not\n"
 	"found; 2 usage, 3 libferry-preload.so is missing.\n";
-
-/* Beside the command as built, else where it was installed. */
-static bool find_preload(char out[PATH_MAX])
-{
-	static const char *const beside[] = { "../..", ".", "../lib", "../lib64" };
-	char dir[PATH_MAX], path[PATH_MAX + 64];
-	ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
-	char *slash;
-	size_t i;
-
-	dir[n < 0 ? 0 : n] = '\0';
-	slash = strrchr(dir, '/');
-	for (i = 0; slash && i < ARRAY_SIZE(beside); i++) {
-		*slash = '\0';
-		snprintf(path, sizeof(path), "%s/%s/libferry-preload.so", dir, beside[i]);
-		if (realpath(path, out))
-			return true;
-	}
-	return realpath(FERRY_LIBDIR "/libferry-preload.so", out);
-}
 
 /* Before what is preloaded already, so that ours answers first. */
 static int set_preload(const char *lib)
@@ -297,7 +273,7 @@ static int exec_main(int argc, char **argv)
 	}
 	if (optind == argc)
 		return cli_usage(&cli_exec, "expected a command");
-	if (!lib[0] && !find_preload(lib))
+	if (!lib[0] && !cli_find_library(lib))
 		return cli_fail(CLI_INPUT, "libferry-preload.so is neither beside this command nor in "
 					   "%s; --preload names another", FERRY_LIBDIR);
 	if (set_preload(lib))

@@ -33,6 +33,13 @@ const struct preload_hook preload_hooks[] = {
 const size_t preload_nhooks = ARRAY_SIZE(preload_hooks);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool undone; /* the process was left (preload_unhook): nothing is hooked again by itself */
+
+/* Slots that were written, and what they held: libc's function, or what finds it at the first call. */
+static struct patched {
+	void **slot, *was, *hook;
+} *patched;
+static size_t npatched, patched_cap;
 
 bool preload_off(void)
 {
@@ -148,6 +155,22 @@ static int write_slot(const struct image *im, void **slot, void *value)
 	return 0;
 }
 
+static void remember(void **slot, void *hook)
+{
+	struct patched *p;
+	size_t i;
+
+	/* Where a library was unloaded another may lie now. */
+	for (i = 0; i < npatched && patched[i].slot != slot; i++)
+		;
+	p = base_grow(patched, &patched_cap, npatched + 1, sizeof(*p));
+	if (!p)
+		return; /* it stays hooked, and the hook hands on */
+	patched = p;
+	patched[i] = (struct patched){ slot, *slot, hook };
+	npatched += i == npatched;
+}
+
 static int patch(const struct image *im)
 {
 	int err = 0, t;
@@ -171,6 +194,7 @@ static int patch(const struct image *im)
 			slot = (void **)(im->base + r->r_offset);
 			if (*slot == h->hook)
 				continue;
+			remember(slot, h->hook);
 			e = write_slot(im, slot, h->hook);
 			err = e ? e : err;
 		}
@@ -210,11 +234,52 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+/* The slots of one object that are still as we wrote them get back what they held. */
+static int unpatch(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct image im;
+	size_t i, k;
+
+	(void)size;
+	if (!read_dynamic(&im, info))
+		return 0;
+	for (i = 0; i < npatched; i++) {
+		uintptr_t at = (uintptr_t)patched[i].slot;
+
+		for (k = 0; k < info->dlpi_phnum; k++)
+			if (info->dlpi_phdr[k].p_type == PT_LOAD &&
+			    at - im.base - info->dlpi_phdr[k].p_vaddr < info->dlpi_phdr[k].p_memsz &&
+			    *patched[i].slot == patched[i].hook && write_slot(&im, patched[i].slot, patched[i].was))
+				++*(int *)arg;
+	}
+	return 0;
+}
+
+int preload_unhook(void)
+{
+	int left = 0;
+
+	sys_inside++;
+	pthread_mutex_lock(&lock);
+	undone = true;
+	dl_iterate_phdr(unpatch, &left);
+	npatched = 0;
+	pthread_mutex_unlock(&lock);
+	sys_inside--;
+	return left ? -EPERM : 0;
+}
+
+int preload_hook_again(void)
+{
+	undone = false;
+	return preload_hook();
+}
+
 int preload_hook(void)
 {
 	int err = 0;
 
-	if (preload_off())
+	if (preload_off() || undone)
 		return 0;
 	preload_init();
 	sys_inside++;

@@ -14,6 +14,13 @@
  * Does nothing with FERRY=off.
  */
 int preload_hook(void);
+/*
+ * Takes the hooks out of all import tables: slots hold again what they held. Threads that are inside a
+ * hook leave it in their own time. preload_hook() does nothing from then on, until
+ * preload_hook_again(). 0, -EPERM: some slot cannot be written.
+ */
+int preload_unhook(void);
+int preload_hook_again(void);
 bool preload_off(void);
 void preload_init(void); /* finds libc's functions, once; hooks need them */
 

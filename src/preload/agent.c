@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What `ferry attach` and `ferry detach` call in a process that runs: libferry-preload.so was brought
+ * in by dlopen(3), on a thread of the command's that ends when these return.
+ *
+ * The library stays when the process is left: threads may be inside a hook for as long as a call takes
+ * (poll), return addresses on stacks may be a return probe's, and handlers of SIGSEGV, SIGBUS and
+ * SIGTRAP stay behind the host's. It is dormant then: no import table names it, no probe leads to it, it
+ * has no thread.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "bpf/session.h"
+#include "bpf/sys.h"
+#include "preload/preload.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/*
+ * The process becomes part of the session in `dir`. 1: it is already; -EXDEV: it is in another one;
+ * -EACCES: that directory is not this user's alone.
+ */
+__attribute__((visibility("default"))) long ferry_agent_attach(const char *dir);
+/* It leaves its session. 1: it was in none; -EBUSY: it has maps, programs or links of its own. */
+__attribute__((visibility("default"))) long ferry_agent_detach(const char *unused);
+
+long ferry_agent_attach(const char *dir)
+{
+	const char *now;
+	long err;
+
+	pthread_mutex_lock(&lock);
+	now = sys_session(false);
+	if (now && sys_session_joined()) {
+		err = strcmp(now, dir) ? -EXDEV : 1;
+	} else {
+		err = sys_session_join(dir);
+		if (!err)
+			err = preload_hook_again();
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+long ferry_agent_detach(const char *unused)
+{
+	long err;
+
+	(void)unused;
+	pthread_mutex_lock(&lock);
+	if (!sys_session_joined())
+		err = 1;
+	else if (sys_objects)
+		err = -EBUSY;
+	else
+		err = preload_unhook();
+	if (!err)
+		err = sys_session_join(NULL);
+	pthread_mutex_unlock(&lock);
+	return err;
+}
