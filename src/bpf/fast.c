@@ -83,6 +83,8 @@ static long one(int cmd, struct map *m, const struct elem_attr *a)
 	u32 key_size = m->attr.key_size, value_size = map_user_value_size(m);
 	long err;
 
+	if (map_is_frozen(m) && (cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM))
+		return -EPERM; /* whatever key and value are */
 	if (sys_in(key, a->key, key_size))
 		return -EFAULT;
 	switch (cmd) {

@@ -49,7 +49,7 @@ static void map_lines(const struct sys_map *sm, struct text *t)
 		    "map_type:\t%u\nkey_size:\t%u\nvalue_size:\t%u\nmax_entries:\t%u\n"
 		    "map_flags:\t%#x\nmap_extra:\t%#llx\nmemlock:\t%zu\nmap_id:\t%u\nfrozen:\t%u\n",
 		    a->type, a->key_size, a->value_size, a->max_entries, a->flags,
-		    (unsigned long long)a->extra, sm->map->mem_size, sm->o.id, sm->map->frozen);
+		    (unsigned long long)a->extra, sm->map->mem_size, sm->o.id, (u32)map_is_frozen(sm->map));
 	if (owner)
 		text_printf(t, "owner_prog_type:\t%u\nowner_jited:\t%u\n", (owner - 1) % 65536,
 			    owner > 65536);

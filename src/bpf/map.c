@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -21,7 +20,6 @@ void sys_map_free(struct sys_obj *o)
 		sys_run_wait();
 	}
 	sys_poll_gone(o);
-	sys_cursor_free(sm);
 	map_put(sm->map);
 	if (sm->btf)
 		sys_put(&sm->btf->o);
@@ -308,7 +306,7 @@ static int elem_begin(struct elem *e, int fd, u64 flags, int want)
 		return err;
 	e->m = e->sm->map;
 	if ((want & ELEM_READ && sys_fd_mode(e->sm, fd, false)) ||
-	    (want & ELEM_WRITE && (e->m->frozen || sys_fd_mode(e->sm, fd, true))))
+	    (want & ELEM_WRITE && (map_is_frozen(e->m) || sys_fd_mode(e->sm, fd, true))))
 		return -EPERM;
 	if (flags & BPF_F_LOCK && !(e->m->fields && e->m->fields->lock))
 		return -EINVAL;
@@ -349,6 +347,8 @@ long sys_cmd_map_lookup(struct sys_call *c)
 	err = elem_begin(&e, c->attr.map_fd, c->attr.flags, ELEM_READ);
 	if (!err)
 		err = elem_key(&e, c->attr.key);
+	if (!err && e.m->attr.type == BPF_MAP_TYPE_BLOOM_FILTER) /* the value is the question */
+		err = sys_in(e.value, c->attr.value, e.value_size);
 	if (!err)
 		err = map_lookup_user(e.m, e.key, e.value, c->attr.flags);
 	if (!err)
@@ -473,7 +473,9 @@ long sys_cmd_map_take(struct sys_call *c)
 	if (c->attr.flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
 	err = elem_begin(&e, c->attr.map_fd, c->attr.flags, ELEM_READ | ELEM_WRITE);
-	if (!err)
+	if (!err && !e.m->ops->take && e.m->attr.key_size) /* a key is read before it is refused */
+		err = sys_in(e.key, c->attr.key, e.m->attr.key_size);
+	else if (!err)
 		err = elem_key(&e, c->attr.key);
 	if (!err)
 		err = e.m->ops->take ? map_take_user(e.m, e.key, e.value, c->attr.flags)
@@ -481,45 +483,6 @@ long sys_cmd_map_take(struct sys_call *c)
 	if (!err)
 		err = sys_out(c->attr.value, e.value, e.value_size);
 	elem_end(&e);
-	return err;
-}
-
-/*
- * Does this process have a writable mapping of it besides Ferry's own? (In the kernel, of any
- * process; those of others are not to be seen from here.)
- */
-static bool has_writable_mmap(const struct sys_map *sm)
-{
-	const struct map *m = sm->map;
-	unsigned long start, ino;
-	char line[512], perms[5];
-	bool found = false;
-	FILE *f;
-
-	if (!m->user_size)
-		return false;
-	f = fopen("/proc/self/maps", "re");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%lx-%*x %4s %*x %*s %lu", &start, perms, &ino) == 3 &&
-			ino == sm->o.ino && perms[1] == 'w' && perms[3] == 's' &&
-			start - (uintptr_t)m->mem >= m->mem_size;
-	if (f)
-		fclose(f);
-	return found;
-}
-
-long sys_cmd_map_freeze(struct sys_call *c)
-{
-	int err = 0;
-	struct sys_map *sm = sys_map_of(c->attr.map_fd, &err);
-
-	if (!sm)
-		return err;
-	if (sys_fd_mode(sm, c->attr.map_fd, true))
-		err = -EPERM;
-	else if (has_writable_mmap(sm) || atomic_exchange(&sm->map->frozen, 1))
-		err = -EBUSY;
-	sys_put(&sm->o);
 	return err;
 }
 
@@ -535,7 +498,7 @@ static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 
 		return -SYS_ENOTSUPP;
 	if (!(flags & MAP_SHARED))
 		return -EINVAL;
-	if (prot & PROT_WRITE && m->frozen)
+	if (prot & PROT_WRITE && map_is_frozen(m))
 		return -EPERM;
 	if (prot & PROT_WRITE && m->attr.flags & BPF_F_RDONLY_PROG)
 		return -EACCES;
@@ -569,6 +532,8 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 			errno = -err;
 		else if (m->attr.type != BPF_MAP_TYPE_ARRAY)
 			*ret = map_ringbuf_mmap(m, addr, len, prot, flags, off);
+		else if (map_is_frozen(m))
+			*ret = map_mmap_frozen(m, addr, len, prot, flags, off);
 		else
 			answered = false; /* the memfd's first bytes are the values */
 	} else if (o->kind == SYS_PERF) {

@@ -98,6 +98,7 @@ static int resolve_map(struct resolve *r, struct bpf_insn *in, bool by_index, bo
 		text_printf(r->log, "fd %d is not pointing to valid bpf_map\n", fd);
 		return err;
 	}
+	map_notice_frozen(sm->map);
 	if (value)
 		err = check_value(r, sm->map, in[1].imm);
 	if (err) {

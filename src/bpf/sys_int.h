@@ -24,7 +24,6 @@ struct sys_map {
 	 * call hands the context on unseen. 0: nobody yet, else 1 + type + 65536 * jited.
 	 */
 	_Atomic u32 owner;
-	struct sys_cursor *cursor; /* where batch look-ups of hashes go on (batch.c) */
 };
 
 struct sys_btf {
@@ -237,7 +236,6 @@ void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
 struct map_perf *sys_perf_of(struct sys_obj *o);
 int sys_pidfd(int fd, u32 *tid); /* 0, -EBADF (no pidfd), -ENOENT (it has ended) */
 int sys_perf_set(struct sys_map *sm, const void *key, int fd, u64 flags);
-void sys_cursor_free(struct sys_map *sm);
 int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);
 int sys_func_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);
 int sys_line_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);

@@ -29,12 +29,10 @@ u64 map_delete(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 u64 map_lookup_percpu(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	struct map *m = ptr(a1);
-	u32 index;
 
-	memcpy(&index, ptr(a2), sizeof(index));
-	if (index >= m->attr.max_entries || (u32)a3 >= map_cpus())
+	if ((u32)a3 >= map_cpus() || !m->ops->lookup_cpu)
 		return 0;
-	return (u64)(uintptr_t)(m->values + (u32)a3 * m->cpu_stride + (size_t)index * m->stride);
+	return (u64)(uintptr_t)m->ops->lookup_cpu(m, ptr(a2), (u32)a3);
 }
 
 u64 map_push(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)

@@ -102,6 +102,38 @@ static void *array_next_elem(struct map *m, u64 *pos, void *key)
 	return m->ops->lookup(m, key);
 }
 
+/* The next indices, as keys: how many. */
+static u32 batch_keys(const struct map *m, u64 *pos, u32 n, u8 *keys)
+{
+	u32 first = (u32)*pos, i;
+
+	if (*pos >= m->attr.max_entries)
+		return 0;
+	if (n > m->attr.max_entries - first)
+		n = m->attr.max_entries - first;
+	for (i = 0; i < n; i++) {
+		u32 k = first + i;
+
+		memcpy(keys + (size_t)i * sizeof(k), &k, sizeof(k));
+	}
+	*pos += n;
+	return n;
+}
+
+static u32 array_next_batch(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values)
+{
+	const u8 *from = m->values + *pos * m->stride;
+	u32 size = m->attr.value_size, i;
+
+	n = batch_keys(m, pos, n, keys);
+	if (values && size == m->stride)
+		map_load(values, from, (size_t)n * size);
+	else
+		for (i = 0; values && i < n; i++, from += m->stride, values += size)
+			map_load(values, from, size);
+	return n;
+}
+
 static void array_key_of(struct map *m, const void *value, void *key)
 {
 	u32 i = (u32)((size_t)((const u8 *)value - m->values) / m->stride);
@@ -127,6 +159,7 @@ const struct map_ops map_array_ops = {
 	.remove = map_no_remove,
 	.next_key = map_array_next_key,
 	.next_elem = array_next_elem,
+	.next_batch = array_next_batch,
 	.key_of = array_key_of,
 	.direct = array_direct,
 	.inline_kind = MAP_INLINE_ARRAY,
@@ -169,6 +202,13 @@ static void *percpu_lookup(struct map *m, const void *key)
 	return i < m->attr.max_entries ? percpu_at(m, i, map_this_cpu()) : NULL;
 }
 
+static void *percpu_lookup_cpu(struct map *m, const void *key, u32 cpu)
+{
+	u32 i = map_index(key);
+
+	return i < m->attr.max_entries ? percpu_at(m, i, cpu) : NULL;
+}
+
 static int percpu_update(struct map *m, const void *key, const void *value, u64 flags)
 {
 	u32 i = map_index(key);
@@ -206,16 +246,28 @@ static int percpu_write(struct map *m, const void *key, const void *value, u64 f
 	return 0;
 }
 
+static u32 percpu_next_batch(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values)
+{
+	u32 i;
+
+	n = batch_keys(m, pos, n, keys);
+	for (i = 0; values && i < n; i++, keys += sizeof(u32), values += map_user_value_size(m))
+		percpu_read(m, keys, values, 0);
+	return n;
+}
+
 const struct map_ops map_percpu_array_ops = {
 	.name = "percpu_array",
 	.check = percpu_check,
 	.init = percpu_init,
 	.lookup = percpu_lookup,
 	.lookup_plain = percpu_lookup,
+	.lookup_cpu = percpu_lookup_cpu,
 	.update = percpu_update,
 	.remove = map_no_remove,
 	.next_key = map_array_next_key,
 	.next_elem = array_next_elem,
+	.next_batch = percpu_next_batch,
 	.read = percpu_read,
 	.write = percpu_write,
 	.inline_kind = MAP_INLINE_PERCPU_ARRAY,

@@ -339,12 +339,70 @@ static void *hash_next_elem(struct map *m, u64 *pos, void *key)
 	return NULL;
 }
 
+/* Elements of the bucket after this one, which are anywhere, on their way to the cache. */
+INLINE void prefetch_bucket(const struct htab *t, u32 b)
+{
+	u32 i, e;
+
+	for (i = 0; b < t->nbuckets && i < SLOTS; i++) {
+		e = (u32)atomic_load_explicit(&t->buckets[b].slot[i], memory_order_relaxed) - 1;
+		if (e < t->nelems)
+			__builtin_prefetch(hash_elem(t, e));
+	}
+}
+
+static u32 hash_next_batch(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values)
+{
+	const struct htab *t = m->priv;
+	u32 b = (u32)(*pos / SLOTS), i = (u32)(*pos % SLOTS), empty = 0, done = 0, again = 0;
+	u32 value_size = t->values ? t->stride * t->cpus : t->value_size;
+
+	for (; b < t->nbuckets; b++, i = 0) {
+		if (++empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0)
+			b = skip_hole(m, t, b);
+		prefetch_bucket(t, b + 1);
+		for (; b < t->nbuckets && i < SLOTS && done < n; i++) {
+			_Atomic u64 *slot = &t->buckets[b].slot[i];
+			u64 w = atomic_load_explicit(slot, memory_order_acquire);
+			u32 e = (u32)w - 1;
+
+			if (e >= t->nelems)
+				continue;
+			map_load(keys + (size_t)done * t->key_size, hash_elem(t, e), t->key_size);
+			if (values)
+				copy_out(t, e, values + (size_t)done * value_size);
+			if (atomic_load_explicit(slot, memory_order_acquire) == w) {
+				done++;
+				empty = 0;
+			} else if (again++ < 10000) { /* replaced meanwhile: its new value */
+				i--;
+			}
+		}
+		if (done == n)
+			break;
+	}
+	*pos = (u64)b * SLOTS + i;
+	return done;
+}
+
 /* Not for per-CPU values, which hold nothing of the system's. */
 static void hash_key_of(struct map *m, const void *value, void *key)
 {
 	const struct htab *t = m->priv;
 
 	map_load(key, (const u8 *)value - t->val_off, t->key_size);
+}
+
+static void *hash_lookup_cpu(struct map *m, const void *key, u32 cpu)
+{
+	const struct htab *t = m->priv;
+	u32 e = find(t, key, t->key_size, hash_of(t, key, t->key_size), NULL);
+
+	if (e == NONE)
+		return NULL;
+	if (t->ref)
+		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
+	return value_at(t, e, cpu);
 }
 
 /* ---- the types ------------------------------------------------------------------------------ */
@@ -366,10 +424,12 @@ static void hash_fini(struct map *m);
 #define OPS(type, size, percpu)                                                                    \
 	{                                                                                          \
 		.name = #type, .check = hash_check, .init = hash_init, .fini = hash_fini,          \
-		.lookup = type##_lookup_##size, .update = hash_update, .remove = hash_remove,      \
-		.lookup_plain = hash_plain_##type##_##size,                                        \
-		.next_key = hash_next_key, .next_elem = hash_next_elem, .key_of = hash_key_of, \
-		.read = hash_read, .write = hash_write, .take = take,   \
+		.lookup = type##_lookup_##size, .lookup_plain = hash_plain_##type##_##size,         \
+		.lookup_cpu = percpu ? hash_lookup_cpu : NULL,                                      \
+		.update = hash_update, .remove = hash_remove,                                      \
+		.next_key = hash_next_key, .next_elem = hash_next_elem,                           \
+		.next_batch = hash_next_batch, .key_of = hash_key_of,                              \
+		.read = hash_read, .write = hash_write, .take = take,                              \
 		.inline_kind = percpu ? MAP_INLINE_NONE : MAP_INLINE_HASH,                         \
 	}
 #define HASH_TYPE(type, percpu, lru)                                                               \

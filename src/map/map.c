@@ -215,6 +215,7 @@ int map_attach(int fd, struct map **out)
 	const struct map_ops *ops = NULL;
 	struct map *m = base_alloc(sizeof(*m));
 	size_t bytes = 0, size;
+	bool sealed;
 	int err;
 
 	if (!m)
@@ -222,7 +223,7 @@ int map_attach(int fd, struct map **out)
 	m->fd = fd;
 	m->attached = true;
 	atomic_init(&m->refs, 1);
-	err = map_mem_attach(m, &m->attr);
+	err = map_mem_attach(m, &m->attr, &sealed);
 	if (!err)
 		err = check(&m->attr, &ops, &bytes);
 	if (!err && map_is_outer(m->attr.type))
@@ -231,10 +232,14 @@ int map_attach(int fd, struct map **out)
 	if (!err && (!base_add(bytes, 2 * MAP_PAGE - 1, &size) || !name_ok(m->attr.name) ||
 		     (size & ~(size_t)(MAP_PAGE - 1)) != m->mem_size))
 		err = -EINVAL;
+	if (!err && sealed)
+		err = map_attach_sealed(m);
 	if (!err) {
 		m->ops = ops;
 		err = ops->init(m);
 	}
+	if (!err)
+		map_notice_frozen(m);
 	if (err) {
 		m->fd = -1; /* stays the caller's */
 		map_mem_free(m);
@@ -308,10 +313,9 @@ static bool may_read(const struct map *m)
 	return !(m->attr.flags & BPF_F_WRONLY);
 }
 
-static bool may_write(const struct map *m)
+static bool write_begin(struct map *m)
 {
-	return !(m->attr.flags & BPF_F_RDONLY) &&
-	       !atomic_load_explicit(&m->frozen, memory_order_relaxed);
+	return !(m->attr.flags & BPF_F_RDONLY) && map_write_begin(m);
 }
 
 u32 map_user_value_size(const struct map *m)
@@ -342,20 +346,29 @@ int map_lookup_user(struct map *m, const void *key, void *value, u64 flags)
 
 int map_update_user(struct map *m, const void *key, const void *value, u64 flags)
 {
-	if (!may_write(m))
+	int err;
+
+	if (!write_begin(m))
 		return -EPERM;
 	if (flags & BPF_F_LOCK && !m->fields)
-		return -EINVAL;
-	if (m->ops->write)
-		return m->ops->write(m, key, value, flags);
-	return m->ops->update(m, key, value, flags);
+		err = -EINVAL;
+	else if (m->ops->write)
+		err = m->ops->write(m, key, value, flags);
+	else
+		err = m->ops->update(m, key, value, flags);
+	map_write_end(m);
+	return err;
 }
 
 int map_delete_user(struct map *m, const void *key)
 {
-	if (!may_write(m))
+	int err;
+
+	if (!write_begin(m))
 		return -EPERM;
-	return m->ops->remove(m, key);
+	err = m->ops->remove(m, key);
+	map_write_end(m);
+	return err;
 }
 
 int map_next_key_user(struct map *m, const void *key, void *next)
@@ -367,11 +380,16 @@ int map_next_key_user(struct map *m, const void *key, void *next)
 
 int map_take_user(struct map *m, const void *key, void *value, u64 flags)
 {
+	int err = -ENOTSUPP;
+
 	if (flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
-	if (!may_read(m) || !may_write(m))
+	if (!may_read(m) || !write_begin(m))
 		return -EPERM;
 	if (flags && !m->fields)
-		return -EINVAL;
-	return m->ops->take ? m->ops->take(m, key, value, flags) : -ENOTSUPP;
+		err = -EINVAL;
+	else if (m->ops->take)
+		err = m->ops->take(m, key, value, flags);
+	map_write_end(m);
+	return err;
 }

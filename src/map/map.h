@@ -47,6 +47,8 @@ struct map_ops {
 
 	/* As seen by a program: the address of the value (this CPU's for per-CPU types), or NULL. */
 	void *(*lookup)(struct map *m, const void *key);
+	/* The same for the value of `cpu`, which is below map_cpus(): per-CPU types only, else NULL. */
+	void *(*lookup_cpu)(struct map *m, const void *key, u32 cpu);
 	int (*update)(struct map *m, const void *key, const void *value, u64 flags);
 	int (*remove)(struct map *m, const void *key);
 	/* The same as `lookup` without vector registers, for programs that run where those are live; may be NULL. */
@@ -71,6 +73,13 @@ struct map_ops {
 	int (*read)(struct map *m, const void *key, void *value, u64 flags);
 	int (*write)(struct map *m, const void *key, const void *value, u64 flags);
 	int (*take)(struct map *m, const void *key, void *value, u64 flags); /* lookup and delete */
+
+	/*
+	 * Many at once, for bpf(2)'s batches: up to `n` keys, and whole values as `read` gives them
+	 * unless `values` is NULL, one behind the other. *pos is a slot or an index, below 2^32, 0 at
+	 * first, and moves on. How many; fewer than `n`: there are no more. NULL: key by key.
+	 */
+	u32 (*next_batch)(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values);
 
 	/* Address of the byte `off` of the values for BPF_PSEUDO_MAP_VALUE: only arrays; else NULL op. */
 	void *(*direct)(struct map *m, u32 off);
@@ -134,8 +143,18 @@ struct map {
 	/* ---- changes */
 	_Atomic bool no_users; /* no descriptor or pin is left: timers start no more */
 	_Atomic u32 refs;
-	_Atomic u32 frozen;
+	_Atomic u32 frozen;      /* MAP_FROZEN: known to this process, and its memory is constant */
+	_Atomic u32 *frozen_all; /* in shared memory: some process has frozen it; NULL: a template */
+	_Atomic u32 writers;     /* inside updates of what would be constant */
 };
+
+enum { MAP_FROZEN = 1, MAP_FREEZING };
+
+/* Do bpf(2)'s writes end with -EPERM? Only what has m->frozen == MAP_FROZEN is trusted not to change. */
+static inline bool map_is_frozen(const struct map *m)
+{
+	return m->frozen || (m->frozen_all && *m->frozen_all);
+}
 
 /*
  * A new map with one reference. `why` (may be NULL) gets one line on failure: which field, what
@@ -170,6 +189,14 @@ int map_set_fields(struct map *m, u32 lock, u32 timer);
  * from map_attach(); a child after fork() has copies of the map and of the objects. Hashes and arrays only.
  */
 int map_set_kptrs(struct map *m, u32 lock, u32 timer, const struct map_kptr *kptrs, u32 n);
+/*
+ * Freezes it for all processes. An array with BPF_F_RDONLY_PROG has constant bytes then. -EBUSY: it is
+ * frozen, or somebody is writing; -ENOMEM.
+ */
+int map_freeze(struct map *m);
+void map_notice_frozen(struct map *m); /* another process may have frozen it: makes it constant here too */
+/* The user's mmap of the values of a frozen array, which may be sealed: only for reading. */
+void *map_mmap_frozen(struct map *m, void *addr, size_t len, int prot, int flags, s64 off);
 struct map *map_get(struct map *m);
 void map_put(struct map *m); /* frees this process's handle with the last; the memfd is closed */
 

@@ -34,6 +34,7 @@ struct map_head {
 	u64 seed[2];
 	struct map_attr attr;
 	struct map_tag tag;
+	_Atomic u32 frozen;
 };
 
 #define MAPTYPE(num, name, ops) extern const struct map_ops ops;
@@ -65,6 +66,12 @@ int map_array_next_key(struct map *m, const void *key, void *next);
 
 void map_fields_free(struct map *m);
 
+/* freeze.c: around what bpf(2) writes; false: it is frozen. */
+bool map_write_begin(struct map *m);
+void map_write_end(struct map *m);
+int map_attach_sealed(struct map *m); /* a map whose memory cannot be written */
+int map_fd_readonly(const struct map *m); /* a descriptor that cannot write; -1 */
+
 /* ringbuf.c, for user ring buffers */
 int map_ring_check(const struct map_attr *a, size_t *bytes);
 u8 *map_ring_data(const struct map *m); /* twice in a row; NULL: no memory */
@@ -75,8 +82,8 @@ int map_ring_next_key(struct map *m, const void *key, void *next);
 
 /* Makes the file, maps it and fills the header: 0 or -errno. */
 int map_mem_create(struct map *m, size_t bytes);
-/* Maps the file m->fd, which another process filled, and gives a copy of its attr. */
-int map_mem_attach(struct map *m, struct map_attr *attr);
+/* Maps the file m->fd, which another process filled, and gives a copy of its attr. `sealed`: only to read. */
+int map_mem_attach(struct map *m, struct map_attr *attr, bool *sealed);
 void map_mem_free(struct map *m);
 /* Puts memory of this process alone in place of the file's, which is no map any longer: 0, -ENOMEM. */
 int map_mem_own(struct map *m);

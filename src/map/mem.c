@@ -8,6 +8,9 @@
 
 #include "map/map_int.h"
 
+/* Without these its maker could cut the file under our mapping. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+
 struct map_head *map_head(const struct map *m)
 {
 	return (struct map_head *)(m->mem + m->mem_size - MAP_PAGE);
@@ -58,9 +61,9 @@ int map_mem_create(struct map *m, size_t bytes)
 	m->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (m->fd < 0)
 		return -errno;
-	/* The size is final: nobody may cut the file under a mapping (SIGBUS). */
+	/* The size is final: nobody may cut the file under a mapping (SIGBUS). freeze.c seals more. */
 	if (fchmod(m->fd, 0600) < 0 || ftruncate(m->fd, (off_t)size) < 0 ||
-	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+	    fcntl(m->fd, F_ADD_SEALS, SEALS) < 0)
 		return -errno;
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
 	if (mem == MAP_FAILED)
@@ -68,19 +71,18 @@ int map_mem_create(struct map *m, size_t bytes)
 	madvise(mem, size, MADV_HUGEPAGE); /* where the machine has huge pages for shared memory */
 	m->mem = mem;
 	m->mem_size = size;
+	m->frozen_all = &map_head(m)->frozen;
 	fill_head(m);
 	return 0;
 }
 
-/* Without these seals its maker could cut the file under our mapping. */
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
-
-int map_mem_attach(struct map *m, struct map_attr *attr)
+int map_mem_attach(struct map *m, struct map_attr *attr, bool *sealed)
 {
 	struct map_head head;
 	struct stat st;
 	void *mem;
 	int seals = fcntl(m->fd, F_GET_SEALS);
+	bool frozen = seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
 
 	if (seals < 0 || (seals & SEALS) != SEALS || fstat(m->fd, &st) || st.st_size < MAP_PAGE ||
 	    st.st_size % MAP_PAGE)
@@ -89,11 +91,14 @@ int map_mem_attach(struct map *m, struct map_attr *attr)
 	    head.magic != MAP_MAGIC || head.version != MAP_VERSION || head.cpus != map_cpus() ||
 	    head.mem_size != (u64)st.st_size)
 		return -EINVAL;
-	mem = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+	mem = mmap(NULL, st.st_size, frozen ? PROT_READ : PROT_READ | PROT_WRITE,
+		   frozen ? MAP_PRIVATE : MAP_SHARED, m->fd, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
 	m->mem = mem;
 	m->mem_size = st.st_size;
+	m->frozen_all = &map_head(m)->frozen;
+	*sealed = frozen;
 	*attr = head.attr;
 	attr->name[sizeof(attr->name) - 1] = '\0';
 	return 0;

@@ -193,6 +193,12 @@ static int outer_next_key(struct map *m, const void *key, void *next)
 	return ((struct outer *)m->priv)->hash->next_key(m, key, next);
 }
 
+/* Keys only: a value in the table is not what a look-up shows. */
+static u32 outer_next_batch(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values)
+{
+	return values ? 0 : ((struct outer *)m->priv)->hash->next_batch(m, pos, n, keys, NULL);
+}
+
 /* A descriptor is no value: src/bpf turns it into an object and calls set_obj. */
 static int outer_write(struct map *m, const void *key, const void *value, u64 flags)
 {
@@ -209,6 +215,7 @@ const struct map_ops map_hash_of_maps_ops = {
 	.update = map_no_update,
 	.remove = outer_remove,
 	.next_key = outer_next_key,
+	.next_batch = outer_next_batch,
 	.read = outer_read,
 	.write = outer_write,
 	.set_obj = outer_set,

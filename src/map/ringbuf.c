@@ -10,7 +10,6 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -463,20 +462,6 @@ int map_ringbuf_eventfd(struct map *m)
 	return fd;
 }
 
-/* A descriptor that can only read, so that mprotect(2) cannot make the mapping writable. */
-static int read_only_fd(const struct map *m)
-{
-	char path[32] = "/proc/self/fd/", digits[11];
-	int n = 0, at = 14, fd = m->fd;
-
-	do {
-		digits[n++] = (char)('0' + fd % 10);
-	} while (fd /= 10);
-	while (n)
-		path[at++] = digits[--n];
-	return open(path, O_RDONLY | O_CLOEXEC);
-}
-
 void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flags, s64 off)
 {
 	size_t size = m->attr.max_entries, done, take, from;
@@ -506,7 +491,8 @@ void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flag
 		    -1, 0);
 	if (room == MAP_FAILED)
 		return MAP_FAILED;
-	fd = prot & PROT_WRITE ? -1 : read_only_fd(m);
+	/* One that can only read, so that mprotect(2) cannot make the mapping writable. */
+	fd = prot & PROT_WRITE ? -1 : map_fd_readonly(m);
 	for (done = 0; done < len; done += take) {
 		from = (size_t)off + done;
 		take = len - done;

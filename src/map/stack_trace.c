@@ -113,12 +113,12 @@ u32 map_stack_depth(const struct map *m)
 	return m->attr.value_size / elem_size(m);
 }
 
-static int trace_read(struct map *m, const void *key, void *value, u64 flags)
+/* The trace, padded with zeros; with `remove` its place is empty then. */
+static int trace_get(struct map *m, const void *key, void *value, bool remove)
 {
 	u32 id = map_index(key), nr, size;
 	struct place *p;
 
-	(void)flags;
 	if (id >= places(&m->attr))
 		return -ENOENT;
 	p = place_at(m, id);
@@ -128,8 +128,23 @@ static int trace_read(struct map *m, const void *key, void *value, u64 flags)
 	size = nr > map_stack_depth(m) ? m->attr.value_size : nr * elem_size(m);
 	map_load(value, (const void *)p->data, size);
 	memset((u8 *)value + size, 0, m->attr.value_size - size);
+	if (remove)
+		atomic_store_explicit(&p->nr, 0, memory_order_relaxed);
 	map_unlock(&p->lock);
 	return nr ? 0 : -ENOENT;
+}
+
+static int trace_read(struct map *m, const void *key, void *value, u64 flags)
+{
+	(void)flags;
+	return trace_get(m, key, value, false);
+}
+
+/* As Linux 6.18; before that -ENOTSUPP. */
+static int trace_take(struct map *m, const void *key, void *value, u64 flags)
+{
+	(void)flags;
+	return trace_get(m, key, value, true);
 }
 
 static int trace_remove(struct map *m, const void *key)
@@ -177,5 +192,6 @@ const struct map_ops map_stack_trace_ops = {
 	.remove = trace_remove,
 	.next_key = trace_next_key,
 	.read = trace_read,
+	.take = trace_take,
 	.write = map_no_update,
 };

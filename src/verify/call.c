@@ -141,7 +141,7 @@ const char *vcall_frozen(struct verifier *v, const struct reg *r, size_t *n)
 	const struct map *m = v->p->maps[r->what];
 	s64 off = r->off;
 
-	if (!(m->attr.flags & BPF_F_RDONLY_PROG) || !m->frozen || !m->ops->direct ||
+	if (!(m->attr.flags & BPF_F_RDONLY_PROG) || m->frozen != MAP_FROZEN || !m->ops->direct ||
 	    m->attr.max_entries != 1 || !num_is_const(&r->n))
 		return NULL;
 	off += (s64)r->n.bits.value;

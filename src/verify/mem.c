@@ -133,7 +133,7 @@ static void fold(struct verifier *v, const struct acc *a, const struct map *m)
 	u64 value = 0;
 
 	if (a->access != ACCESS_READ || !a->out || !(m->attr.flags & BPF_F_RDONLY_PROG) ||
-	    !m->frozen || m->attr.max_entries != 1 || !num_is_const(&reg->n) || !m->ops->direct)
+	    m->frozen != MAP_FROZEN || m->attr.max_entries != 1 || !num_is_const(&reg->n) || !m->ops->direct)
 		return;
 	off += (s64)reg->n.bits.value;
 	p = m->ops->direct((struct map *)m, (u32)off);

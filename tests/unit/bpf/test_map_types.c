@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "map/map.h"
 #include "scenario.h"
 
 /* ---- stack traces --------------------------------------------------------------------------- */
@@ -251,6 +252,40 @@ static void frozen(struct scenario *s)
 	munmap(q, 4096);
 }
 
+/* ---- values of other CPUs --------------------------------------------------------------------- */
+
+static void of_cpu(struct scenario *s, u32 type)
+{
+	int fd = scenario_map(s, type, 4, 8, 4, 0, 0), prog, last = (int)map_cpus() - 1;
+	static const int beyond[] = { 0, 1, 2 };
+	u64 values[1024];
+	char source[400];
+	u32 k = 2, i;
+
+	for (i = 0; i < ARRAY_SIZE(values); i++)
+		values[i] = (int)i == last ? 7 : i > (u32)last ? 99 : 1;
+	scenario_elem(s, BPF_MAP_UPDATE_ELEM, fd, &k, values, 0);
+	for (i = 0; i < ARRAY_SIZE(beyond); i++) {
+		/* The last CPU's, one that is not there, and another key. */
+		snprintf(source, sizeof(source),
+			 "*(u32 *)(r10 - 4) = %d\nr1 = map[0] ll\nr2 = r10\nr2 += -4\nr3 = %d\n"
+			 "call bpf_map_lookup_percpu_elem\nif r0 == 0 goto out\nr0 = *(u64 *)(r0 + 0)\n"
+			 "exit\nout:\nr0 = 40\nexit\n",
+			 beyond[i] == 2 ? 5 : 2, last + (beyond[i] == 1));
+		prog = scenario_prog(s, BPF_PROG_TYPE_SCHED_CLS, source, &fd, 1);
+		SAY(s, "%ld ", prog < 0 ? (long)prog : scenario_run(s, prog));
+		close(prog);
+	}
+	close(fd);
+}
+
+static void any_cpu(struct scenario *s)
+{
+	of_cpu(s, BPF_MAP_TYPE_PERCPU_HASH);
+	of_cpu(s, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	of_cpu(s, BPF_MAP_TYPE_PERCPU_ARRAY);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario_case cases[] = {
@@ -265,6 +300,7 @@ int main(int argc, char **argv)
 		  "-2 -2 -2 0 -17 0:7 -9 -9 -9 -9 -524 -524 0 -2" },
 		{ "task_storage_is_of_a_thread", storage_is_of_a_thread, "1 2 3 2 2 0:3" },
 		{ "a_map_that_is_mapped_for_writing_does_not_freeze", frozen, "1 -16 1 0 -1 -1 0" },
+		{ "programs_look_up_the_value_of_any_cpu", any_cpu, "7 40 40 7 40 40 7 40 40 " },
 		{ "user_ring_buffers_are_written_by_users", user_ring,
 		  "0 0 -22 -22 -22 -22 -22 -524 -524 -524 -524 0 -1 0 1 -22" },
 	};
