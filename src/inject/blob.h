@@ -46,7 +46,9 @@
 #define D_DONE 252   /* u32 */
 #define D_LAST 256   /* u32: this call is the last, its result the thread's */
 #define D_ROUNDS 260 /* u32: how often it looks for a call before it ends */
-#define D_PAUSE 264  /* struct timespec: how long between */
+#define D_PAUSE 264  /* struct timespec: how long between, */
+#define D_LONGER 280 /* and when only these many rounds are left: */
+#define BLOB_LONG_ROUNDS 300
 #define D_TEXT 512   /* strings, to the end of the page after */
 
 #endif

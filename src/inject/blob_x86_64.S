@@ -80,6 +80,9 @@ look:
 	jne	serve
 	mov	$35, %eax			/* nanosleep(pause, NULL) */
 	lea	D_PAUSE(%rbx), %rdi
+	lea	D_LONGER(%rbx), %rsi
+	cmp	$BLOB_LONG_ROUNDS, %r12d
+	cmovb	%rsi, %rdi
 	xor	%esi, %esi
 	syscall
 	dec	%r12d

@@ -16,8 +16,10 @@
 
 #include "inject/inject_int.h"
 
+/* Without a call from us the thread there ends after some three seconds, of which it wakes often in the first. */
 #define PAUSE_NS 100000
-#define ROUNDS 50000 /* 5 s and what the sleeps take longer */
+#define LONGER_NS 10000000
+#define ROUNDS (BLOB_LONG_ROUNDS + 2000)
 #define START_MS 5000
 
 struct inject {
@@ -100,7 +102,7 @@ static int write_blob(struct inject *in, const struct user_regs_struct *r)
 {
 	const u64 regs[] = { r->rax, r->rbx, r->rcx, r->rdx, r->rsi, r->rdi, r->rbp, r->rsp, r->r8,
 			     r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip, r->eflags };
-	struct timespec pause = { 0, PAUSE_NS };
+	const struct timespec pauses[2] = { { 0, PAUSE_NS }, { 0, LONGER_NS } };
 	int err;
 
 	err = target_put(in->t.pid, in->area, blob_start, (size_t)(blob_end - blob_start));
@@ -109,7 +111,7 @@ static int write_blob(struct inject *in, const struct user_regs_struct *r)
 	err = err ? err : PUT(in, D_CREATE, in->create);
 	err = err ? err : PUT(in, D_ERROR, (u32)~0u);
 	err = err ? err : PUT(in, D_ROUNDS, (u32)ROUNDS);
-	return err ? err : PUT(in, D_PAUSE, pause);
+	return err ? err : target_put(in->t.pid, in->area + BLOB_DATA + D_PAUSE, pauses, sizeof(pauses));
 }
 
 /* With the thread stopped: memory, code in it, and off it goes. */
