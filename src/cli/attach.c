@@ -12,7 +12,8 @@
 #include "cli/cli.h"
 #include "inject/inject.h"
 
-#define WAIT_MS 10000 /* for a moment at which the target can be entered, and for what it then does */
+#define WAIT_MS 10000  /* for a moment at which the target can be entered */
+#define ENTER_MS 10000 /* for what it then does */
 
 static const char attach_help[] =
 	"Usage: ferry attach [OPTIONS] PID...\n\n"
@@ -21,6 +22,7 @@ static const char attach_help[] =
 	"its threads is held for some microseconds. A process that is attached already stays so.\n\n"
 	"Options:\n"
 	"  --force         also where a seccomp filter may end the process for it\n"
+	"  --wait SECONDS  how long to wait for a moment at which a process can be entered (10)\n"
 	"  --session DIR   the session, instead of $FERRY_SESSION\n"
 	"  --preload LIB   the library to bring in, instead of the installed libferry-preload.so\n"
 	"  --json          what happened, as JSON\n"
@@ -35,6 +37,7 @@ static const char detach_help[] =
 	"stays so.\n\n"
 	"Options:\n"
 	"  --force         also where a seccomp filter may end the process for it\n"
+	"  --wait SECONDS  how long to wait for a moment at which a process can be entered (10)\n"
 	"  --preload LIB   the library that was brought in\n"
 	"  --json          what happened, as JSON\n"
 	"  --help          this text\n\n"
@@ -44,7 +47,7 @@ static const char detach_help[] =
 struct request {
 	const struct cli_verb *verb;
 	bool leave, json;
-	u32 flags;
+	u32 flags, wait_ms;
 	char lib[PATH_MAX];
 	char session[SESSION_DIR_MAX];
 };
@@ -102,12 +105,12 @@ static int enter(const struct request *r, pid_t pid, struct outcome *o)
 	int err;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
-	err = inject_begin(pid, r->flags, WAIT_MS, &in, &o->why);
+	err = inject_begin(pid, r->flags, r->wait_ms, &in, &o->why);
 	if (err)
 		return err;
 	err = inject_load(in, r->lib, &handle, &o->why);
 	if (!err)
-		err = inject_call(in, handle, r->leave ? "ferry_agent_detach" : "ferry_agent_attach", r->session, WAIT_MS,
+		err = inject_call(in, handle, r->leave ? "ferry_agent_detach" : "ferry_agent_attach", r->session, ENTER_MS,
 				  &ret, &o->why);
 	inject_end(in);
 	clock_gettime(CLOCK_MONOTONIC, &end);
@@ -177,15 +180,22 @@ static int attach_or_detach(struct request *r, int argc, char **argv)
 	static const struct option options[] = { { "force", no_argument, NULL, 'f' },
 						 { "session", required_argument, NULL, 's' },
 						 { "preload", required_argument, NULL, 'p' },
+						 { "wait", required_argument, NULL, 'w' },
 						 { "json", no_argument, NULL, 'j' },
 						 { NULL, 0, NULL, 0 } };
 	char path[PATH_MAX];
+	u64 seconds;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (c) {
 		case 'f': r->flags |= INJECT_FORCE; break;
 		case 'j': r->json = true; break;
+		case 'w':
+			if (!cli_number(optarg, 0, 86400, &seconds))
+				return cli_usage(r->verb, "--wait: '%s' is no number of seconds up to 86400", optarg);
+			r->wait_ms = (u32)seconds * 1000;
+			break;
 		case 'p':
 			if (!realpath(optarg, r->lib))
 				return cli_fail(CLI_INPUT, "%s: %s", optarg, strerror(errno));
@@ -212,14 +222,14 @@ static int attach_or_detach(struct request *r, int argc, char **argv)
 
 static int attach_main(int argc, char **argv)
 {
-	struct request r = { .verb = &cli_attach };
+	struct request r = { .verb = &cli_attach, .wait_ms = WAIT_MS };
 
 	return attach_or_detach(&r, argc, argv);
 }
 
 static int detach_main(int argc, char **argv)
 {
-	struct request r = { .verb = &cli_detach, .leave = true };
+	struct request r = { .verb = &cli_detach, .wait_ms = WAIT_MS, .leave = true };
 
 	return attach_or_detach(&r, argc, argv);
 }

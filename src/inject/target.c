@@ -134,8 +134,10 @@ static int check_machine(pid_t pid, struct text *why)
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT) {
-		text_printf(why, "process %d is the kernel's", pid);
-		return -ENOTSUP;
+		bool kernel = pid == 2 || target_status(pid, pid, "PPid:", 10) == 2;
+
+		text_printf(why, kernel ? "process %d is the kernel's" : "process %d has ended meanwhile", pid);
+		return kernel ? -ENOTSUP : -ESRCH;
 	}
 	if (fd < 0)
 		return 0; /* who may not look at it may not trace it either, and hears why then */

@@ -154,22 +154,38 @@ def test_python():
            "idle_python_goes_on", f"{r.stderr}{s.stderr}{lines}{out!r}")
 
 
-def test_rounds():
-    work = "12000"
-    want = start(TARGET, "work", work).communicate(timeout=120)[0]
+def rounds(name, n, mode, work):
+    """n times attached and detached, in as many runs as that takes: all must print the same."""
+    want = start(TARGET, mode, work).communicate(timeout=120)[0]
     done, said, outputs, at = 0, [], [], time.time()
-    while done < 50 and time.time() - at < 60:
-        p = start(TARGET, "work", work)
-        while p.poll() is None and done < 50:
+    while done < n and time.time() - at < 60:
+        p = start(TARGET, mode, work)
+        while p.poll() is None and done < n:
             for verb in ("attach", "detach"):
                 r = ferry(verb, p.pid)
                 if r.returncode and not ended(p, r):
                     said.append(verb + ": " + r.stderr)
             done += p.poll() is None
         outputs.append(p.communicate(timeout=120)[0])
-    report(done >= 50 and not said and all(o == want for o in outputs),
-           "50_rounds_on_threads_that_allocate_and_handle_signals_change_no_result",
+    report(done >= n and not said and all(o == want for o in outputs), name,
            f"{done} rounds, {len(outputs)} runs, {said}\n" + "\n".join(o for o in outputs if o != want))
+
+
+def test_rounds():
+    rounds("50_rounds_on_threads_that_allocate_and_handle_signals_change_no_result", 50, "work", "8000")
+    rounds("20_rounds_on_a_single_thread_in_a_handler_that_interrupted_malloc_change_no_result", 20, "alone", "2500")
+
+
+def test_stuck():
+    p = start(TARGET, "stuck")
+    r = ferry("attach", p.pid, "--wait", "1")
+    p.stdin.write("\n")
+    p.stdin.flush()
+    on = p.stdout.readline()
+    s = ferry("attach", p.pid)
+    p.communicate(timeout=20)
+    report(r.returncode == 1 and "inside the C library" in r.stderr and on == "on\n" and s.returncode == 0 and not p.returncode,
+           "a_handler_that_interrupted_malloc_is_no_place_to_enter", f"{r.returncode} {r.stderr}{on}{s.stderr}{p.returncode}")
 
 
 def test_killed_command():

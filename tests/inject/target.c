@@ -3,6 +3,8 @@
  * A process to be attached to, which checks itself. It does not know of Ferry.
  *
  *   target work ROUNDS    threads that allocate, hash, sleep and handle signals; prints what they computed
+ *   target alone ROUNDS   the same by the only thread, whose allocator takes no locks, and mostly in the handler
+ *   target stuck          its only thread waits for a line in a handler that interrupted malloc(); then goes on
  *   target wait WAY       prints "ready", waits for stdin's end in one way, prints what that returned
  *   target traced PID     traces PID until stdin ends
  *   target undumpable     may not be looked at; until stdin ends
@@ -24,6 +26,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define THREADS 4
@@ -68,6 +71,89 @@ static void *work(void *arg)
 	result[0] = hash;
 	memcpy(&result[1], &sum, 8);
 	return result;
+}
+
+/* Busy in a handler, which may have interrupted the allocator. */
+static void on_alarm_slow(int sig)
+{
+	struct timespec begin, now;
+
+	(void)sig;
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do {
+		for (volatile int i = 0; i < 20000; i++)
+			;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - begin.tv_sec) * 1000000000l + now.tv_nsec - begin.tv_nsec < 1000000);
+	alarms++;
+}
+
+static int do_alone(void)
+{
+	struct itimerval every = { { 0, 1200 }, { 0, 1200 } };
+	struct sigaction act = { .sa_handler = on_alarm_slow, .sa_flags = SA_RESTART };
+	struct {
+		uint64_t *p;
+		size_t n;
+	} slot[64] = { { NULL, 0 } };
+	uint64_t hash = 1, k;
+	long i;
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	puts("ready");
+	fflush(stdout);
+	/* Too large for what malloc() keeps for the thread, and marked at both ends. */
+	for (i = 0; i < rounds * 100; i++) {
+		hash = hash * 6364136223846793005ull + 1442695040888963407ull;
+		k = hash >> 58;
+		if (slot[k].p && (slot[k].p[0] != k || slot[k].p[slot[k].n - 1] != k))
+			abort();
+		free(slot[k].p);
+		slot[k].n = 140 + (hash >> 40) % 1000;
+		slot[k].p = malloc(slot[k].n * 8);
+		slot[k].p[0] = slot[k].p[slot[k].n - 1] = k;
+	}
+	printf("%016llx\n", (unsigned long long)hash);
+	return !alarms;
+}
+
+static volatile sig_atomic_t is_stuck;
+
+static void on_alarm_stuck(int sig, siginfo_t *info, void *ctx)
+{
+	uintptr_t rip = (uintptr_t)((ucontext_t *)ctx)->uc_mcontext.gregs[REG_RIP], at = (uintptr_t)malloc;
+	char c;
+
+	(void)sig;
+	(void)info;
+	/* malloc(3) and what it is made of lie together. */
+	if (is_stuck || rip < at - 0x3000 || rip > at + 0x3000)
+		return;
+	is_stuck = 1;
+	if (write(1, "ready\n", 6) != 6 || read(0, &c, 1) < 0)
+		abort();
+	is_stuck = 2;
+}
+
+static int do_stuck(void)
+{
+	struct itimerval every = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct sigaction act = { .sa_sigaction = on_alarm_stuck, .sa_flags = SA_RESTART | SA_SIGINFO };
+	void *p[64] = { NULL };
+	char c;
+	long i;
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	for (i = 0; is_stuck != 2; i++) {
+		free(p[i % 64]);
+		p[i % 64] = malloc(1100 + (size_t)i * 7919 % 8000);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	puts("on");
+	fflush(stdout);
+	return read(0, &c, 1) != 0;
 }
 
 static int do_work(void)
@@ -219,6 +305,12 @@ int main(int argc, char **argv)
 		rounds = atol(argv[2]);
 		return do_work();
 	}
+	if (!strcmp(what, "alone") && argc > 2) {
+		rounds = atol(argv[2]);
+		return do_alone();
+	}
+	if (!strcmp(what, "stuck"))
+		return do_stuck();
 	if (!strcmp(what, "wait") && argc > 2)
 		return do_wait(argv[2]);
 	if (!strcmp(what, "traced") && argc > 2)
