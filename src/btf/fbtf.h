@@ -95,4 +95,15 @@ int fbtf_find_kptrs(const struct btf *btf, u32 id, struct fbtf_kptr *out, u32 ma
 int fbtf_dump_value(const struct btf *btf, u32 type_id, const void *data, size_t size, bool json,
 		    struct text *out);
 
+/*
+ * The same in the form of bpf_snprintf_btf(), with its flags (BTF_F_*). `data` has fbtf_size() bytes. 0 or
+ * -EINVAL (a type without a size).
+ */
+struct fbtf_show_to {
+	void (*put)(void *arg, const char *s, size_t n);
+	u64 (*hide)(u64 address); /* what is shown of a pointer without BTF_F_PTR_RAW */
+	void *arg;
+};
+int fbtf_show(const struct btf *btf, u32 id, const void *data, u64 flags, const struct fbtf_show_to *to);
+
 #endif

@@ -82,20 +82,24 @@ static void make_hash_key(void)
 		hash_key = (u64)(uintptr_t)&hash_key;
 }
 
+u64 helper_hide(u64 address)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, make_hash_key);
+	return address ? (u32)hash_bytes(&address, sizeof(address), hash_key) : 0;
+}
+
 /* %p and %pK say which pointers are equal, not where they point; %px does, for who is allowed. */
 static void put_pointer(struct out *o, const struct spec *sp, u64 v, bool raw)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct spec full = *sp;
 
 	if (!full.width) {
 		full.width = 2 * sizeof(void *);
 		full.zero = true;
 	}
-	pthread_once(&once, make_hash_key);
-	if (!raw && v)
-		v = (u32)hash_bytes(&v, sizeof(v), hash_key);
-	put_number(o, &full, v, 16, false, 0);
+	put_number(o, &full, raw ? v : helper_hide(v), 16, false, 0);
 }
 
 /* %pI4 %pi4 %pI6 %pi6: the address at `at` in network byte order. */

@@ -25,6 +25,8 @@ s64 helper_format_full(char *out, size_t size, const char *fmt, size_t fmt_size,
 		       u32 n);
 /* The arguments of a format, in program memory: checked sizes, copied. Their number or -EINVAL. */
 int helper_args(u64 args[HELPER_MAX_ARGS], u64 at, u64 size);
+/* What %p shows of an address: which are equal, and NULL. */
+u64 helper_hide(u64 address);
 /* The thread id of a task_struct, which may be anywhere: 0 when it cannot be read. */
 u32 helper_task_pid(u64 task);
 void helper_trace_line(const char *msg); /* with the line's head, to wherever lines go */

@@ -18,7 +18,8 @@ int vstrict_helper(struct verifier *v, u32 id)
 		BPF_FUNC_probe_read_kernel, BPF_FUNC_probe_read_kernel_str,
 		BPF_FUNC_probe_read,        BPF_FUNC_probe_read_str,
 		BPF_FUNC_snprintf,          BPF_FUNC_snprintf_btf,
-		BPF_FUNC_task_pt_regs,
+		BPF_FUNC_task_pt_regs,      BPF_FUNC_seq_printf,
+		BPF_FUNC_seq_printf_btf,
 	};
 	size_t i;
 

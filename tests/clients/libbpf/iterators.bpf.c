@@ -250,6 +250,26 @@ int other_maps(struct bpf_iter__bpf_map *ctx)
 	return 0;
 }
 
+struct iovec {
+	void *iov_base;
+	unsigned long iov_len;
+} RELOCATED;
+
+SEC("iter/bpf_map")
+int shown(struct bpf_iter__bpf_map *ctx)
+{
+	struct iovec v = { 0, 42 };
+	struct btf_ptr p = { .ptr = &v, .type_id = bpf_core_type_id_kernel(struct iovec) };
+	char text[64];
+
+	if (ctx->map)
+		return 0;
+	bpf_seq_printf_btf(ctx->meta->seq, &p, sizeof(p), 0);
+	if (bpf_snprintf_btf(text, sizeof(text), &p, sizeof(p), BTF_F_COMPACT) > 0)
+		bpf_seq_write(ctx->meta->seq, text, 20);
+	return 0;
+}
+
 SEC("iter.s/bpf_map")
 int sleepable_maps(struct bpf_iter__bpf_map *ctx)
 {

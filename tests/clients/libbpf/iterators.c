@@ -381,6 +381,13 @@ static void links_take_another_program(void **state)
 	bpf_link__destroy(link);
 }
 
+static void values_are_shown_by_their_type(void **state)
+{
+	(void)state;
+	assert_true(walk("shown", NULL, 4096) > 0);
+	assert_string_equal(text, "(struct iovec){\n .iov_len = (__kernel_size_t)42,\n}\n(struct iovec){.iov_");
+}
+
 static pthread_barrier_t named, done;
 
 static void *sleeper(void *arg)
@@ -526,6 +533,7 @@ int main(void)
 		cmocka_unit_test(links_say_what_they_are_of),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(links_take_another_program),
+		cmocka_unit_test(values_are_shown_by_their_type),
 		cmocka_unit_test(threads_are_tasks),
 		cmocka_unit_test(tasks_may_be_one),
 		cmocka_unit_test(a_pinned_link_is_read_as_a_file),
