@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CALLS 1000
-#define ROUNDS 100
+#define CALLS 500
+#define ROUNDS 60
 
 __attribute__((noinline, noclone)) int target(int a, int b);
 int target(int a, int b)
@@ -25,6 +25,20 @@ int target(int a, int b)
 	volatile int x[2] = { a, b };
 
 	return x[0] + x[1];
+}
+
+/* Five bytes that do nothing, which the kernel patches to a call as well; and a function too short for a jump. */
+int on_nop(int a, int b);
+int tiny(int a, int b);
+__asm__(".text\n.p2align 4\n.globl on_nop\n.type on_nop, @function\non_nop:\n.cfi_startproc\n.byte 0x0f, 0x1f, 0x44, 0, 0\n"
+	"lea (%rdi,%rsi), %eax\nret\n.cfi_endproc\n.size on_nop, . - on_nop\n"
+	".globl tiny\n.type tiny, @function\ntiny:\n.cfi_startproc\nlea (%rdi,%rsi), %eax\nret\n.cfi_endproc\n.size tiny, . - tiny\n"
+	".type behind_tiny, @function\nbehind_tiny:\n.cfi_startproc\nlea 1(%rdi), %eax\nret\n.cfi_endproc\n");
+
+__attribute__((noinline, noclone)) int nested(int a, int b);
+int nested(int a, int b)
+{
+	return target(a, b) + 1;
 }
 
 static double now(void)
@@ -36,7 +50,7 @@ static double now(void)
 }
 
 /* Nanoseconds a call; the ring buffer is emptied between rounds. */
-static double measure(struct ring_buffer *rb)
+static double measure(struct ring_buffer *rb, int (*fn)(int, int))
 {
 	double best = 1e9, start;
 	int i, k;
@@ -44,7 +58,7 @@ static double measure(struct ring_buffer *rb)
 	for (k = 0; k < ROUNDS; k++) {
 		start = now();
 		for (i = 0; i < CALLS; i++)
-			target(i, k);
+			fn(i, k);
 		start = (now() - start) / CALLS;
 		if (start < best)
 			best = start;
@@ -78,38 +92,58 @@ static int ignore(void *ctx, void *data, size_t size)
 	return 0;
 }
 
+/* `also`: another probe at the same time, on target(), which nested() calls. */
 static const struct {
 	const char *prog, *name;
+	int (*fn)(int, int);
 	bool ret;
+	const char *also;
 } cases[] = {
-	{ "count", "uprobe, counter", false },
-	{ "record", "uprobe, ring buffer record", false },
-	{ "count", "uretprobe, counter", true },
-	{ "record", "uretprobe, ring buffer record", true },
+	{ "count", "uprobe, counter", target, false, NULL },
+	{ "count", "uprobe on a 5-byte nop, counter", on_nop, false, NULL },
+	{ "count_own", "uprobe, per-CPU counter", target, false, NULL },
+	{ "count_by", "uprobe, counter in a hash", target, false, NULL },
+	{ "count_own_by", "uprobe, per-CPU hash", target, false, NULL },
+	{ "general", "uprobe, array update", target, false, NULL },
+	{ "record", "uprobe, ring buffer record", target, false, NULL },
+	{ "count", "uprobe by trap, counter", tiny, false, NULL },
+	{ "count", "uretprobe, counter", target, true, NULL },
+	{ "count", "uretprobe on a 5-byte nop", on_nop, true, NULL },
+	{ "count_by", "uretprobe, counter in a hash", target, true, NULL },
+	{ "record", "uretprobe, ring buffer record", target, true, NULL },
+	{ "count", "uretprobes, one in another", nested, true, "count_own" },
 };
 #define NCASES (sizeof(cases) / sizeof(cases[0]))
 
+static struct bpf_link *attach(struct bpf_object *obj, const char *prog, int (*fn)(int, int), bool ret)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = ret);
+	unsigned long offset = (unsigned long)fn;
+
+	dl_iterate_phdr(find, &offset);
+	return bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe",
+					       offset, &opts);
+}
+
 static int run(const char *file, double *out)
 {
-	unsigned long offset = (unsigned long)target;
 	struct bpf_object *obj = bpf_object__open_file(file, NULL);
+	struct bpf_link *l, *also;
 	struct ring_buffer *rb;
 	double base;
 	size_t i;
 
-	dl_iterate_phdr(find, &offset);
 	if (!obj || bpf_object__load(obj))
 		return -1;
 	rb = ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "records"), ignore, NULL, NULL);
-	base = measure(rb);
 	for (i = 0; i < NCASES; i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = cases[i].ret);
-		struct bpf_link *l = bpf_program__attach_uprobe_opts(
-			bpf_object__find_program_by_name(obj, cases[i].prog), 0, "/proc/self/exe", offset, &opts);
-
-		if (!l)
+		base = measure(rb, cases[i].fn);
+		l = attach(obj, cases[i].prog, cases[i].fn, cases[i].ret);
+		also = cases[i].also ? attach(obj, cases[i].also, target, cases[i].ret) : NULL;
+		if (!l || (cases[i].also && !also))
 			return -1;
-		out[i] = measure(rb) - base;
+		out[i] = measure(rb, cases[i].fn) - base;
+		bpf_link__destroy(also);
 		bpf_link__destroy(l);
 	}
 	ring_buffer__free(rb);

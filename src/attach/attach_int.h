@@ -126,7 +126,9 @@ static inline void probe_short(const struct hook *h, struct pt_regs *regs, u64 f
 {
 	const struct sys_attach *a = h->arg;
 
+	sys_runner.regs = regs; /* for thread_inside() */
 	sys_short_run(a->p, regs, a->cookie, func_ip);
+	sys_runner.regs = NULL;
 }
 
 /* ---- thread.c: threads that came by, and waiting for them -------------------------------------- */
@@ -141,11 +143,15 @@ struct thread {
 	struct pending *pending; /* returns awaited, the last one first */
 	struct pending *spare;   /* slots of its own to use */
 	const struct site *site; /* of the hook that runs */
+	const struct pt_regs *regs; /* the same's */
+	u32 depth;               /* of programs when it began */
 	struct pt_regs *override;
 };
 /* A hit's writes to its own record: plain stores, as thread_wait() has the fence. */
-static inline void thread_enter(struct thread *t, struct site *s)
+static inline void thread_enter(struct thread *t, struct site *s, const struct pt_regs *regs)
 {
+	t->regs = regs;
+	t->depth = sys_runner.depth;
 	__atomic_store_n(&t->hits, __atomic_load_n(&t->hits, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->busy, 1, __ATOMIC_RELAXED);
 	t->site = s;
@@ -160,6 +166,11 @@ extern _Thread_local struct thread *thread_self __attribute__((tls_model("initia
 struct thread *thread_get(void);
 struct thread *thread_first(void); /* the same with vector registers kept */
 int thread_init(void);
+/*
+ * Is the hook, or the short run, that this thread seems to be in really under way? A signal handler that
+ * came in between may have left it by longjmp(3): then it is as if it had ended. `regs` is of the new hit.
+ */
+bool thread_inside(struct thread *t, const struct pt_regs *regs);
 /* Waits until no other thread is in a hook that it entered before this call. */
 void thread_wait(void);
 

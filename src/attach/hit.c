@@ -63,11 +63,11 @@ u32 probe_hit(struct site *s, struct pt_regs *regs)
 		return 0;
 	}
 	/* The second: a signal handler came by while a short run was under way. */
-	if (t->busy || sys_short_inside()) {
+	if ((t->busy || sys_short_inside()) && thread_inside(t, regs)) {
 		s->missed++;
 		return 0;
 	}
-	thread_enter(t, s);
+	thread_enter(t, s, regs);
 	probe_run_hooks(t, s->entry, regs);
 	out = t->override == regs;
 	if (!out && s->ret && !ret_hijack(t, s, regs))

@@ -174,13 +174,16 @@ static void drop(struct thread *t, struct pending **at)
 	t->npending--;
 }
 
-/* The address is no longer on the stack: that frame cannot return any more. */
+/*
+ * The address is no longer on the stack: that frame cannot return any more. Or it is just returning, and a
+ * signal came in between: then the slot's number is there.
+ */
 static bool is_stale(const struct pending *r)
 {
 	u64 there;
 
 	return !r->site || code_copy_safe(&there, (const void *)(uintptr_t)r->sp, 8) ||
-	       there != slot_addr(r);
+	       (there != slot_addr(r) && there != (u64)(r - records));
 }
 
 void ret_forget(struct thread *t)
@@ -250,19 +253,20 @@ u64 probe_returned(u64 slot, struct pt_regs *regs)
 	struct thread *t = thread_self ? thread_self : thread_first();
 	struct site *s = r->site;
 	u64 orig = r->orig;
+	bool nested;
 
 	regs->rip = orig;
 	if (!t) {
 		r->site = NULL;
 		return orig;
 	}
-	if (t->busy || sys_short_inside()) {
+	nested = (t->busy || sys_short_inside()) && thread_inside(t, regs);
+	if (nested) {
 		s->missed++;
 	} else {
-		thread_enter(t, s);
+		thread_enter(t, s, regs);
 		if (!run_short(s, regs))
 			probe_run_hooks(t, s->ret, regs);
-		thread_leave(t);
 	}
 	for (p = &t->pending; *p && *p != r;)
 		p = &(*p)->next;
@@ -270,5 +274,7 @@ u64 probe_returned(u64 slot, struct pt_regs *regs)
 		drop(t, p);
 	else /* called on another thread, whose list this is */
 		r->site = NULL;
+	if (!nested)
+		thread_leave(t); /* only now: handlers change the list, too */
 	return orig;
 }

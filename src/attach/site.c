@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Probed addresses: the table of them, their stubs, adding and removing hooks, and a hit. */
 #include <errno.h>
+#include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -229,12 +232,44 @@ static bool make_patch(struct site *s, struct world_patch *p)
 	return true;
 }
 
-/* A trap is one byte: it can be written while others run. */
+static bool blocks_traps(const char *tid)
+{
+	char path[64], line[128];
+	unsigned long long mask = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/status", tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "SigBlk: %llx", &mask) != 1)
+		;
+	if (f)
+		fclose(f);
+	return mask & 1ull << (SIGTRAP - 1);
+}
+
+/* The kernel kills a process whose thread runs into a trap with SIGTRAP blocked. */
+static bool traps_are_blocked(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *e;
+	bool blocked = !dir;
+
+	while (dir && !blocked && (e = readdir(dir)))
+		blocked = e->d_name[0] != '.' && blocks_traps(e->d_name);
+	if (dir)
+		closedir(dir);
+	return blocked;
+}
+
+/* A trap is one byte: where nobody can be stopped it is written while others run. */
 static int write_traps(struct world_patch *patches, size_t n)
 {
 	int err = 0;
 	size_t i;
 
+	for (i = 0; i < n; i++)
+		if (patches[i].bytes[0] == 0xcc && traps_are_blocked())
+			return -EBUSY;
 	for (i = 0; i < n && !err; i++)
 		err = area_write(patches[i].addr, patches[i].bytes, 1);
 	return err;
@@ -261,8 +296,10 @@ static int write_sites(struct site **sites, size_t n)
 		if (make_patch(sites[i], &p[np]))
 			traps &= p[np++].len == 1;
 	if (np)
-		err = traps ? write_traps(p, np) : world_patch(p, np);
-	if (err == -EPERM && !traps) {
+		err = world_patch(p, np); /* for traps, so that no thread blocks them */
+	if (err == -EPERM && traps) {
+		err = write_traps(p, np);
+	} else if (err == -EPERM) {
 		for (i = np = 0; i < n; i++) {
 			if (!is_wanted(sites[i]) || sites[i]->patched)
 				continue; /* a jump that stays finds no hooks */
@@ -416,6 +453,7 @@ static void remove_all(struct probe **probes, size_t n)
 int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, struct text *why)
 {
 	struct site **sites = base_array(n ? n : 1, sizeof(struct site *));
+	sigset_t owned;
 	size_t done = 0;
 	int err;
 
@@ -423,6 +461,10 @@ int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, stru
 		return -ENOMEM;
 	pthread_mutex_lock(&lock);
 	err = init();
+	/* This thread is not among those that are stopped. */
+	sigemptyset(&owned);
+	sigaddset(&owned, SIGTRAP);
+	pthread_sigmask(SIG_UNBLOCK, &owned, NULL);
 	while (!err && done < n) {
 		err = add_one(&specs[done], &out[done], why);
 		if (!err) {
@@ -433,7 +475,8 @@ int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, stru
 	if (!err) {
 		err = write_sites(sites, n);
 		if (err && why)
-			text_printf(why, "this process may not change its code");
+			text_printf(why, err == -EBUSY ? "a thread blocks SIGTRAP, and none can be stopped to write a jump" :
+							 "this process may not change its code");
 	}
 	if (err)
 		remove_all(out, done);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 
 #include "attach/attach_int.h"
 #include "bpf/run.h"
+#include "code/code.h"
 
 #define CHUNK 256
 #define MAX_CHUNKS 256 /* 65,536 threads at once; further ones are not probed */
@@ -129,6 +131,70 @@ struct thread *thread_get(void)
 	return NULL;
 }
 
+/* ---- hooks that were left by longjmp ------------------------------------------------------------ */
+
+/*
+ * A hook's registers are on the stack below the probed frame, with words that nothing else has in a row.
+ * They are there as long as the hook is.
+ */
+static bool is_overwritten(const struct pt_regs *regs, struct pt_regs *copy)
+{
+	return code_copy_safe(copy, regs, sizeof(*copy)) || copy->orig_rax != ~0ul || copy->cs != 0x33 ||
+	       copy->ss != 0x2b;
+}
+
+static bool on_other_stack(void)
+{
+	stack_t now;
+
+	return SYS(SYS_sigaltstack, 0, &now, 0, 0) || now.ss_flags & SS_ONSTACK;
+}
+
+/* Stacks grow downwards: a hit that is not below the hook's own frame is one that came after it. */
+static bool is_left(const struct pt_regs *old, const struct pt_regs *regs)
+{
+	struct pt_regs copy;
+
+	return is_overwritten(old, &copy) || (regs->rsp >= copy.rsp - 128 && !on_other_stack());
+}
+
+struct question {
+	struct thread *t;
+	const struct pt_regs *regs;
+	bool inside;
+};
+
+static void ask(void *question, void *unused)
+{
+	struct question *q = question;
+	struct thread *t = q->t;
+
+	(void)unused;
+	q->inside = t->busy || sys_short_inside();
+	if (sys_short_inside() && sys_runner.regs) {
+		q->inside = !is_left(sys_runner.regs, q->regs);
+		if (!q->inside) {
+			sys_runner.regs = NULL;
+			sys_short_leave();
+		}
+	}
+	if (q->inside && t->busy) {
+		q->inside = !is_left(t->regs, q->regs);
+		if (!q->inside) {
+			sys_run_left(t->depth);
+			thread_leave(t);
+		}
+	}
+}
+
+bool thread_inside(struct thread *t, const struct pt_regs *regs)
+{
+	struct question q = { t, regs, true };
+
+	code_keep_vectors(ask, &q, NULL);
+	return q.inside;
+}
+
 static bool inside(const struct thread *t, u64 hits)
 {
 	return t->tid && t->busy && t->hits == hits;
@@ -136,8 +202,9 @@ static bool inside(const struct thread *t, u64 hits)
 
 void thread_wait(void)
 {
+	struct pt_regs copy;
 	struct thread *c;
-	u32 i, j;
+	u32 i, j, n;
 	u64 hits;
 
 	if (!have_barrier ||
@@ -146,7 +213,10 @@ void thread_wait(void)
 	for (i = 0; i < MAX_CHUNKS && (c = chunks[i]); i++)
 		for (j = 0; j < CHUNK; j++) {
 			hits = c[j].hits;
+			n = 0;
 			while (&c[j] != thread_self && inside(&c[j], hits)) {
+				if (++n % 1000 == 0 && c[j].regs && is_overwritten(c[j].regs, &copy))
+					break;
 				/* A thread that ended in a hook (pthread_exit) took its word along. */
 				if (syscall(SYS_tgkill, getpid(), c[j].tid, 0) && errno == ESRCH)
 					c[j].tid = 0;

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Probes by trap instruction: SIGTRAP at a site runs its hooks and goes on in the moved code. */
-#include <errno.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include "attach/attach_int.h"
-
-static struct sigaction host;
+#include "code/code.h"
 
 static void regs_of(const greg_t *g, struct pt_regs *r)
 {
@@ -24,32 +19,15 @@ static void regs_of(const greg_t *g, struct pt_regs *r)
 	};
 }
 
-static void to_host(int sig, siginfo_t *info, void *ctx)
-{
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
-
-	if (host.sa_flags & SA_SIGINFO) {
-		host.sa_sigaction(sig, info, ctx);
-	} else if (host.sa_handler == SIG_DFL) {
-		sigaction(sig, &dfl, NULL);
-		syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
-	} else if (host.sa_handler != SIG_IGN) {
-		host.sa_handler(sig);
-	}
-}
-
-static void on_trap(int sig, siginfo_t *info, void *ctx)
+static bool on_trap(siginfo_t *info, void *ctx)
 {
 	greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
 	struct site *s = site_at((u64)g[REG_RIP] - 1);
-	int saved = errno;
 	struct pt_regs r;
 
-	if (!s || info->si_code <= 0) {
-		to_host(sig, info, ctx);
-		errno = saved;
-		return;
-	}
+	(void)info;
+	if (!s)
+		return false;
 	regs_of(g, &r);
 	r.rip--;
 	if (s->hit(s, &r)) {
@@ -59,13 +37,10 @@ static void on_trap(int sig, siginfo_t *info, void *ctx)
 	} else {
 		g[REG_RIP] = (greg_t)(uintptr_t)s->moved;
 	}
-	errno = saved;
+	return true;
 }
 
 int trap_init(void)
 {
-	struct sigaction act = { .sa_sigaction = on_trap,
-				 .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART };
-
-	return sigaction(SIGTRAP, &act, &host) ? -errno : 0;
+	return code_signal_claim(SIGTRAP, on_trap);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -158,16 +159,12 @@ static int place(struct uprobe *u, struct text *why)
 	return err;
 }
 
-/* The loader calls this after each change of what is loaded (link.h, struct r_debug). */
-static void loaded(struct pt_regs *regs, void *arg)
+/* What is loaded changed: under lock. */
+static void place_all(void)
 {
 	struct text why = { 0 };
 	struct uprobe *u;
 
-	(void)regs;
-	(void)arg;
-	if (_r_debug.r_state != RT_CONSISTENT || pthread_mutex_trylock(&lock))
-		return; /* held by this thread: it is looking anyway */
 	sys_inside++;
 	for (u = all; u; u = u->next)
 		if (place(u, &why)) {
@@ -175,8 +172,31 @@ static void loaded(struct pt_regs *regs, void *arg)
 			text_reset(&why);
 		}
 	sys_inside--;
-	pthread_mutex_unlock(&lock);
 	text_free(&why);
+}
+
+/* It changed while the lock was held: whoever lets that go looks again. */
+static _Atomic bool changed;
+
+static void unlock(void)
+{
+	do {
+		while (atomic_exchange(&changed, false))
+			place_all();
+		pthread_mutex_unlock(&lock);
+	} while (changed && !pthread_mutex_trylock(&lock));
+}
+
+/* The loader calls this after each change of what is loaded (link.h, struct r_debug). Its lock is held. */
+static void loaded(struct pt_regs *regs, void *arg)
+{
+	(void)regs;
+	(void)arg;
+	if (_r_debug.r_state != RT_CONSISTENT)
+		return;
+	changed = true;
+	if (!pthread_mutex_trylock(&lock))
+		unlock();
 }
 
 static void watch_loader(void)
@@ -218,7 +238,7 @@ static int attach(const struct sys_attach *a, enum probe_kind kind, void **event
 		all = u;
 		*event = u;
 	}
-	pthread_mutex_unlock(&lock);
+	unlock();
 	return err;
 }
 
@@ -241,7 +261,7 @@ static void detach(void *event)
 		;
 	*at = u->next;
 	forget(u);
-	pthread_mutex_unlock(&lock);
+	unlock();
 }
 
 static const struct sys_attach_ops entry_ops = { attach_entry, detach };

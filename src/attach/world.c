@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "attach/attach_int.h"
+#include "code/code.h"
 
 #define MAX_THREADS 8192
 #define STACK ((size_t)64 << 10)
@@ -66,26 +67,39 @@ static bool is_zombie(struct world *w, const char *tid)
 	return false;
 }
 
-/* 1: it is stopped now; 0: it has gone; -errno. */
+/* 1: it is about to stop; 0: it has gone; -errno. */
 static int stop(struct world *w, s32 tid, const char *name)
 {
-	struct stopped *t = &w->threads[w->nthreads];
-	s32 status;
 	long err;
 
 	err = SYS(SYS_ptrace, PTRACE_SEIZE, tid, 0, 0);
 	if (err)
 		return err == -ESRCH || is_zombie(w, name) ? 0 : (int)err;
 	SYS(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0);
-	do
-		err = SYS(SYS_wait4, tid, &status, __WALL, 0);
-	while (err == -EINTR);
-	if (err < 0 || !WIFSTOPPED(status))
-		return 0;
-	t->tid = tid;
-	t->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
-	w->nthreads++;
+	w->threads[w->nthreads++].tid = tid;
 	return 1;
+}
+
+/* Until all from number `first` on stand; those that have gone are forgotten. */
+static void await(struct world *w, u32 first)
+{
+	struct stopped *t;
+	s32 status;
+	u32 i;
+	long err;
+
+	for (i = first; i < w->nthreads;) {
+		t = &w->threads[i];
+		do
+			err = SYS(SYS_wait4, t->tid, &status, __WALL, 0);
+		while (err == -EINTR);
+		if (err < 0 || !WIFSTOPPED(status)) {
+			*t = w->threads[--w->nthreads];
+			continue;
+		}
+		t->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+		i++;
+	}
 }
 
 static bool is_stopped(const struct world *w, s32 tid)
@@ -108,6 +122,7 @@ static int stop_some(struct world *w)
 		char name[];
 	} __attribute__((packed)) * e;
 	int more = 0, got;
+	u32 first = w->nthreads;
 	char buf[4096];
 	const char *p;
 	long n, i;
@@ -121,14 +136,28 @@ static int stop_some(struct world *w)
 				tid = tid * 10 + (*p - '0');
 			if (!tid || tid == w->caller || is_stopped(w, tid))
 				continue;
-			if (w->nthreads == MAX_THREADS)
-				return -EPERM;
-			got = stop(w, tid, e->name);
-			if (got < 0)
+			got = w->nthreads == MAX_THREADS ? -EPERM : stop(w, tid, e->name);
+			if (got < 0) {
+				await(w, first);
 				return got;
+			}
 			more += got;
 		}
+	await(w, first);
 	return n < 0 ? (int)n : more;
+}
+
+/* A thread that blocks SIGTRAP and the like would be killed by a probe that is a trap (code.h). */
+static int unblock(s32 tid)
+{
+	u64 mask, owned = code_signals_owned();
+
+	if (SYS(SYS_ptrace, PTRACE_GETSIGMASK, tid, sizeof(mask), &mask))
+		return -EPERM;
+	if (!(mask & owned))
+		return 0;
+	mask &= ~owned;
+	return SYS(SYS_ptrace, PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) ? -EPERM : 0;
 }
 
 /* Threads inside bytes that are to change go on in the copy. */
@@ -166,7 +195,7 @@ static int trace(void *arg)
 		err = stop_some(w);
 	while (err > 0);
 	for (i = 0; !err && i < w->nthreads; i++)
-		err = move_thread(w, w->threads[i].tid);
+		err = unblock(w->threads[i].tid) ? -EPERM : move_thread(w, w->threads[i].tid);
 	for (i = 0; !err && i < w->n; i++)
 		if (SYS(SYS_pwrite64, w->mem, w->patches[i].bytes, w->patches[i].len,
 			w->patches[i].addr) != w->patches[i].len)
@@ -187,7 +216,7 @@ static int run_tracer(struct world *w)
 	if (stack == MAP_FAILED)
 		return -ENOMEM;
 	/* The task must not run our handlers. */
-	sigfillset(&all);
+	code_signals_sent(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pid = clone(trace, stack + STACK, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED, w);
 	if (pid > 0) {

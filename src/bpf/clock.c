@@ -12,6 +12,7 @@
 
 #include "bpf/link.h"
 #include "bpf/sys_int.h"
+#include "code/code.h"
 
 #define SHORTEST 100000ull /* ns: what a thread can keep up with on a busy machine */
 
@@ -79,10 +80,7 @@ static int start(const struct sys_attach *a, void **event, struct text *why)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &attr);
-	sigfillset(&all); /* signals are the host's threads', but for what the program itself does */
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGTRAP);
+	code_signals_sent(&all); /* signals are the host's threads', but for what the program itself does */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&c->thread, NULL, tick, c);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

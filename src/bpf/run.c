@@ -287,6 +287,14 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 	return ret;
 }
 
+void sys_run_left(u32 depth)
+{
+	if (self.depth <= depth)
+		return;
+	atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
+	atomic_store_explicit(&self.depth, depth, memory_order_release);
+}
+
 /* ---- short runs -------------------------------------------------------------------------------- */
 
 bool sys_short_may(const struct prog *p)

@@ -25,6 +25,7 @@ struct sys_runner {
 	_Atomic u32 depth; /* other sections this thread is inside of; written by it alone */
 	_Atomic u32 left;  /* how often it left the last one */
 	u64 serial;        /* 0: not in the list yet */
+	const void *regs;  /* src/attach's, of a short run at a probe */
 	struct sys_runner *next, **prev;
 };
 extern _Thread_local struct sys_runner sys_runner
@@ -51,6 +52,9 @@ static inline bool sys_short_inside(void)
 {
 	return sys_runner.fast == SYS_FAST_INSIDE;
 }
+
+/* What this thread was inside of was left by longjmp(3), but for the first `depth`. */
+void sys_run_left(u32 depth);
 
 /* May it run so? Says the same as long as the program lives. */
 bool sys_short_may(const struct prog *p);

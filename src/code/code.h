@@ -6,6 +6,8 @@
 #ifndef FERRY_CODE_H
 #define FERRY_CODE_H
 
+#include <signal.h>
+
 #include "base/base.h"
 
 /*
@@ -81,6 +83,21 @@ void code_kept_call(void);
 bool code_fault_owns(int sig);
 struct sigaction;
 int code_fault_host_action(int sig, const struct sigaction *act, struct sigaction *old);
+
+/*
+ * SIGTRAP and SIGSYS that instructions of ours raise: `fn` says whether it was one, and has then put the
+ * registers where to go on. Others are the host's. 0, -EINVAL (another signal), -errno.
+ */
+typedef bool (*code_signal_fn)(siginfo_t *info, void *ucontext);
+int code_signal_claim(int sig, code_signal_fn fn);
+/*
+ * The kernel kills a process whose instruction raises a signal that is blocked: takes those that we own out
+ * of a set to be blocked. As the kernel's mask: bit N - 1 for signal N. What Ferry's own threads may block:
+ * code_signals_sent().
+ */
+void code_signals_let_through(sigset_t *set);
+u64 code_signals_owned(void); /* calls nothing of libc */
+void code_signals_sent(sigset_t *out);
 
 /* Registers machine code and its unwind table (.eh_frame) with a debugger that is or will be there. */
 void code_tell_debugger(const void *code, size_t size, const void *frame, size_t frame_size);

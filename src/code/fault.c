@@ -118,10 +118,12 @@ struct kernel_action {
 	unsigned long mask;
 };
 
-/* The last two only for guarded calls. */
-static const int owned_signals[4] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+/* FPE and ILL only for guarded calls, TRAP and SYS when somebody claims them. */
+static const int owned_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
 #define ALWAYS_OWNED 2
-static struct sigaction host_actions[4]; /* by seq: odd while being written */
+#define CLAIMED 4 /* from here on */
+static code_signal_fn claims[ARRAY_SIZE(owned_signals)];
+static struct sigaction host_actions[ARRAY_SIZE(owned_signals)]; /* by seq: odd while being written */
 static _Atomic unsigned host_seq;
 static _Atomic int owns; /* 0 no, 1 being installed, 2 yes */
 static _Atomic bool owns_all;
@@ -150,12 +152,25 @@ static void read_host(int i, struct sigaction *out)
 	} while ((seq & 1) || seq != host_seq);
 }
 
-/* All signals are blocked meanwhile: a handler on this thread would wait for itself. */
+/*
+ * All signals but those of the code that runs: one of our probes, where it is a trap, may be on what libc
+ * does next.
+ */
+void code_signals_sent(sigset_t *out)
+{
+	size_t i;
+
+	sigfillset(out);
+	for (i = 0; i < ARRAY_SIZE(owned_signals); i++)
+		sigdelset(out, owned_signals[i]);
+}
+
+/* Signals are blocked meanwhile: a handler on this thread would wait for itself. */
 static void write_host(int i, const struct sigaction *act)
 {
 	sigset_t all, old;
 
-	sigfillset(&all);
+	code_signals_sent(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	host_seq++;
 	__atomic_thread_fence(__ATOMIC_RELEASE);
@@ -171,7 +186,8 @@ static void default_action(int sig, const siginfo_t *info)
 	struct kernel_action dfl = { .handler = NULL }; /* SIG_DFL */
 
 	kernel_sigaction(sig, &dfl, NULL);
-	if (info->si_code <= 0) /* sent, not a fault: it would not come again by itself */
+	/* Sent, not a fault, or one that goes on behind itself: it would not come again by itself. */
+	if (info->si_code <= 0 || signal_index(sig) >= CLAIMED)
 		syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
 }
 
@@ -211,9 +227,17 @@ static void on_signal(int sig, siginfo_t *info, void *ucontext)
 {
 	int saved = errno;
 
+	code_signal_fn claim = claims[signal_index(sig)];
+	bool done;
+
 	/* A signal that was sent is not a fault of the instruction it interrupts. */
-	if (info->si_code <= 0 ||
-	    (!handle(ucontext, info->si_addr) && !leave_guarded(sig, ucontext)))
+	if (info->si_code <= 0)
+		done = false;
+	else if (claim)
+		done = claim(info, ucontext);
+	else
+		done = handle(ucontext, info->si_addr) || leave_guarded(sig, ucontext);
+	if (!done)
 		call_host(sig, info, ucontext);
 	errno = saved;
 }
@@ -222,7 +246,8 @@ static int install_one(int sig)
 {
 	struct kernel_action act = {
 		.handler = on_signal,
-		.flags = SA_SIGINFO | SA_ONSTACK | code_arch.sa_flags,
+		.flags = SA_SIGINFO | SA_ONSTACK | code_arch.sa_flags |
+			 (signal_index(sig) >= CLAIMED ? SA_NODEFER | SA_RESTART : 0),
 		.restorer = code_arch.sa_restorer,
 	}, old;
 	struct sigaction host;
@@ -249,7 +274,7 @@ static int install(void)
 
 	if (owns == 2)
 		return 0;
-	sigfillset(&all);
+	code_signals_sent(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if (atomic_compare_exchange_strong(&owns, &none, 1)) {
 		for (size_t i = 0; i < ALWAYS_OWNED && !err; i++)
@@ -285,7 +310,46 @@ bool code_fault_owns(int sig)
 {
 	int i = signal_index(sig);
 
+	if (i >= CLAIMED)
+		return claims[i] != NULL;
 	return owns == 2 && i >= 0 && (i < ALWAYS_OWNED || owns_all);
+}
+
+int code_signal_claim(int sig, code_signal_fn fn)
+{
+	int i = signal_index(sig), err = 0;
+
+	if (i < CLAIMED)
+		return -EINVAL;
+	pthread_mutex_lock(&lock);
+	if (!claims[i]) {
+		claims[i] = fn;
+		err = install_one(sig);
+		if (err)
+			claims[i] = NULL;
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+u64 code_signals_owned(void)
+{
+	u64 bits = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(owned_signals); i++)
+		if (code_fault_owns(owned_signals[i]))
+			bits |= 1ull << (owned_signals[i] - 1);
+	return bits;
+}
+
+void code_signals_let_through(sigset_t *set)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(owned_signals); i++)
+		if (code_fault_owns(owned_signals[i]))
+			sigdelset(set, owned_signals[i]);
 }
 
 int code_fault_host_action(int sig, const struct sigaction *act, struct sigaction *old)

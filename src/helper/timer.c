@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "code/code.h"
 #include "helper/helper_int.h"
 
 #ifndef BPF_F_TIMER_ABS
@@ -211,9 +212,7 @@ static int start_thread(void)
 		pthread_atfork(before_fork, after_fork, in_child);
 	watching = true;
 	/* The host's signals are for its own threads. */
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
+	code_signals_sent(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&thread, NULL, run, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -425,7 +425,7 @@ static void patching_under_threads_is_safe(void **state)
 	(void)state;
 	for (i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, work, NULL), 0);
-	for (i = 0; i < 60; i++) {
+	for (i = 0; i < 30; i++) {
 		p = probe(add, i & 1 ? PROBE_ENTRY : PROBE_RETURN, count_hit, &hits);
 		q = probe(fib, i & 2 ? PROBE_ENTRY : PROBE_RETURN, count_hit, &hits);
 		probe_remove(&p, 1);
