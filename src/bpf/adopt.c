@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects of other processes: a descriptor that came over a socket, by exec or from the keeper of
+ * Objects of other processes: a descriptor that came over a socket, by exec or from the broker of
  * the session becomes an object here. Its bytes are input like any other: a map's header is checked,
  * a program is verified again, BTF is parsed again.
  */
@@ -23,20 +23,13 @@
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static _Thread_local int depth; /* a program's maps are adopted on the way; not without end */
 
-/* The object with this inode: here already, or with the keeper. Referenced; NULL. */
+/* The object with this inode: here already, or with the broker. Referenced; NULL. */
 static struct sys_obj *by_file(u64 dev, u64 ino)
 {
-	struct keeper_msg m = { .op = KEEPER_FIND, .dev = dev, .ino = ino };
+	const struct sys_share_ops *share = sys_shared();
 	struct sys_obj *o = sys_ino_get(dev, ino);
-	int fds[KEEPER_MAX_FDS];
 
-	if (o || !sys_session_joined() || sys_keeper_ask(&m, NULL, fds))
-		return o;
-	if (m.nfds)
-		o = sys_adopt(fds[0], 0, 0);
-	while (m.nfds)
-		close(fds[--m.nfds]);
-	return o;
+	return o || !share ? o : share->find(dev, ino);
 }
 
 /* ---- maps ----------------------------------------------------------------------------------- */
@@ -57,6 +50,23 @@ static void use_btf(struct sys_map *sm, const struct map_tag *tag)
 	sm->map->btf_key_id = tag->btf_key_id;
 	sm->map->btf_value_id = tag->btf_value_id;
 	sys_map_set_fields(sm->map, sm->btf->btf);
+}
+
+/* Who waits for a ring buffer does so on an eventfd, the same in all processes. */
+static void use_event(struct map *m, const struct stat *st)
+{
+	const struct sys_share_ops *share = sys_shared();
+	int fd = -1;
+
+	if (share && (m->attr.type == BPF_MAP_TYPE_RINGBUF || m->attr.type == BPF_MAP_TYPE_USER_RINGBUF))
+		fd = share->event(st->st_dev, st->st_ino);
+	if (fd < 0)
+		return;
+	fd = sys_fd_move(fd);
+	if (map_event_give(m, fd))
+		sys_fd_own(fd, true);
+	else
+		close(fd);
 }
 
 static int adopt_map(int fd, const struct stat *st, u32 id, struct sys_obj **out)
@@ -81,6 +91,7 @@ static int adopt_map(int fd, const struct stat *st, u32 id, struct sys_obj **out
 	memcpy(sm->o.name, sm->map->attr.name, sizeof(sm->map->attr.name));
 	sm->o.id = id ? id : tag.id & INT32_MAX;
 	use_btf(sm, &tag);
+	use_event(sm->map, st);
 	sm->map->owner = &sm->o;
 	err = sys_obj_add(&sm->o, SYS_MAP, fd);
 	if (err) {

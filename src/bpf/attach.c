@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "bpf/link.h"
 #include "bpf/sys_int.h"
@@ -22,22 +23,48 @@ void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *o
 	sources[kind] = ops;
 }
 
-int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out)
+int sys_attach_here(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out,
+		    struct text *why)
 {
 	const struct sys_attach_ops *ops = sources[kind];
-	struct text why = { 0 };
 	int err = -EOPNOTSUPP;
 
 	if (ops)
-		err = ops->attach(a, &out->event, &why);
+		err = ops->attach(a, &out->event, why);
 	else
-		text_puts(&why, "nothing here makes such events");
+		text_puts(why, "nothing here makes such events");
+	if (!err)
+		out->ops = ops;
+	return err;
+}
+
+/* Another process, or any, is the session's. */
+static int attach_shared(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out,
+			 struct text *why)
+{
+	const struct sys_share_ops *share = sys_shared();
+	int err = 0;
+
+	if (!share || (a->pid > 0 && a->pid == getpid()) || !a->pid)
+		return sys_attach_here(kind, a, out, why);
+	if (a->pid < 0)
+		err = sys_attach_here(kind, a, out, why);
+	if (!err)
+		err = share->attach(kind, a, &out->shared, why);
+	if (err)
+		sys_detach(out);
+	return err;
+}
+
+int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out)
+{
+	struct text why = { 0 };
+	int err = attach_shared(kind, a, out, &why);
+
 	if (err)
 		log_msg(LOG_INFO, "'%s' cannot be put on %s%s%s: %s (%s)", a->p ? a->p->name : "",
 			names[kind], a->name ? " " : "", a->name ? a->name : "",
 			why.len ? text_str(&why) : "refused", strerror(-err));
-	else
-		out->ops = ops;
 	text_free(&why);
 	return err;
 }
@@ -46,7 +73,10 @@ void sys_detach(struct sys_attached *at)
 {
 	if (at->ops)
 		at->ops->detach(at->event);
+	if (at->shared)
+		sys_shared_ops()->detach(at->shared);
 	at->ops = NULL;
+	at->shared = NULL;
 }
 
 /* ---- BPF_PROG_ATTACH and the like ----------------------------------------------------------- */

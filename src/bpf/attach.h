@@ -40,7 +40,13 @@ void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *o
 struct sys_attached {
 	const struct sys_attach_ops *ops;
 	void *event;
+	void *shared; /* its part in other processes (share.h); NULL */
 };
+static inline bool sys_is_attached(const struct sys_attached *at)
+{
+	return at->ops || at->shared;
+}
+
 int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out);
 void sys_detach(struct sys_attached *at); /* does nothing when it is not attached */
 

@@ -180,7 +180,7 @@ static bool takes(const struct sys_event *e, const struct prog *p)
 
 static int start(struct sys_event *e)
 {
-	return e->at.ops ? 0 : sys_attach(e->kind, &e->what, &e->at);
+	return sys_is_attached(&e->at) ? 0 : sys_attach(e->kind, &e->what, &e->at);
 }
 
 /* By ioctl: an event that nothing makes here is one that never happens. */
@@ -238,6 +238,11 @@ int sys_event_link(struct sys_obj *o, struct sys_link *l, u64 cookie)
 		l->event = o;
 	pthread_mutex_unlock(&e->lock);
 	return err;
+}
+
+void *sys_event_shared(struct sys_obj *o)
+{
+	return event_of(o)->at.shared;
 }
 
 void sys_event_unlink(struct sys_obj *o, struct sys_link *l)

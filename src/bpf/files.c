@@ -59,7 +59,7 @@ bool sys_file_known(const char *path)
  */
 static _Atomic int trace_in = -1, trace_out = -1;
 
-/* The session's: the keeper holds both ends as well. */
+/* The session's: the broker holds both ends as well. */
 static int trace_join(void)
 {
 	char path[PATH_MAX];

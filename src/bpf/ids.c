@@ -4,6 +4,21 @@
 
 #include "bpf/sys_int.h"
 
+u32 sys_any_next(int kind, u32 id)
+{
+	const struct sys_share_ops *share = sys_shared();
+	u32 here = sys_id_next(kind, id), there = share ? share->next_id(kind, id) : 0;
+
+	return there && (!here || there < here) ? there : here;
+}
+
+struct sys_obj *sys_any_get(int kind, u32 id)
+{
+	struct sys_obj *o = sys_id_get(kind, id);
+
+	return o || !sys_shared() ? o : sys_shared()->by_id(kind, id);
+}
+
 static long next_id(struct sys_call *c, int kind)
 {
 	u32 id;
@@ -11,9 +26,7 @@ static long next_id(struct sys_call *c, int kind)
 
 	if (err)
 		return err;
-	if (!c->attr.start_id)
-		sys_pins_list();
-	id = sys_id_next(kind, c->attr.start_id);
+	id = sys_any_next(kind, c->attr.start_id);
 	return id ? SYS_PUT(c, next_id, id) : -ENOENT;
 }
 
@@ -24,11 +37,7 @@ static long by_id(int kind, u32 id, u32 flags)
 
 	if (fd)
 		return fd;
-	o = sys_id_get(kind, id);
-	if (!o) {
-		sys_pins_list();
-		o = sys_id_get(kind, id);
-	}
+	o = sys_any_get(kind, id);
 	if (!o)
 		return -ENOENT;
 	fd = sys_fd_new(o, flags);

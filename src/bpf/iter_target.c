@@ -19,13 +19,11 @@ static struct sys_obj *next_obj(struct iter_walk *w, int kind)
 {
 	u32 id;
 
-	if (!w->cursor && !w->behind)
-		sys_pins_list();
 	for (;;) {
-		id = w->cursor < INT32_MAX ? sys_id_next(kind, (u32)w->cursor) : 0;
+		id = w->cursor < INT32_MAX ? sys_any_next(kind, (u32)w->cursor) : 0;
 		if (!id)
 			return NULL;
-		w->o = sys_id_get(kind, id);
+		w->o = sys_any_get(kind, id);
 		if (w->o)
 			break;
 		w->cursor = id; /* gone meanwhile */

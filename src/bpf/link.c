@@ -75,20 +75,6 @@ static long give(struct sys_link *l)
 	return fd;
 }
 
-u32 sys_link_needs(const struct sys_obj *o, int *fds, u32 max)
-{
-	const struct sys_link *l = container_of(o, struct sys_link, o);
-	u32 n = 0;
-
-	if (!l->iter || max < 2)
-		return 0; /* it stays with the process that made it */
-	if (l->iter->map)
-		fds[n++] = l->iter->map->o.fd;
-	n += sys_obj_needs(&l->prog->o, fds + n, max - n - 1);
-	fds[n++] = l->prog->o.fd;
-	return n;
-}
-
 int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out)
 {

@@ -26,8 +26,6 @@ struct link_file {
 };
 
 void sys_link_free(struct sys_obj *o);
-/* Descriptors of what others need to adopt it as well: how many, at most `max`. */
-u32 sys_link_needs(const struct sys_obj *o, int *fds, u32 max);
 /* The link of an iterator whose file says `f`, with its number or another: 0 and referenced, or -errno. */
 int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out);
@@ -46,6 +44,7 @@ void sys_event_free(struct sys_obj *o);
  * (of another type), or why it cannot be attached. sys_event_unlink() takes it off again.
  */
 int sys_event_link(struct sys_obj *event, struct sys_link *l, u64 cookie);
+void *sys_event_shared(struct sys_obj *event); /* its attachment in other processes; NULL */
 void sys_event_unlink(struct sys_obj *event, struct sys_link *l);
 
 void sys_clock_init(void); /* software clocks register as a source (clock.c) */

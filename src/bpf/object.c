@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/iter.h"
 #include "bpf/link.h"
 #include "bpf/remote.h"
 #include "bpf/session.h"
@@ -204,6 +205,17 @@ static struct sys_obj *lookup_fd(int fd)
 	return o;
 }
 
+/* Others of the session may find what has a descriptor: it is complete then. Not under the lock. */
+static void publish(struct sys_obj *o)
+{
+	const struct sys_share_ops *share = o->published ? NULL : sys_shared();
+
+	if (!share || !sys_is_shared(o->kind))
+		return;
+	o->published = true;
+	share->publish(o);
+}
+
 /* One that came from elsewhere: over a socket, by exec. */
 static struct sys_obj *arrived(int fd)
 {
@@ -219,6 +231,7 @@ static struct sys_obj *arrived(int fd)
 	if (o->kind == SYS_MAP && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
 		container_of(o, struct sys_map, o)->modes = true;
 	unlock_tables();
+	publish(o);
 	return o;
 }
 
@@ -236,22 +249,28 @@ struct sys_obj *sys_ino_get(u64 dev, u64 ino)
 	return o;
 }
 
-u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max)
+u32 sys_obj_needs(const struct sys_obj *o, struct sys_obj **needs, u32 max)
 {
 	const struct sys_prog *sp;
+	const struct sys_link *l;
 	u32 n = 0, i;
 
+	if (o->kind == SYS_LINK && max > 1) {
+		l = container_of(o, struct sys_link, o);
+		needs[n++] = &l->prog->o;
+		if (l->iter && l->iter->map)
+			needs[n++] = &l->iter->map->o;
+		return n + sys_obj_needs(&l->prog->o, needs + n, max - n);
+	}
 	if (o->kind == SYS_MAP && container_of(o, struct sys_map, o)->btf && max)
-		fds[n++] = container_of(o, struct sys_map, o)->btf->o.fd;
-	if (o->kind == SYS_LINK)
-		return sys_link_needs(o, fds, max);
+		needs[n++] = &container_of(o, struct sys_map, o)->btf->o;
 	if (o->kind != SYS_PROG)
 		return n;
 	sp = container_of(o, struct sys_prog, o);
 	if (sp->btf && n < max)
-		fds[n++] = sp->btf->o.fd;
+		needs[n++] = &sp->btf->o;
 	for (i = 0; i < sp->nmaps && n < max; i++)
-		fds[n++] = sp->maps[i]->o.fd;
+		needs[n++] = &sp->maps[i]->o;
 	return n;
 }
 
@@ -374,6 +393,8 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 		o->refs++;
 	}
 	unlock_tables();
+	if (fd >= 0)
+		publish(o);
 	return fd;
 }
 
@@ -638,6 +659,8 @@ void sys_put(struct sys_obj *o)
 	if (gone)
 		forget(o);
 	unlock_tables();
+	if (gone && o->published && sys_shared())
+		sys_shared()->drop(o->dev, o->ino);
 	if (gone)
 		sys_obj_free(o);
 }
@@ -652,6 +675,31 @@ struct sys_obj *sys_id_get(int kind, u32 id)
 		o->refs++;
 	unlock_tables();
 	return o;
+}
+
+void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg)
+{
+	struct sys_obj **all = NULL, **grown;
+	size_t n = 0, cap = 0, pos = 0, i;
+	void *value;
+
+	lock_tables();
+	while (hash_next(&by_ino, &pos, NULL, &value)) {
+		struct sys_obj *o = value;
+
+		grown = o->has_fd || o->published ? base_grow(all, &cap, n + 1, sizeof(o)) : NULL;
+		if (!grown)
+			continue;
+		all = grown;
+		all[n++] = o;
+		o->refs++;
+	}
+	unlock_tables();
+	for (i = 0; i < n; i++) {
+		fn(all[i], arg);
+		sys_put(all[i]);
+	}
+	base_free(all);
 }
 
 u32 sys_id_next(int kind, u32 id)

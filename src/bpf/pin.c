@@ -2,7 +2,7 @@
 /*
  * BPF_OBJ_PIN and BPF_OBJ_GET. A pin is an empty file in the session's directory that stands for
  * bpffs; what it holds is known by its inode, so that renaming and removing are the file system's.
- * This process keeps a reference as long as the file has a name; the keeper of the session, if there
+ * This process keeps a reference as long as the file has a name; the broker of the session, if there
  * is one, keeps the descriptors for processes that come later.
  */
 #include <errno.h>
@@ -21,9 +21,6 @@ struct pin {
 };
 static struct pin *pins; /* of this process; under the slow lock */
 static size_t npins, cap_pins;
-/* Objects that the keeper listed last: they have numbers here as long as they are pinned. */
-static struct sys_obj **listed;
-static size_t nlisted, cap_listed;
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
@@ -75,8 +72,7 @@ static void drop(struct pin *p)
 
 void sys_pins_sweep(void)
 {
-	struct keeper_msg m = { .op = KEEPER_SWEEP };
-	int fds[KEEPER_MAX_FDS];
+	const struct sys_share_ops *share = sys_shared();
 	struct pin gone;
 	struct stat st;
 	size_t i;
@@ -97,11 +93,8 @@ void sys_pins_sweep(void)
 			sys_inside--;
 		}
 	} while (gone.o);
-	if (sys_session_joined()) {
-		sys_inside++;
-		sys_keeper_ask(&m, NULL, fds);
-		sys_inside--;
-	}
+	if (share)
+		share->sweep();
 }
 
 static int remember(int file, const struct stat *st, struct sys_obj *o)
@@ -137,86 +130,6 @@ static struct sys_obj *find(u64 dev, u64 ino)
 	return o;
 }
 
-/* ---- the keeper's --------------------------------------------------------------------------- */
-
-static int give_keeper(int file, struct sys_obj *o)
-{
-	struct keeper_msg m = { .op = KEEPER_PIN, .kind = o->kind, .id = o->id };
-	int fds[KEEPER_MAX_FDS], got[KEEPER_MAX_FDS];
-
-	if (!sys_session_joined())
-		return 0;
-	fds[0] = file;
-	fds[1] = o->fd;
-	m.nfds = 2 + sys_obj_needs(o, fds + 2, KEEPER_MAX_FDS - 2);
-	return sys_keeper_ask(&m, fds, got);
-}
-
-/* What the keeper answered with: the object and, for its sake, those it refers to. */
-static struct sys_obj *take(const struct keeper_msg *m, int *fds)
-{
-	struct sys_obj *deps[KEEPER_MAX_FDS], *o = NULL;
-	u32 i;
-
-	for (i = 1; i < m->nfds; i++)
-		deps[i] = sys_adopt(fds[i], 0, 0);
-	if (m->nfds)
-		o = sys_adopt(fds[0], m->kind, m->id);
-	for (i = 1; i < m->nfds; i++)
-		sys_put(deps[i]);
-	for (i = 0; i < m->nfds; i++)
-		close(fds[i]);
-	return o;
-}
-
-static struct sys_obj *ask_keeper(const struct stat *st)
-{
-	struct keeper_msg m = { .op = KEEPER_GET, .dev = st->st_dev, .ino = st->st_ino };
-	int fds[KEEPER_MAX_FDS];
-
-	if (!sys_session_joined() || sys_keeper_ask(&m, NULL, fds))
-		return NULL;
-	return take(&m, fds);
-}
-
-void sys_pins_list(void)
-{
-	struct sys_obj **old, **grown, *o;
-	size_t nold, i;
-	u32 n;
-
-	if (!sys_session_joined())
-		return;
-	sys_slow_lock();
-	old = listed;
-	nold = nlisted;
-	listed = NULL;
-	nlisted = cap_listed = 0;
-	sys_slow_unlock();
-	for (n = 0; n < 4096; n++) {
-		struct keeper_msg m = { .op = KEEPER_LIST, .index = n };
-		int fds[KEEPER_MAX_FDS];
-
-		if (sys_keeper_ask(&m, NULL, fds))
-			break;
-		o = take(&m, fds);
-		if (!o)
-			continue;
-		sys_slow_lock();
-		grown = base_grow(listed, &cap_listed, nlisted + 1, sizeof(struct sys_obj *));
-		if (grown) {
-			listed = grown;
-			listed[nlisted++] = o;
-		}
-		sys_slow_unlock();
-		if (!grown)
-			sys_put(o);
-	}
-	for (i = 0; i < nold; i++)
-		sys_put(old[i]);
-	base_free(old);
-}
-
 /* ---- commands ------------------------------------------------------------------------------- */
 
 static int pin_at(const char *real, struct sys_obj *o)
@@ -233,7 +146,7 @@ static int pin_at(const char *real, struct sys_obj *o)
 		goto undo;
 	}
 	file = sys_fd_move(file);
-	err = give_keeper(file, o);
+	err = sys_shared() ? sys_shared()->pin(file, o) : 0;
 	if (!err)
 		err = remember(file, &st, o);
 	if (!err) {
@@ -283,7 +196,7 @@ struct sys_obj *sys_pin_get(const char *real)
 	if (stat(real, &st) || !S_ISREG(st.st_mode))
 		return NULL;
 	o = find(st.st_dev, st.st_ino);
-	return o ? o : ask_keeper(&st);
+	return o || !sys_shared() ? o : sys_shared()->pinned(st.st_dev, st.st_ino);
 }
 
 static long get(const char *real, u32 flags)

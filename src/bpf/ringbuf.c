@@ -13,8 +13,7 @@ static struct sys_obj **polled;
 static size_t npolled, cap_polled;
 static _Atomic u32 any_polled;
 
-/* Its eventfd, made if need be; negative when it is nothing to wait for. */
-static int eventfd_of(struct sys_obj *o)
+int sys_event_of(struct sys_obj *o)
 {
 	struct map *m;
 
@@ -44,7 +43,7 @@ int sys_ringbuf_poll(int fd)
 
 	if (!o)
 		return -1;
-	event = eventfd_of(o);
+	event = sys_event_of(o);
 	if (event >= 0) {
 		sys_fd_own(event, true);
 		sys_slow_lock();
@@ -66,14 +65,17 @@ int sys_ringbuf_poll(int fd)
 void sys_poll_gone(struct sys_obj *o)
 {
 	size_t i;
+	int event = o->kind == SYS_MAP ? map_event_fd(container_of(o, struct sys_map, o)->map) : -1;
 
+	if (event >= 0)
+		sys_fd_own(event, false);
 	if (!any_polled)
 		return;
 	sys_slow_lock();
 	for (i = 0; i < npolled; i++) {
 		if (polled[i] != o)
 			continue;
-		sys_fd_own(eventfd_of(o), false);
+		sys_fd_own(sys_event_of(o), false);
 		polled[i] = polled[--npolled];
 	}
 	any_polled = npolled;
@@ -82,7 +84,7 @@ void sys_poll_gone(struct sys_obj *o)
 
 static void settle(struct sys_obj *o)
 {
-	int event = eventfd_of(o);
+	int event = sys_event_of(o);
 	u64 count;
 	ssize_t n;
 	struct map *m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The session a process belongs to: a private directory that stands for bpffs, tracefs and the
- * like, numbers that are unique among its processes, and the keeper that holds what is pinned.
+ * like, numbers that are unique among its processes, and the broker that shares objects.
  * `ferry exec` makes one for its command (FERRY_SESSION); a process without one makes a directory
  * of its own when it first needs it.
  */
@@ -76,23 +76,18 @@ static int make_tree(const char *base)
 		return -errno;
 	snprintf(path, sizeof(path), "%s/ids", base);
 	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 || ftruncate(fd, SYS_KINDS * sizeof(u32)))
+	if (fd < 0 || ftruncate(fd, 4096))
 		err = -errno;
 	if (fd >= 0)
 		close(fd);
 	return err;
 }
 
-int sys_session_make(char out[SESSION_DIR_MAX])
+static int make_below(const char *base, char out[SESSION_DIR_MAX])
 {
-	const char *base = getenv("XDG_RUNTIME_DIR");
 	int err;
 
-	if (!base || base[0] != '/' || access(base, W_OK))
-		base = getenv("TMPDIR");
-	if (!base || base[0] != '/' || access(base, W_OK))
-		base = "/tmp";
-	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u-XXXXXX", base, getuid()) >= SESSION_DIR_MAX)
+	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u-XXXXXX", base, geteuid()) >= SESSION_DIR_MAX)
 		return -ENAMETOOLONG;
 	if (!mkdtemp(out)) /* mode 0700: only this user gets in */
 		return -errno;
@@ -100,6 +95,17 @@ int sys_session_make(char out[SESSION_DIR_MAX])
 	if (err)
 		sys_session_remove(out);
 	return err;
+}
+
+int sys_session_make(char out[SESSION_DIR_MAX])
+{
+	const char *base = getenv("XDG_RUNTIME_DIR");
+
+	if (!base || base[0] != '/' || access(base, W_OK))
+		base = getenv("TMPDIR");
+	if (!base || base[0] != '/' || access(base, W_OK))
+		base = "/tmp";
+	return make_below(base, out);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -132,6 +138,30 @@ static bool is_private(const char *path)
 
 	return !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
 	       !(st.st_mode & 077);
+}
+
+int sys_session_user(char out[SESSION_DIR_MAX])
+{
+	const char *base = getenv("XDG_RUNTIME_DIR");
+	char made[SESSION_DIR_MAX];
+	int err;
+
+	if (!base || base[0] != '/' || access(base, W_OK))
+		base = "/tmp"; /* the same in all of this user's terminals */
+	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u", base, geteuid()) >= SESSION_DIR_MAX)
+		return -ENAMETOOLONG;
+	if (access(out, F_OK)) {
+		err = make_below(base, made);
+		if (err)
+			return err;
+		/* Whole or not at all; who comes second finds that of the first. */
+		err = rename(made, out) ? -errno : 0;
+		if (err)
+			sys_session_remove(made);
+		if (err && err != -ENOTEMPTY && err != -EEXIST)
+			return err;
+	}
+	return is_private(out) ? 0 : -EPERM;
 }
 
 static void map_ids(void)

@@ -3,6 +3,7 @@
 #ifndef FERRY_SYS_INT_H
 #define FERRY_SYS_INT_H
 
+#include "bpf/share.h"
 #include "bpf/sys.h"
 #include "btf/fbtf.h"
 #include "map/map.h"
@@ -119,9 +120,6 @@ static inline u64 sys_log_field(u64 uattr, u32 size, u32 offset)
 int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size);
 /* Its bytes are final. An object's are so once it is in the tables: before, nobody may adopt it. */
 void sys_seal(int fd);
-/* Moves a descriptor of Ferry's own out of the way of small numbers; the old one is closed. */
-int sys_fd_move(int fd);
-void sys_fd_own(int fd, bool own); /* remembers that fd is Ferry's own, or no longer */
 /*
  * Enters an object, filled but for inode, into the tables; refs is then 1, the caller's. An id that
  * is set already is kept when it is free. -EEXIST: the file is an object already.
@@ -131,7 +129,6 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd);
 u32 sys_obj_number(int kind);
 /* A new descriptor for it: BPF_F_RDONLY or BPF_F_WRONLY in flags; -errno. */
 int sys_fd_new(struct sys_obj *o, u32 flags);
-void sys_hold(struct sys_obj *o);
 struct sys_obj *sys_id_get(int kind, u32 id); /* with a reference; NULL */
 struct sys_obj *sys_ino_get(u64 dev, u64 ino); /* the same, by the memfd's inode */
 /*
@@ -139,11 +136,12 @@ struct sys_obj *sys_ino_get(u64 dev, u64 ino); /* the same, by the memfd's inode
  * the caller's. `kind` and `id` are wishes (adopt.c).
  */
 struct sys_obj *sys_adopt(int fd, u32 kind, u32 id);
-/* Descriptors of what others need to adopt it as well: how many, at most `max`. */
-u32 sys_obj_needs(const struct sys_obj *o, int *fds, u32 max);
-/* Objects pinned by other processes of the session get numbers here (pin.c). */
-void sys_pins_list(void);
+/* What others need to adopt it as well, borrowed: how many, at most `max`. */
+u32 sys_obj_needs(const struct sys_obj *o, struct sys_obj **needs, u32 max);
 u32 sys_id_next(int kind, u32 id);            /* the smallest above `id`, 0 when there is none */
+/* The same two, of all processes of the session (ids.c). */
+u32 sys_any_next(int kind, u32 id);
+struct sys_obj *sys_any_get(int kind, u32 id);
 /* Why there is no object of ours behind it: -EBADF when it is not open at all, else -EINVAL. */
 int sys_fd_error(int fd);
 /* May the descriptor be used so? BPF_F_RDONLY, BPF_F_WRONLY: what is wanted. 0 or -EPERM. */
@@ -232,6 +230,7 @@ bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited);
 void sys_map_unreachable(struct sys_map *sm);
 /* What of the values belongs to the system, once m->btf_value_id is known: 0 or -errno. */
 int sys_map_set_fields(struct map *m, const struct btf *btf);
+int sys_event_of(struct sys_obj *o); /* its eventfd, made if need be; negative: nothing to wait for */
 void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
 struct map_perf *sys_perf_of(struct sys_obj *o);
 int sys_pidfd(int fd, u32 *tid); /* 0, -EBADF (no pidfd), -ENOENT (it has ended) */

@@ -27,7 +27,7 @@ struct cli_verb {
 	int (*run)(int argc, char **argv); /* argv[0] is the verb */
 	const char *help;
 };
-extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trace, cli_module, cli_attach, cli_detach;
+extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trace, cli_module, cli_attach, cli_detach, cli_broker;
 
 /* One line on stderr: "ferry VERB: ...". Returns `code`. */
 int cli_fail(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,14 +19,17 @@
 
 #include "bpf/remote.h"
 #include "bpf/session.h"
+#include "broker/broker.h"
 #include "cli/cli.h"
 
 static const char help[] =
 	"Usage: ferry exec [OPTIONS] [--] COMMAND [ARGUMENT...]\n\n"
-	"Runs a command, and whatever it starts, in a session: bpf(2), perf_event_open(2) and the\n"
-	"files that eBPF tools read (/sys/fs/bpf, /sys/kernel/tracing, /sys/kernel/btf...) are answered\n"
-	"by Ferry, without privilege. What is pinned stays until the command ends.\n\n"
+	"Runs a command, and whatever it starts, in the user's session: bpf(2), perf_event_open(2) and\n"
+	"the files that eBPF tools read (/sys/fs/bpf, /sys/kernel/tracing, /sys/kernel/btf...) are\n"
+	"answered by Ferry, without privilege. All commands that this user runs so see one another's\n"
+	"programs, maps and pins, and may probe one another; the session's broker starts by itself.\n\n"
 	"Options:\n"
+	"  --private       a session of the command's own, which ends with it: it shares with no other\n"
 	"  --raw           answer system calls that bypass libc too (static programs, Go); by itself\n"
 	"                  for commands without a dynamic linker. Each costs some microseconds.\n"
 	"  --root          the command is user 0 of a user namespace of its own, for clients that insist\n"
@@ -182,14 +186,19 @@ static void forward(int sigfd, pid_t child)
 			kill(child, si.ssi_signo);
 }
 
-static int wait_for(struct keeper *k, pid_t child, const sigset_t *set)
+/* `b`: the broker that this process is meanwhile, or NULL. */
+static int wait_for(struct broker *b, pid_t child, const sigset_t *set)
 {
 	int sigfd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK), status = 0;
+	struct pollfd p = { .fd = sigfd, .events = POLLIN };
 
 	if (sigfd < 0)
 		return cli_fail(CLI_REFUSED, "signalfd: %s", strerror(errno));
 	for (;;) {
-		sys_keeper_run(k, sigfd);
+		if (b)
+			broker_run(b, sigfd);
+		else
+			poll(&p, 1, -1);
 		forward(sigfd, child);
 		if (waitpid(child, &status, WNOHANG) == child)
 			break;
@@ -198,24 +207,13 @@ static int wait_for(struct keeper *k, pid_t child, const sigset_t *set)
 	return exit_code(status);
 }
 
-/* A new session: this process keeps it, the child runs the command. */
-static int run_session(char **argv, bool raw, bool root)
+/* The child runs the command, this process waits and answers for it. */
+static int run_child(char **argv, struct broker *b, bool raw, bool root)
 {
-	char dir[SESSION_DIR_MAX], path[PATH_MAX];
-	struct keeper *k = NULL;
 	sigset_t set, old;
-	int err = sys_session_make(dir), code, trace, ends[2];
+	int code, ends[2];
 	pid_t child;
 
-	if (err)
-		return cli_fail(CLI_REFUSED, "cannot make the session's directory: %s", strerror(-err));
-	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", dir);
-	trace = open(path, O_RDWR | O_CLOEXEC); /* lines wait here for whoever reads */
-	err = sys_keeper_new(dir, &k);
-	if (err || trace < 0) {
-		sys_session_remove(dir);
-		return cli_fail(CLI_REFUSED, "cannot keep the session in %s: %s", dir, strerror(-err));
-	}
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);
@@ -223,7 +221,6 @@ static int run_session(char **argv, bool raw, bool root)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGQUIT);
 	sigprocmask(SIG_BLOCK, &set, &old);
-	sys_session_enter(dir);
 	if (raw && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
 		raw = false;
 	child = fork();
@@ -237,10 +234,43 @@ static int run_session(char **argv, bool raw, bool root)
 	}
 	if (raw && child > 0)
 		fetch_listener(ends, child);
-	code = child < 0 ? cli_fail(CLI_REFUSED, "fork: %s", strerror(errno)) : wait_for(k, child, &set);
-	sys_keeper_free(k);
+	return child < 0 ? cli_fail(CLI_REFUSED, "fork: %s", strerror(errno)) : wait_for(b, child, &set);
+}
+
+/* A session of the command's own: this process is its broker. */
+static int run_private(char **argv, bool raw, bool root)
+{
+	char dir[SESSION_DIR_MAX];
+	struct broker *b = NULL;
+	int err = sys_session_make(dir), code;
+
+	if (err)
+		return cli_fail(CLI_REFUSED, "cannot make the session's directory: %s", strerror(-err));
+	err = broker_new(dir, false, &b);
+	if (err) {
+		code = cli_fail(CLI_REFUSED, "cannot keep the session in %s: %s", dir, strerror(-err));
+	} else {
+		sys_session_enter(dir);
+		code = run_child(argv, b, raw, root);
+		broker_free(b);
+	}
 	sys_session_remove(dir);
 	return code;
+}
+
+/* The user's: its broker is another process, so that this one can become the command. */
+static int run_shared(char **argv, bool raw, bool root)
+{
+	char dir[SESSION_DIR_MAX];
+	int err = broker_session(dir);
+
+	if (err)
+		return cli_fail(CLI_REFUSED, "the session in %s cannot be used: %s", dir, strerror(-err));
+	sys_session_enter(dir);
+	if (raw)
+		return run_child(argv, NULL, raw, root);
+	err = root ? become_root() : 0;
+	return err ? err : run_command(argv);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------- */
@@ -250,11 +280,12 @@ static int exec_main(int argc, char **argv)
 	static const struct option options[] = { { "preload", required_argument, NULL, 'p' },
 						 { "raw", no_argument, NULL, 'r' },
 						 { "root", no_argument, NULL, '0' },
+						 { "private", no_argument, NULL, 'P' },
 						 { NULL, 0, NULL, 0 } };
 	char lib[PATH_MAX] = "";
 	struct stat st;
 	const char *session;
-	bool raw = false, root = false;
+	bool raw = false, root = false, private = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
@@ -264,6 +295,10 @@ static int exec_main(int argc, char **argv)
 		}
 		if (c == '0') {
 			root = true;
+			continue;
+		}
+		if (c == 'P') {
+			private = true;
 			continue;
 		}
 		if (c != 'p')
@@ -280,11 +315,12 @@ static int exec_main(int argc, char **argv)
 		return cli_fail(CLI_REFUSED, "out of memory");
 	unsetenv("FERRY");
 	session = getenv("FERRY_SESSION");
-	if (session && !stat(session, &st)) { /* started by one that is kept already */
+	if (!private && session && !stat(session, &st)) { /* started by one that is kept already */
 		c = root ? become_root() : 0;
 		return c ? c : run_command(argv + optind);
 	}
-	return run_session(argv + optind, raw || is_static(argv[optind]), root);
+	raw |= is_static(argv[optind]);
+	return (private ? run_private : run_shared)(argv + optind, raw, root);
 }
 
 const struct cli_verb cli_exec = { "exec", "run a command whose bpf(2) Ferry answers", exec_main, help };

@@ -252,6 +252,9 @@ u64 map_ringbuf_query(struct map *m, u64 what);
  * map_ringbuf_query(m, BPF_RB_AVAIL_DATA) before it sleeps, as the kernel's poll does.
  */
 int map_ringbuf_eventfd(struct map *m);
+/* The eventfd that another process waits on, for a ring buffer that has none yet: true when it was taken. */
+bool map_event_give(struct map *m, int fd);
+int map_event_fd(struct map *m); /* that of a ring buffer of either direction; -1 */
 /*
  * The user's mmap of a ring buffer: like mmap(2) on the kernel's, data twice in a row. Returns the
  * address or MAP_FAILED with errno.

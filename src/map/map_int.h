@@ -193,5 +193,8 @@ bool map_is_dead_short(u32 who);
 
 /* The eventfd in *at, made by the first who asks (*at is -1 until then): it or -errno. */
 int map_event_once(_Atomic int *at, bool *made);
+/* The same of a user ring buffer as of others (map.h). */
+bool map_user_event_give(struct map *m, int fd);
+int map_user_event_fd(struct map *m);
 
 #endif

@@ -448,6 +448,25 @@ int map_event_once(_Atomic int *at, bool *made)
 	return fd;
 }
 
+int map_event_fd(struct map *m)
+{
+	struct ring *r = m->priv;
+
+	if (m->ops == &map_user_ringbuf_ops)
+		return map_user_event_fd(m);
+	return m->ops == &map_ringbuf_ops ? atomic_load(&r->event) : -1;
+}
+
+bool map_event_give(struct map *m, int fd)
+{
+	struct ring *r = m->priv;
+	int none = -1;
+
+	if (m->ops == &map_user_ringbuf_ops)
+		return map_user_event_give(m, fd);
+	return m->ops == &map_ringbuf_ops && atomic_compare_exchange_strong(&r->event, &none, fd);
+}
+
 int map_ringbuf_eventfd(struct map *m)
 {
 	struct ring *r = m->priv;

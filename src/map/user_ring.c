@@ -85,6 +85,21 @@ int map_user_ringbuf_eventfd(struct map *m)
 	return m->ops == &map_user_ringbuf_ops ? map_event_once(&r->event, &made) : -EINVAL;
 }
 
+int map_user_event_fd(struct map *m)
+{
+	struct user_ring *r = m->priv;
+
+	return atomic_load(&r->event);
+}
+
+bool map_user_event_give(struct map *m, int fd)
+{
+	struct user_ring *r = m->priv;
+	int none = -1;
+
+	return atomic_compare_exchange_strong(&r->event, &none, fd);
+}
+
 void map_user_ringbuf_settle(struct map *m)
 {
 	struct user_ring *r = m->priv;

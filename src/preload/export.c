@@ -6,6 +6,13 @@
  * variadic or not.
  */
 void *ferry_preload_find(const char *name);
+void ferry_preload_start(void);
+
+/* What others of the session attached to this process is in place before main(). */
+__attribute__((constructor)) static void start(void)
+{
+	ferry_preload_start();
+}
 
 typedef long (*hook_fn)(long, long, long, long, long, long, long);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bpf/sys.h"
+#include "broker/broker.h"
 #include "ferry/ferry.h"
 #include "preload/preload_int.h"
 
@@ -306,6 +307,12 @@ void *ferry_preload_find(const char *name)
 		if (!strcmp(preload_hooks[i].name, name))
 			return preload_off() ? *preload_hooks[i].real : preload_hooks[i].hook;
 	return NULL;
+}
+
+void ferry_preload_start(void)
+{
+	if (!preload_off())
+		broker_join();
 }
 
 __attribute__((constructor)) static void at_start(void)

@@ -26,5 +26,7 @@ void preload_init(void); /* finds libc's functions, once; hooks need them */
 
 /* For libferry-preload.so: the hook of that name, or with FERRY=off libc's function. Not public. */
 __attribute__((visibility("default"))) void *ferry_preload_find(const char *name);
+/* This process becomes a member of its session. Not public. */
+__attribute__((visibility("default"))) void ferry_preload_start(void);
 
 #endif

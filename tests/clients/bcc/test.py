@@ -18,7 +18,7 @@ if not glob.glob("/lib/modules/*/build/include"):
 
 
 def client(name, script, want):
-    r = run(FERRY, "exec", "--", PYTHON, os.path.join(HERE, script[0]), *script[1:])
+    r = run(FERRY, "exec", "--private", "--", PYTHON, os.path.join(HERE, script[0]), *script[1:])
     check(name, r.returncode == 0 and r.stdout.splitlines() == want, r.all)
 
 

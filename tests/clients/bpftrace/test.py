@@ -15,20 +15,20 @@ FERRY = sys.argv[1]
 if not shutil.which("bpftrace"):
     skip_all("bpftrace is not installed")
 # It runs for user 0 only; here that is one of a user namespace.
-r = run(FERRY, "exec", "--root", "--", "id", "-u")
+r = run(FERRY, "exec", "--private", "--root", "--", "id", "-u")
 if r.returncode:
     skip_all("bpftrace wants user 0 and no user namespace can be made here: " + r.stderr.strip())
 check("root_is_user_0_of_a_namespace", r.stdout == "0\n", r.all)
 
 
 def one(name, program, pattern, *options):
-    r = run(FERRY, "exec", "--root", "--", "bpftrace", *options, "-e", program)
+    r = run(FERRY, "exec", "--private", "--root", "--", "bpftrace", *options, "-e", program)
     check(name, r.returncode == 0 and "ERROR" not in r.stderr and re.search(pattern, r.stdout, re.S), r.all)
 
 
 def as_json(name, program, want):
     """`want`: what must be printed, by type."""
-    r = run(FERRY, "exec", "--root", "--", "bpftrace", "-f", "json", "-e", program)
+    r = run(FERRY, "exec", "--private", "--root", "--", "bpftrace", "-f", "json", "-e", program)
     got = [json.loads(x) for x in r.stdout.splitlines() if x.startswith("{")]
     got = {x["type"]: x["data"] for x in got if x["type"] != "attached_probes"}
     check(name, r.returncode == 0 and got == want, r.all)
@@ -53,6 +53,6 @@ LIBC = f"/lib/{os.uname().machine}-linux-gnu/libc.so.6"  # it waits for its own 
 one("uprobe_in_its_own_process", f"uprobe:{LIBC}:epoll_wait {{ @ = count(); }} interval:ms:300 {{ exit(); }}", r"@: [1-9]")
 one("strings_are_compared", r'BEGIN { printf("%s %d\n", strncmp(comm, "bpftrace", 8) == 0 ? "same" : "other", pid == tid); exit(); }',
     r"same 1\n")
-r = run(FERRY, "exec", "--root", "--", "bpftrace", "-l", "tracepoint:syscalls:sys_enter_execve*")
+r = run(FERRY, "exec", "--private", "--root", "--", "bpftrace", "-l", "tracepoint:syscalls:sys_enter_execve*")
 check("tracepoints_are_listed", "tracepoint:syscalls:sys_enter_execve\n" in r.stdout, r.all)
 done()

@@ -32,7 +32,7 @@ def skip(name, why):
 
 def run(*args, **kw):
     """A command under ferry exec."""
-    r = subprocess.run([FERRY, "exec", "--", *args], capture_output=True, timeout=120, text=True, **kw)
+    r = subprocess.run([FERRY, "exec", "--private", "--", *args], capture_output=True, timeout=120, text=True, **kw)
     r.all = f"exit {r.returncode}\n{r.stdout}\n{r.stderr}"
     return r
 
@@ -104,7 +104,7 @@ def static():
     r = run(program)
     check("static_program_is_answered", r.stdout.splitlines() == MAPS_OUT, r.all)
     # What only Ferry can have done: the file system of the machine's kernel is not looked at.
-    r = subprocess.run([FERRY, "exec", "--raw", "--", "sh", "-ec", f'"{program}" /sys/fs/bpf/from_static > /dev/null;'
+    r = subprocess.run([FERRY, "exec", "--private", "--raw", "--", "sh", "-ec", f'"{program}" /sys/fs/bpf/from_static > /dev/null;'
                         f'ls /sys/fs/bpf; "{HERE}/maps" | head -1'], capture_output=True, timeout=120, text=True)
     check("static_and_dynamic_programs_share_a_session", r.stdout.splitlines() == ["from_static", "array 0 0"],
           f"{r.returncode}\n{r.stdout}\n{r.stderr}")
@@ -134,7 +134,7 @@ def bare():
     check("ferry_trace_takes_lines_once", len([1 for x in r.stdout.splitlines() if form.match(x)]) == 3, r.all)
 
 
-# Whoever is this user can say anything to the keeper.
+# Whoever is this user can say anything to the broker.
 NONSENSE = """
 import os, random, socket, struct, subprocess, sys
 random.seed(7)
@@ -273,7 +273,7 @@ files()
 limits()
 bare()
 r = run(sys.executable, "-c", NONSENSE, os.path.join(HERE, "maps"))
-check("nonsense_to_the_keeper_does_no_harm", r.returncode == 0, r.all)
+check("nonsense_to_the_broker_does_no_harm", r.returncode == 0, r.all)
 if BPFTOOL == "none":
     skip("bpftool", "bpftool is not installed")
 else:

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent of a member: its connection to the broker and the thread that listens to it. What others
+ * attach to this process arrives here, is adopted (and so verified again), and attached as if this
+ * process had asked for it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/session.h"
+#include "broker/client_int.h"
+
+#define STACK    (1u << 20) /* the verifier's needs; pages come when they are touched */
+#define START_MS 1000       /* most that the start of the process waits */
+
+/* What others attached here. */
+struct installed {
+	u64 id;
+	struct sys_attach what;
+	char *name;
+	struct sys_obj *prog; /* referenced */
+	struct sys_attached at;
+	struct installed *next;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows; nothing is called under it */
+static int sock = -1;
+static u64 sock_ino; /* a host that closes what it does not know gives the number to others */
+static u64 token;
+static struct installed *all;
+
+static _Atomic bool started;
+static pthread_mutex_t joining = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local bool is_agent;
+
+/* ---- the connection ------------------------------------------------------------------------- */
+
+static u64 inode_of(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && !fstat(fd, &st) ? st.st_ino : 0;
+}
+
+u64 agent_token(void)
+{
+	u64 t;
+
+	pthread_mutex_lock(&lock);
+	t = token;
+	pthread_mutex_unlock(&lock);
+	return t;
+}
+
+void agent_wait_token(u64 old)
+{
+	int i;
+
+	for (i = 0; i < 100 && (agent_token() == old || !agent_token()); i++)
+		usleep(10000);
+}
+
+/* A broker that is stopped holds nobody up: it hears everything again when it has to. */
+void agent_say(const struct wire_msg *m, const struct wire_fds *fds)
+{
+	sys_inside++;
+	pthread_mutex_lock(&lock);
+	if (sock >= 0 && inode_of(sock) == sock_ino)
+		wire_send(sock, m, fds, MSG_DONTWAIT);
+	pthread_mutex_unlock(&lock);
+	sys_inside--;
+}
+
+void agent_publish(struct sys_obj *o)
+{
+	struct wire_msg *m = base_alloc(sizeof(*m));
+	struct wire_fds fds = { 0 };
+	struct sys_bundle b;
+
+	if (!m)
+		return;
+	m->op = WIRE_PUBLISH;
+	m->attach = sys_link_attachment(o);
+	sys_bundle_of(o, &b);
+	client_pack(m, &fds, &b);
+	agent_say(m, &fds);
+	base_free(m);
+}
+
+static void publish_one(struct sys_obj *o, void *arg)
+{
+	(void)arg;
+	if (sys_is_shared(o->kind))
+		agent_publish(o);
+}
+
+/* Who we are, and what is in place here since before. */
+static void fill_hello(struct wire_msg *m)
+{
+	char comm[17] = "", exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	struct installed *in;
+
+	memset(m, 0, offsetof(struct wire_msg, item));
+	m->op = WIRE_HELLO;
+	m->kind = WIRE_VERSION;
+	exe[n < 0 ? 0 : n] = '\0';
+	prctl(PR_GET_NAME, comm);
+	wire_add_string(m, comm);
+	wire_add_string(m, exe);
+	for (in = all; in && m->ntext + sizeof(in->id) < WIRE_TEXT; in = in->next) {
+		memcpy(m->text + m->ntext, &in->id, sizeof(in->id));
+		m->ntext += sizeof(in->id);
+	}
+}
+
+/* A new connection that has said hello; -errno. No locks of others: also in a child of fork(2). */
+static int say_hello(struct wire_msg *m)
+{
+	const char *dir = sys_session(false);
+	int fd = dir ? wire_connect(dir) : -ENOTCONN, err;
+
+	if (fd < 0)
+		return fd;
+	fill_hello(m);
+	err = wire_send(fd, m, NULL, 0);
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}
+
+/* The answer: this process is a member then, and says what it has. */
+static int take_welcome(int fd, struct wire_msg *m)
+{
+	struct wire_fds fds;
+	int err = wire_recv(fd, m, &fds, 0);
+
+	if (!err) {
+		wire_close(&fds);
+		err = m->op == WIRE_WELCOME ? 0 : -EPROTO;
+	}
+	if (err) {
+		close(fd);
+		return err;
+	}
+	fd = sys_fd_move(fd);
+	sys_fd_own(fd, true);
+	pthread_mutex_lock(&lock);
+	sock = fd;
+	sock_ino = inode_of(fd);
+	token = m->token;
+	pthread_mutex_unlock(&lock);
+	sys_obj_each(publish_one, NULL);
+	client_announce_all();
+	/* Links are told apart by their attachments, which the broker knows only now. */
+	return 0;
+}
+
+static void disconnect(void)
+{
+	int fd;
+
+	pthread_mutex_lock(&lock);
+	fd = sock;
+	sock = -1;
+	token = 0;
+	pthread_mutex_unlock(&lock);
+	if (fd < 0)
+		return;
+	sys_fd_own(fd, false);
+	if (inode_of(fd) == sock_ino)
+		close(fd);
+}
+
+/* ---- what is attached here ------------------------------------------------------------------ */
+
+static void report(u64 id, int err, const struct text *why)
+{
+	struct wire_msg *m = base_alloc(sizeof(*m));
+
+	if (!m)
+		return;
+	m->op = WIRE_REPORT;
+	m->attach = id;
+	m->err = err;
+	wire_add_string(m, text_str(why));
+	agent_say(m, NULL);
+	base_free(m);
+}
+
+static void forget(struct installed *in)
+{
+	sys_detach(&in->at);
+	sys_put(in->prog);
+	base_free(in->name);
+	base_free(in);
+}
+
+static struct installed *find(u64 id)
+{
+	struct installed *in;
+
+	for (in = all; in && in->id != id; in = in->next)
+		;
+	return in;
+}
+
+static int fill(struct installed *in, const struct wire_msg *m, struct wire_fds *fds, struct text *why)
+{
+	const char *name = wire_string(m, 0);
+	struct sys_bundle b;
+
+	in->id = m->attach;
+	if (name && !(in->name = base_strdup(name)))
+		return -ENOMEM;
+	if (!client_unpack(m, fds, &b))
+		return -EPROTO;
+	in->prog = sys_bundle_adopt(&b);
+	if (!in->prog || in->prog->kind != SYS_PROG) {
+		text_puts(why, "the program cannot be had here: FERRY_LOG=info of this process says why");
+		return -EINVAL;
+	}
+	in->what = (struct sys_attach){ .p = sys_obj_prog(in->prog),
+					.cookie = m->what.cookie,
+					.name = in->name,
+					.offset = m->what.offset,
+					.ref_ctr_off = m->what.ref_ctr_off,
+					.period = m->what.period,
+					.id = m->what.id,
+					.pid = m->what.pid < 0 ? -1 : getpid(),
+					.cpu = m->what.cpu };
+	return 0;
+}
+
+static void install(const struct wire_msg *m, struct wire_fds *fds)
+{
+	struct installed *in = base_alloc(sizeof(*in));
+	struct text why = { 0 };
+	int err = in ? 0 : -ENOMEM;
+
+	if (!in || find(m->attach)) {
+		wire_close(fds);
+		base_free(in);
+		report(m->attach, err, &why);
+		return;
+	}
+	/* Who made itself unreadable for its own user (prctl(2)) is not to be traced by it either. */
+	if (geteuid() && prctl(PR_GET_DUMPABLE) != 1) {
+		wire_close(fds);
+		text_puts(&why, "the process may not be traced (PR_SET_DUMPABLE)");
+		err = -EACCES;
+	} else if (m->kind >= SYS_ATTACH_KINDS) {
+		wire_close(fds);
+		err = -EINVAL;
+	} else {
+		err = fill(in, m, fds, &why);
+		if (!err)
+			err = sys_attach_here(m->kind, &in->what, &in->at, &why);
+	}
+	if (err) {
+		log_msg(LOG_INFO, "an attachment of another process: %s (%s)", text_str(&why),
+			strerror(-err));
+		forget(in);
+	} else {
+		pthread_mutex_lock(&lock);
+		in->next = all;
+		all = in;
+		pthread_mutex_unlock(&lock);
+	}
+	report(m->attach, err, &why);
+	text_free(&why);
+}
+
+static void remove_one(u64 id)
+{
+	struct installed *in, **at;
+
+	pthread_mutex_lock(&lock);
+	for (at = &all; *at && (*at)->id != id; at = &(*at)->next)
+		;
+	in = *at;
+	if (in)
+		*at = in->next;
+	pthread_mutex_unlock(&lock);
+	if (in)
+		forget(in);
+}
+
+/* ---- listening ------------------------------------------------------------------------------ */
+
+static u64 now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+}
+
+/* One message: 0, 1 when it was READY, -errno at the end of the connection. */
+static int listen_once(struct wire_msg *m)
+{
+	struct wire_fds fds;
+	int err = inode_of(sock) == sock_ino ? wire_recv(sock, m, &fds, 0) : -EBADF;
+
+	if (err)
+		return err == -EAGAIN ? 0 : err; /* the patience that wire_connect() set */
+	switch (m->op) {
+	case WIRE_INSTALL: install(m, &fds); break;
+	case WIRE_REMOVE: remove_one(m->attach); break;
+	case WIRE_READY: err = 1; break;
+	}
+	wire_close(&fds);
+	return err;
+}
+
+/* Everything that there is for us at the start, on the thread that starts. */
+static void listen_until_ready(struct wire_msg *m)
+{
+	u64 end = now_ms() + START_MS, now;
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+
+	while ((now = now_ms()) < end && poll(&p, 1, (int)(end - now)) == 1)
+		if (listen_once(m))
+			break;
+}
+
+/* A new broker, or the same that was restarted; false when the session has ended. */
+static bool come_back(struct wire_msg *m)
+{
+	const char *dir = sys_session(false);
+	int tries, fd;
+
+	for (tries = 0; dir && tries < 50; tries++) {
+		fd = say_hello(m);
+		if (fd >= 0 && !take_welcome(fd, m))
+			return true;
+		if (access(dir, F_OK) || broker_start(dir) == -ENOENT)
+			return false;
+		usleep(20000 * (tries < 10 ? tries : 10));
+	}
+	return false;
+}
+
+static void *run(void *arg)
+{
+	struct wire_msg *m = arg;
+	int fd = sock;
+
+	sys_inside++;
+	is_agent = true;
+	if (fd < 0 || (!token && take_welcome(fd, m)))
+		goto again;
+	for (;;) {
+		while (listen_once(m) >= 0)
+			;
+		disconnect();
+again:
+		if (!come_back(m))
+			break;
+	}
+	base_free(m);
+	return NULL;
+}
+
+static void start_thread(struct wire_msg *m)
+{
+	pthread_attr_t attr;
+	sigset_t none, old;
+	pthread_t thread;
+	int err;
+
+	sigfillset(&none); /* signals are the host's threads', but for what programs themselves do */
+	sigdelset(&none, SIGSEGV);
+	sigdelset(&none, SIGBUS);
+	sigdelset(&none, SIGTRAP);
+	sigdelset(&none, SIGILL);
+	sigdelset(&none, SIGFPE);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_sigmask(SIG_SETMASK, &none, &old);
+	err = pthread_create(&thread, &attr, run, m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (err) {
+		log_msg(LOG_WARN, "no thread for the session: others see nothing of this process");
+		base_free(m);
+	}
+}
+
+/* ---- fork(2) -------------------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/*
+ * The child has no agent, and a copy of its parent's connection. It becomes a member at once, while it
+ * still has the user and the descriptors that its parent had.
+ */
+static void in_child(void)
+{
+	struct wire_msg *m;
+
+	if (sock >= 0)
+		close(sock);
+	sock = -1;
+	token = 0;
+	pthread_mutex_unlock(&lock);
+	client_forked();
+	pthread_mutex_init(&joining, NULL);
+	m = base_alloc(sizeof(*m));
+	if (!m)
+		return;
+	sys_inside++;
+	sock = say_hello(m);
+	sock_ino = inode_of(sock);
+	start_thread(m);
+	sys_inside--;
+}
+
+void broker_join(void)
+{
+	const char *dir = sys_session(false);
+	struct wire_msg *m;
+	int fd;
+
+	if (started || is_agent || !sys_session_joined())
+		return;
+	sys_inside++;
+	pthread_mutex_lock(&joining);
+	m = started ? NULL : base_alloc(sizeof(*m));
+	if (m) {
+		started = true;
+		fd = say_hello(m);
+		if (fd < 0 && !broker_start(dir))
+			fd = say_hello(m);
+		if (fd >= 0 && !take_welcome(fd, m)) {
+			listen_until_ready(m);
+			pthread_atfork(before_fork, after_fork, in_child);
+			start_thread(m);
+		} else {
+			base_free(m);
+			log_msg(LOG_WARN, "the session in %s has no broker: this process is alone", dir);
+		}
+	}
+	pthread_mutex_unlock(&joining);
+	sys_inside--;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the broker's process: what it knows of members, objects, pins and attachments. */
+#ifndef FERRY_BROKER_INT_H
+#define FERRY_BROKER_INT_H
+
+#include <limits.h>
+
+#include "broker/broker.h"
+#include "broker/wire.h"
+
+#define MAX_CONNS   4096
+#define MAX_OBJECTS 65536
+#define MAX_PINS    4096
+#define MAX_ATTACHMENTS 16384
+
+/* An object of some member: descriptors of it. Known by the inode of its memfd. */
+struct object {
+	u64 dev, ino;
+	u32 kind, id;   /* id 0: it is in no list */
+	int fd, event;  /* event -1: none */
+	u32 refs;       /* of publications, pins, attachments and other objects */
+	u32 nneeds;
+	struct object **needs; /* referenced: what others need to adopt it */
+	struct object *next;   /* of all */
+};
+
+struct pin {
+	int file; /* the name's */
+	struct object *o;
+};
+
+/* A program on an event of other processes. */
+struct attachment {
+	u64 id;
+	u32 kind; /* enum sys_attach_kind */
+	struct wire_what what;
+	char *name;              /* NULL */
+	struct object *prog;     /* referenced */
+	struct conn *owner;      /* NULL: its link is pinned and its loader has gone */
+	struct object *link;     /* referenced by others; NULL */
+	bool gone;               /* installations are being taken back */
+	struct attachment *next;
+};
+
+/* An attachment as one member has it. */
+enum install_state { INSTALL_NEW, INSTALL_SENT, INSTALL_DONE, INSTALL_DROP };
+struct install {
+	u64 id;
+	struct attachment *a; /* NULL: it is to go */
+	u8 state;
+	u8 how;
+	s32 err;
+	char why[96];
+};
+
+struct conn {
+	int fd;
+	s32 pid;
+	bool dead, member, full; /* full: waits for room to write */
+	/* Of members. */
+	int pidfd;
+	u64 token;
+	char comm[32], *exe;
+	bool welcomed;
+	struct object **pubs;
+	size_t npubs, cap_pubs;
+	struct install *installs;
+	size_t ninstalls, cap_installs;
+	/* Of one that asked and waits for installations: their attachment's number. */
+	u64 waits_for;
+	u64 deadline; /* ms */
+};
+
+struct broker {
+	char dir[PATH_MAX];
+	bool shared; /* the user's, with a guardian: else of one command */
+	int listener, epoll, trace, lock;
+	int guard; /* the guardian's pipe; -1 */
+	struct object *objects;
+	u32 nobjects;
+	struct pin pins[MAX_PINS];
+	u32 npins;
+	struct conn *conns[MAX_CONNS];
+	u32 nconns, nmembers;
+	struct attachment *attachments;
+	u32 nattachments;
+	u64 idle_since; /* ms; 0: not idle */
+	u64 grace;      /* ms: members may still say again what they own */
+	struct wire_msg in, out;
+};
+
+u64 broker_now(void); /* ms, monotonic */
+
+/* ---- store.c: objects and pins -------------------------------------------------------------- */
+
+/*
+ * The objects of a message's items, the first with the others as what it needs: referenced, or NULL
+ * with *err. Takes the descriptors from fds[*at].
+ */
+struct object *store_take(struct broker *b, const struct wire_msg *m, struct wire_fds *fds, u32 at,
+			  int *err);
+void store_put(struct broker *b, struct object *o);
+struct object *store_find(struct broker *b, u64 dev, u64 ino);
+struct object *store_by_id(struct broker *b, u32 kind, u32 id);
+u32 store_next_id(struct broker *b, u32 kind, u32 id);
+/* The answer's items and descriptors (borrowed): the object and its needs, or only itself and its eventfd. */
+void store_give(const struct object *o, bool needs, struct wire_msg *m, struct wire_fds *fds);
+int store_pin(struct broker *b, const struct wire_msg *m, struct wire_fds *fds);
+struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino);
+bool store_is_pinned(const struct broker *b, const struct object *o);
+bool store_sweep(struct broker *b); /* pins whose file has no name: true when some went */
+
+/* ---- events.c: attachments ------------------------------------------------------------------ */
+
+int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m, struct wire_fds *fds);
+int events_detach(struct broker *b, struct conn *owner, u64 id);
+void events_link(struct broker *b, struct conn *owner, u64 id, struct object *link);
+void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
+void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m);
+void events_owner_gone(struct broker *b, struct conn *c);
+void events_unpinned(struct broker *b); /* links may have lost their last holder */
+/* Sends what the member's socket has room for. */
+void events_push(struct broker *b, struct conn *c);
+/* Is everything installed that can be? *err: what a member said of an attachment to one process. */
+bool events_settled(struct broker *b, u64 id, s32 *err, const char **why);
+void events_end_of_grace(struct broker *b);
+
+#endif

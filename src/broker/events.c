@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attachments: a loader asks for a program on an event of other processes; every member that it
+ * concerns, now or later, is sent it, and what it reports is kept. Sending never waits: each member
+ * has a list of what it is still to be told.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/sys.h"
+#include "broker/broker_int.h"
+
+static struct attachment *find(struct broker *b, u64 id)
+{
+	struct attachment *a;
+
+	for (a = b->attachments; a && a->id != id; a = a->next)
+		;
+	return a;
+}
+
+static struct install *installed(struct conn *c, u64 id)
+{
+	size_t i;
+
+	for (i = 0; i < c->ninstalls; i++)
+		if (c->installs[i].id == id)
+			return &c->installs[i];
+	return NULL;
+}
+
+static struct install *add_install(struct conn *c, u64 id, struct attachment *a, u8 state)
+{
+	struct install *grown = base_grow(c->installs, &c->cap_installs, c->ninstalls + 1,
+					  sizeof(*c->installs));
+
+	if (!grown)
+		return NULL;
+	c->installs = grown;
+	memset(&grown[c->ninstalls], 0, sizeof(*grown));
+	grown[c->ninstalls].id = id;
+	grown[c->ninstalls].a = a;
+	grown[c->ninstalls].state = state;
+	return &grown[c->ninstalls++];
+}
+
+static bool concerns(const struct attachment *a, const struct conn *c)
+{
+	if (!c->member || c->dead || a->owner == c)
+		return false;
+	return a->what.pid < 0 || a->what.pid == c->pid;
+}
+
+/* ---- telling members ------------------------------------------------------------------------ */
+
+static int send_install(struct broker *b, struct conn *c, struct install *in)
+{
+	struct wire_msg *m = &b->out;
+	struct wire_fds fds = { 0 };
+
+	memset(m, 0, offsetof(struct wire_msg, item));
+	m->attach = in->id;
+	if (in->state == INSTALL_DROP) {
+		m->op = WIRE_REMOVE;
+	} else {
+		m->op = WIRE_INSTALL;
+		m->kind = in->a->kind;
+		m->what = in->a->what;
+		store_give(in->a->prog, true, m, &fds);
+		if (in->a->name)
+			wire_add_string(m, in->a->name);
+	}
+	return wire_send(c->fd, m, &fds, MSG_DONTWAIT);
+}
+
+void events_push(struct broker *b, struct conn *c)
+{
+	size_t i;
+	int err;
+
+	c->full = false;
+	for (i = 0; i < c->ninstalls;) {
+		struct install *in = &c->installs[i];
+
+		if (in->state != INSTALL_NEW && in->state != INSTALL_DROP) {
+			i++;
+			continue;
+		}
+		err = send_install(b, c, in);
+		if (err) {
+			c->full = err == -EAGAIN;
+			c->dead |= err != -EAGAIN;
+			return;
+		}
+		if (in->state == INSTALL_NEW)
+			in->state = INSTALL_SENT;
+		else
+			*in = c->installs[--c->ninstalls];
+	}
+	if (!c->welcomed) {
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = WIRE_READY;
+		err = wire_send(c->fd, &b->out, NULL, MSG_DONTWAIT);
+		c->full = err == -EAGAIN;
+		c->welcomed = !err;
+	}
+}
+
+/* ---- coming and going ----------------------------------------------------------------------- */
+
+/* May a process that is no member yet become one? 0, or why an attachment to it is refused. */
+static int check_pid(s32 pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	if (stat(path, &st))
+		return -ESRCH;
+	/* Of those that only root may look at, too, /proc says root (proc(5)). */
+	return st.st_uid == geteuid() ? 0 : -EACCES;
+}
+
+int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m, struct wire_fds *fds)
+{
+	const char *name = wire_string(m, 0);
+	struct attachment *a = find(b, m->attach);
+	int err = m->what.pid > 0 ? check_pid(m->what.pid) : 0;
+	struct install *in;
+	u32 i;
+
+	if (err)
+		return err;
+	if (a && a->owner == owner)
+		return 0; /* said again */
+	if (a || !m->attach || !m->what.pid || m->what.pid < -1)
+		return -EINVAL;
+	if (b->nattachments >= MAX_ATTACHMENTS)
+		return -ENOSPC;
+	a = base_alloc(sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	a->prog = store_take(b, m, fds, 0, &err);
+	a->name = name ? base_strdup(name) : NULL;
+	if (!a->prog || (name && !a->name)) {
+		store_put(b, a->prog);
+		base_free(a);
+		return err ? err : -ENOMEM;
+	}
+	a->id = m->attach;
+	a->kind = m->kind;
+	a->what = m->what;
+	a->owner = owner;
+	a->next = b->attachments;
+	b->attachments = a;
+	b->nattachments++;
+	for (i = 0; i < b->nconns; i++) {
+		struct conn *c = b->conns[i];
+
+		if (!concerns(a, c))
+			continue;
+		in = installed(c, a->id); /* from the time before this broker */
+		if (in && in->state == INSTALL_DONE)
+			in->a = a;
+		else if (in || !add_install(c, a->id, a, INSTALL_NEW))
+			c->dead = true;
+		else
+			events_push(b, c);
+	}
+	return 0;
+}
+
+static void remove_attachment(struct broker *b, struct attachment *a)
+{
+	struct attachment **at;
+	struct install *in;
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++) {
+		struct conn *c = b->conns[i];
+
+		in = installed(c, a->id);
+		if (!in || in->a != a)
+			continue;
+		in->a = NULL;
+		if (in->state == INSTALL_NEW) {
+			*in = c->installs[--c->ninstalls];
+		} else {
+			in->state = INSTALL_DROP;
+			if (!c->dead)
+				events_push(b, c);
+		}
+	}
+	for (at = &b->attachments; *at != a; at = &(*at)->next)
+		;
+	*at = a->next;
+	b->nattachments--;
+	store_put(b, a->prog);
+	base_free(a->name);
+	base_free(a);
+}
+
+int events_detach(struct broker *b, struct conn *owner, u64 id)
+{
+	struct attachment *a = find(b, id);
+
+	if (!a || a->owner != owner)
+		return -ENOENT;
+	remove_attachment(b, a);
+	return 0;
+}
+
+void events_link(struct broker *b, struct conn *owner, u64 id, struct object *link)
+{
+	struct attachment *a = find(b, id);
+
+	if (a && a->owner == owner && link->kind == SYS_LINK)
+		a->link = link;
+}
+
+void events_owner_gone(struct broker *b, struct conn *c)
+{
+	struct attachment *a, *next;
+
+	for (a = b->attachments; a; a = next) {
+		next = a->next;
+		if (a->owner != c)
+			continue;
+		a->owner = NULL;
+		if (!a->link || !store_is_pinned(b, a->link))
+			remove_attachment(b, a);
+	}
+}
+
+void events_unpinned(struct broker *b)
+{
+	struct attachment *a, *next;
+
+	for (a = b->attachments; a; a = next) {
+		next = a->next;
+		if (!a->owner && !(a->link && store_is_pinned(b, a->link)))
+			remove_attachment(b, a);
+	}
+}
+
+/* ---- what members say ----------------------------------------------------------------------- */
+
+void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m)
+{
+	const char *exe = wire_string(m, 1);
+	size_t at = 0, n;
+	struct attachment *a;
+	struct install *in;
+	u64 id;
+
+	if (exe)
+		at = exe + strlen(exe) + 1 - m->text;
+	/* What is in place since before: kept until it is clear that nobody owns it. */
+	for (n = 0; exe && at + (n + 1) * sizeof(id) <= m->ntext; n++) {
+		memcpy(&id, m->text + at + n * sizeof(id), sizeof(id));
+		if (installed(c, id))
+			continue;
+		in = add_install(c, id, find(b, id), INSTALL_DONE);
+		if (!in)
+			break;
+		if (in->a ? !concerns(in->a, c) : broker_now() >= b->grace) {
+			in->a = NULL;
+			in->state = INSTALL_DROP;
+		}
+	}
+	for (a = b->attachments; a; a = a->next)
+		if (concerns(a, c) && !installed(c, a->id))
+			add_install(c, a->id, a, INSTALL_NEW);
+	events_push(b, c);
+}
+
+void events_end_of_grace(struct broker *b)
+{
+	size_t i;
+	u32 k;
+
+	b->grace = 0;
+	for (k = 0; k < b->nconns; k++) {
+		for (i = 0; i < b->conns[k]->ninstalls; i++)
+			if (!b->conns[k]->installs[i].a)
+				b->conns[k]->installs[i].state = INSTALL_DROP;
+		if (b->conns[k]->member && !b->conns[k]->dead)
+			events_push(b, b->conns[k]);
+	}
+}
+
+void events_report(struct broker *b, struct conn *c, const struct wire_msg *m)
+{
+	struct install *in = installed(c, m->attach);
+	const char *why = wire_string(m, 0);
+
+	(void)b;
+	if (!in || in->state != INSTALL_SENT)
+		return;
+	in->state = INSTALL_DONE;
+	in->err = m->err > 0 || m->err < -4095 ? -EPROTO : m->err;
+	in->how = m->kind;
+	snprintf(in->why, sizeof(in->why), "%s", why ? why : "");
+	text_clean(in->why);
+}
+
+bool events_settled(struct broker *b, u64 id, s32 *err, const char **why)
+{
+	struct attachment *a = find(b, id);
+	bool some = false, open = false;
+	struct install *in;
+	u32 i;
+
+	*err = 0;
+	*why = "";
+	if (!a) {
+		*err = -ECANCELED;
+		return true;
+	}
+	for (i = 0; i < b->nconns; i++) {
+		in = installed(b->conns[i], id);
+		if (!in || b->conns[i]->dead)
+			continue;
+		some = true;
+		if (in->state != INSTALL_DONE)
+			open = true;
+		else if (in->err && a->what.pid > 0) {
+			*err = in->err;
+			*why = in->why;
+			return true;
+		}
+	}
+	if (!some && a->what.pid > 0) {
+		*err = check_pid(a->what.pid);
+		if (*err)
+			return true;
+		*err = -ESRCH; /* unless it becomes a member until the time is up */
+		*why = "it is not in the session (ferry exec, ferry attach)";
+		return false;
+	}
+	return !open;
+}

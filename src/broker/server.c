@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The broker: one loop over the session's socket. Whoever connects is of this user and may say
+ * anything; what a member says changes only what is its own. Nothing here waits for a member.
+ *
+ * A shared broker has a guardian: a copy of itself (fork) that was made when pins changed last and
+ * does nothing but wait for the broker's death; then it goes on from there. The socket is the same, so
+ * that members merely connect again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/broker_int.h"
+
+#define IDLE_MS  5000 /* until a broker that nobody needs ends */
+#define GRACE_MS 500  /* after a broker's death: for members to say again what they have */
+#define WAIT_MS  2000 /* most that a loader waits for its targets */
+
+u64 broker_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+static struct conn *member_of(struct broker *b, u64 token)
+{
+	u32 i;
+
+	for (i = 0; token && i < b->nconns; i++)
+		if (b->conns[i]->member && !b->conns[i]->dead && b->conns[i]->token == token)
+			return b->conns[i];
+	return NULL;
+}
+
+static void accept_one(struct broker *b)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int fd = accept4(b->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct conn *c;
+
+	if (fd < 0)
+		return;
+	c = b->nconns < MAX_CONNS ? base_alloc(sizeof(*c)) : NULL;
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != geteuid()) {
+		base_free(c);
+		close(fd);
+		return;
+	}
+	c->fd = fd;
+	c->pid = peer.pid;
+	c->pidfd = -1;
+	ev.data.ptr = c;
+	if (epoll_ctl(b->epoll, EPOLL_CTL_ADD, fd, &ev)) {
+		base_free(c);
+		close(fd);
+		return;
+	}
+	b->conns[b->nconns++] = c;
+}
+
+static void drop_conn(struct broker *b, struct conn *c)
+{
+	size_t i;
+
+	if (c->member) {
+		b->nmembers--;
+		c->member = false;
+		events_owner_gone(b, c);
+	}
+	for (i = 0; i < c->npubs; i++)
+		store_put(b, c->pubs[i]);
+	close(c->fd);
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	base_free(c->pubs);
+	base_free(c->installs);
+	base_free(c->exe);
+	base_free(c);
+}
+
+/* The dead go, and with them what was theirs, which may be the end of others. */
+static void bury(struct broker *b)
+{
+	struct conn *c;
+	u32 i;
+
+	for (i = 0; i < b->nconns;) {
+		c = b->conns[i];
+		if (!c->dead) {
+			i++;
+			continue;
+		}
+		b->conns[i] = b->conns[--b->nconns];
+		drop_conn(b, c);
+		i = 0;
+	}
+}
+
+/* ---- the guardian --------------------------------------------------------------------------- */
+
+static void close_conns(struct broker *b)
+{
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++) /* all of them first: nobody is told that others went */
+		b->conns[i]->dead = true;
+	bury(b);
+}
+
+/* In the copy: 0 when it is the broker now; does not return when it is not needed any more. */
+static void guardian(struct broker *b, int pipe)
+{
+	struct attachment *a;
+	ssize_t n;
+	char c;
+
+	for (a = b->attachments; a; a = a->next)
+		if (a->link && store_is_pinned(b, a->link))
+			a->owner = NULL; /* so that it stays when its owner's connection is closed */
+	close(b->lock);
+	close(b->epoll);
+	if (b->guard >= 0)
+		close(b->guard);
+	b->lock = b->epoll = b->guard = -1;
+	close_conns(b);
+	while ((n = read(pipe, &c, 1)) < 0 && errno == EINTR)
+		;
+	if (n == 1) /* there is a newer one, or the broker has ended in peace */
+		_exit(0);
+	close(pipe);
+}
+
+static void dismiss(int guard)
+{
+	ssize_t n;
+
+	if (guard < 0)
+		return;
+	n = write(guard, "q", 1);
+	(void)n; /* it may have gone already */
+	close(guard);
+}
+
+static int serve_from_now(struct broker *b);
+
+/* A new copy that knows all pins there are; the one before it sees that and ends. */
+static void renew_guardian(struct broker *b)
+{
+	struct epoll_event ev = { .events = 0, .data.ptr = NULL };
+	int ends[2], old = b->guard;
+	pid_t pid;
+
+	if (!b->shared || pipe2(ends, O_CLOEXEC))
+		return;
+	pid = fork();
+	if (!pid) {
+		close(ends[1]);
+		guardian(b, ends[0]);
+		if (serve_from_now(b))
+			_exit(0);
+		broker_run(b, -1);
+		_exit(0);
+	}
+	close(ends[0]);
+	if (pid < 0) {
+		close(ends[1]);
+		return;
+	}
+	b->guard = ends[1];
+	epoll_ctl(b->epoll, EPOLL_CTL_ADD, ends[1], &ev); /* EPOLLERR when it dies */
+	dismiss(old);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static void answer(struct broker *b, struct conn *c, struct wire_fds *fds)
+{
+	if (wire_send(c->fd, &b->out, fds, MSG_DONTWAIT))
+		c->dead = true; /* it asked and does not read: not our problem */
+}
+
+static int look_up(struct broker *b, const struct wire_msg *m, struct wire_fds *fds)
+{
+	struct object *o = NULL;
+	struct pin *p;
+
+	switch (m->op) {
+	case WIRE_GET:
+		p = store_pin_of(b, m->dev, m->ino);
+		o = p ? p->o : NULL;
+		break;
+	case WIRE_FIND: o = store_find(b, m->dev, m->ino); break;
+	case WIRE_BY_ID: o = store_by_id(b, m->kind, m->id); break;
+	}
+	if (!o)
+		return -ENOENT;
+	store_give(o, m->op != WIRE_FIND, &b->out, fds);
+	return 0;
+}
+
+static int do_attach(struct broker *b, struct conn *c, const struct wire_msg *m, struct wire_fds *fds)
+{
+	struct conn *owner = member_of(b, m->token);
+	int err = owner ? events_attach(b, owner, m, fds) : -EPERM;
+
+	if (!err && !m->id) {
+		c->waits_for = m->attach;
+		c->deadline = broker_now() + WAIT_MS;
+	}
+	return err;
+}
+
+static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
+{
+	struct wire_fds out = { 0 };
+	struct wire_msg *m = &b->in;
+	struct conn *owner;
+	bool swept = store_sweep(b);
+	int err;
+
+	memset(&b->out, 0, offsetof(struct wire_msg, item));
+	b->out.op = m->op;
+	switch (m->op) {
+	case WIRE_PIN: err = store_pin(b, m, fds); break;
+	case WIRE_GET:
+	case WIRE_FIND:
+	case WIRE_BY_ID: err = look_up(b, m, &out); break;
+	case WIRE_NEXT_ID:
+		b->out.id = store_next_id(b, m->kind, m->id);
+		err = 0;
+		break;
+	case WIRE_SWEEP: err = 0; break;
+	case WIRE_ATTACH:
+		err = do_attach(b, c, m, fds);
+		if (!err && c->waits_for)
+			return; /* answered when it is in place */
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = m->op;
+		break;
+	case WIRE_DETACH:
+		owner = member_of(b, m->token);
+		err = owner ? events_detach(b, owner, m->attach) : -EPERM;
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = m->op;
+		break;
+	default: err = -EINVAL;
+	}
+	if (swept) {
+		events_unpinned(b);
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = m->op;
+	}
+	/* Who hears that it is pinned may rely on it, whatever happens to this process. */
+	if (swept || (m->op == WIRE_PIN && !err))
+		renew_guardian(b);
+	b->out.err = err;
+	answer(b, c, &out);
+}
+
+static void settle_waiting(struct broker *b)
+{
+	u64 now = broker_now();
+	const char *why;
+	struct conn *c;
+	s32 err;
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++) {
+		c = b->conns[i];
+		if (c->dead || !c->waits_for)
+			continue;
+		if (!events_settled(b, c->waits_for, &err, &why) && now < c->deadline)
+			continue;
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = WIRE_ATTACH;
+		b->out.err = err;
+		wire_add_string(&b->out, why);
+		answer(b, c, NULL);
+		c->waits_for = 0;
+	}
+}
+
+/* ---- members -------------------------------------------------------------------------------- */
+
+static void publish(struct broker *b, struct conn *c, const struct wire_msg *m, struct wire_fds *fds)
+{
+	struct object **grown, *o;
+	size_t i;
+	int err;
+
+	o = store_take(b, m, fds, 0, &err);
+	if (!o)
+		return;
+	if (m->attach)
+		events_link(b, c, m->attach, o);
+	for (i = 0; i < c->npubs; i++)
+		if (c->pubs[i] == o) {
+			store_put(b, o);
+			return;
+		}
+	grown = base_grow(c->pubs, &c->cap_pubs, c->npubs + 1, sizeof(struct object *));
+	if (!grown) {
+		store_put(b, o);
+		return;
+	}
+	c->pubs = grown;
+	c->pubs[c->npubs++] = o;
+}
+
+static void drop(struct broker *b, struct conn *c, const struct wire_msg *m)
+{
+	size_t i;
+
+	for (i = 0; i < c->npubs; i++) {
+		if (c->pubs[i]->dev != m->dev || c->pubs[i]->ino != m->ino)
+			continue;
+		store_put(b, c->pubs[i]);
+		c->pubs[i] = c->pubs[--c->npubs];
+		return;
+	}
+}
+
+static void hello(struct broker *b, struct conn *c, const struct wire_msg *m)
+{
+	const char *comm = wire_string(m, 0), *exe = wire_string(m, 1);
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
+
+	if (m->kind != WIRE_VERSION || getrandom(&c->token, sizeof(c->token), 0) != sizeof(c->token)) {
+		c->dead = true;
+		return;
+	}
+	c->token |= 1; /* never 0 */
+	snprintf(c->comm, sizeof(c->comm), "%s", comm ? comm : "");
+	text_clean(c->comm);
+	c->exe = base_strdup(exe ? exe : "");
+	c->member = true;
+	b->nmembers++;
+	/* A child that has copies of its descriptors does not keep it alive. */
+	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	if (c->pidfd >= 0)
+		epoll_ctl(b->epoll, EPOLL_CTL_ADD, c->pidfd, &ev);
+	memset(&b->out, 0, offsetof(struct wire_msg, item));
+	b->out.op = WIRE_WELCOME;
+	b->out.token = c->token;
+	answer(b, c, NULL);
+	events_hello(b, c, m);
+}
+
+static void from_member(struct broker *b, struct conn *c, struct wire_fds *fds)
+{
+	switch (b->in.op) {
+	case WIRE_PUBLISH: publish(b, c, &b->in, fds); break;
+	case WIRE_DROP: drop(b, c, &b->in); break;
+	case WIRE_REPORT: events_report(b, c, &b->in); break;
+	default: c->dead = true;
+	}
+}
+
+/* One message of a connection; false when there is none. */
+static bool serve_one(struct broker *b, struct conn *c)
+{
+	struct wire_fds fds;
+	int err = wire_recv(c->fd, &b->in, &fds, MSG_DONTWAIT);
+
+	if (err) {
+		c->dead |= err != -EAGAIN;
+		return false;
+	}
+	if (c->member)
+		from_member(b, c, &fds);
+	else if (b->in.op == WIRE_HELLO)
+		hello(b, c, &b->in);
+	else if (c->waits_for)
+		c->dead = true; /* one thing at a time */
+	else
+		request(b, c, &fds);
+	wire_close(&fds);
+	return !c->dead;
+}
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return pidfd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static void member_event(struct broker *b, struct conn *c, u32 events)
+{
+	int n;
+
+	if (has_ended(c->pidfd))
+		c->dead = true;
+	if (events & EPOLLOUT && !c->dead) {
+		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
+
+		epoll_ctl(b->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+		events_push(b, c);
+	}
+	/* Whatever it said is taken before any request that comes after it is answered. */
+	for (n = 0; n < 256 && !c->dead && serve_one(b, c); n++)
+		;
+}
+
+static void batch(struct broker *b, struct epoll_event *ev, int n)
+{
+	struct conn *c;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		c = ev[i].data.ptr;
+		if (c && (void *)c != (void *)b && c->member && !c->dead)
+			member_event(b, c, ev[i].events);
+	}
+	for (i = 0; i < n; i++) {
+		c = ev[i].data.ptr;
+		if ((void *)c == (void *)b)
+			accept_one(b);
+		else if (c && !c->member && !c->dead)
+			serve_one(b, c);
+	}
+}
+
+/* Members whose sockets were full are written to when there is room. */
+static void watch_full(struct broker *b)
+{
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++) {
+		struct conn *c = b->conns[i];
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT, .data.ptr = c };
+
+		if (c->full && !c->dead)
+			epoll_ctl(b->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+	}
+}
+
+static int timeout_of(struct broker *b)
+{
+	u64 now = broker_now(), first = ~0ull;
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++)
+		if (b->conns[i]->waits_for && b->conns[i]->deadline < first)
+			first = b->conns[i]->deadline;
+	if (b->grace && b->grace < first)
+		first = b->grace;
+	if (b->idle_since && b->idle_since + IDLE_MS < first)
+		first = b->idle_since + IDLE_MS;
+	return first == ~0ull ? -1 : first <= now ? 0 : (int)(first - now);
+}
+
+/* True when nobody needs it any more. */
+static bool is_over(struct broker *b)
+{
+	if (!b->shared)
+		return false;
+	if (b->nconns || b->npins) {
+		b->idle_since = 0;
+		return false;
+	}
+	if (!b->idle_since)
+		b->idle_since = broker_now();
+	return broker_now() >= b->idle_since + IDLE_MS;
+}
+
+void broker_run(struct broker *b, int stop_fd)
+{
+	struct epoll_event ev[64], stop = { .events = EPOLLIN, .data.ptr = NULL };
+	bool stopped = false;
+	int n, i;
+
+	if (stop_fd >= 0)
+		epoll_ctl(b->epoll, EPOLL_CTL_ADD, stop_fd, &stop);
+	while (!stopped && !is_over(b)) {
+		n = epoll_wait(b->epoll, ev, ARRAY_SIZE(ev), timeout_of(b));
+		for (i = 0; i < n; i++)
+			if (!ev[i].data.ptr && stop_fd >= 0)
+				stopped = true;
+			else if (!ev[i].data.ptr)
+				renew_guardian(b); /* the last one has died */
+		batch(b, ev, n < 0 ? 0 : n);
+		if (b->grace && broker_now() >= b->grace)
+			events_end_of_grace(b);
+		bury(b);
+		settle_waiting(b);
+		bury(b);
+		watch_full(b);
+	}
+	if (stop_fd >= 0)
+		epoll_ctl(b->epoll, EPOLL_CTL_DEL, stop_fd, NULL);
+}
+
+/* ---- beginning and end ---------------------------------------------------------------------- */
+
+/* The one who serves has the lock: 0, -EEXIST when that is another process. */
+static int take_lock(struct broker *b)
+{
+	char path[PATH_MAX + 8];
+
+	snprintf(path, sizeof(path), "%s/serving", b->dir);
+	b->lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (b->lock < 0)
+		return -errno;
+	return flock(b->lock, LOCK_EX | LOCK_NB) ? -EEXIST : 0;
+}
+
+static int serve_from_now(struct broker *b)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = b };
+	int err = b->shared ? take_lock(b) : 0;
+
+	if (err)
+		return err;
+	b->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (b->listener < 0)
+		b->listener = wire_listen(b->dir);
+	if (b->epoll < 0 || b->listener < 0 ||
+	    epoll_ctl(b->epoll, EPOLL_CTL_ADD, b->listener, &ev))
+		return b->listener < 0 ? b->listener : -errno;
+	b->grace = broker_now() + GRACE_MS;
+	if (b->shared)
+		renew_guardian(b);
+	return 0;
+}
+
+int broker_new(const char *dir, bool shared, struct broker **out)
+{
+	struct broker *b = base_alloc(sizeof(*b));
+	char path[PATH_MAX + 32];
+	struct rlimit rl;
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	snprintf(b->dir, sizeof(b->dir), "%s", dir);
+	b->shared = shared;
+	b->listener = b->epoll = b->guard = b->lock = -1;
+	if (shared && !getrlimit(RLIMIT_NOFILE, &rl)) { /* it holds everybody's */
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+	/* Lines that programs print wait here for whoever reads. */
+	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", dir);
+	b->trace = open(path, O_RDWR | O_CLOEXEC);
+	err = b->trace < 0 ? -errno : 0;
+	if (shared) {
+		signal(SIGCHLD, SIG_IGN); /* guardians come and go */
+		signal(SIGPIPE, SIG_IGN);
+	}
+	if (!err)
+		err = serve_from_now(b);
+	if (err)
+		broker_free(b);
+	else
+		*out = b;
+	return err;
+}
+
+void broker_free(struct broker *b)
+{
+	close_conns(b);
+	while (b->npins) {
+		close(b->pins[--b->npins].file);
+		store_put(b, b->pins[b->npins].o);
+	}
+	events_unpinned(b);
+	if (b->listener >= 0)
+		close(b->listener);
+	if (b->epoll >= 0)
+		close(b->epoll);
+	if (b->trace >= 0)
+		close(b->trace);
+	dismiss(b->guard);
+	if (b->lock >= 0)
+		close(b->lock);
+	base_free(b);
+}

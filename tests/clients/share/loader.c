@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An ordinary client of libbpf: loader OBJECT PROGRAM BINARY SYMBOL PID [COOKIE] puts a program on a
+ * function of a process (-1: of any), says "attached" or the error, then answers lines of stdin:
+ * "count PID" with the map's number, "read" with the ring buffer's records, waiting up to a second.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct record {
+	unsigned int pid, ret;
+	unsigned long long arg, cookie;
+};
+
+static int show(void *ctx, void *data, size_t size)
+{
+	struct record *r = data;
+
+	(void)ctx;
+	if (size >= sizeof(*r))
+		printf("%u %s %llu %llu\n", r->pid, r->ret ? "returned" : "entered", r->arg, r->cookie);
+	return 0;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void serve(struct bpf_object *obj)
+{
+	int calls = bpf_object__find_map_fd_by_name(obj, "calls");
+	struct ring_buffer *rb =
+		ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "records"), show, NULL, NULL);
+	unsigned long long n;
+	unsigned int key;
+	char line[64];
+	double start;
+
+	while (rb && fgets(line, sizeof(line), stdin)) {
+		if (sscanf(line, "count %u", &key) == 1) {
+			n = 0;
+			bpf_map_lookup_elem(calls, &key, &n);
+			printf("%llu\n", n);
+		} else if (!strncmp(line, "read", 4)) {
+			start = now();
+			/* epoll_wait(2) inside: it has to wake up by itself. */
+			ring_buffer__poll(rb, 5000);
+			while (ring_buffer__poll(rb, 0) > 0)
+				;
+			printf("%s\n", now() - start < 4 ? "woken" : "late");
+		} else {
+			return;
+		}
+		fflush(stdout);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts);
+	struct bpf_program *p;
+	struct bpf_object *obj;
+	struct bpf_link *link;
+	double start;
+
+	if (argc < 6)
+		return 2;
+	obj = bpf_object__open_file(argv[1], NULL);
+	if (!obj || bpf_object__load(obj))
+		return 3;
+	p = bpf_object__find_program_by_name(obj, argv[2]);
+	opts.func_name = argv[4];
+	opts.retprobe = !strcmp(argv[2], "returned");
+	opts.bpf_cookie = argc > 6 ? strtoull(argv[6], NULL, 0) : 0;
+	start = now();
+	link = bpf_program__attach_uprobe_opts(p, atoi(argv[5]), argv[3], 0, &opts);
+	if (link)
+		printf("attached %.0f us\n", (now() - start) * 1e6);
+	else
+		printf("refused %d\n", errno);
+	fflush(stdout);
+	if (link)
+		serve(obj);
+	bpf_link__destroy(link);
+	bpf_object__close(obj);
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls work(1), work(2)... as told on stdin, a number a line, and says on stdout how many calls
+ * there were. `target OPTION...`: first=N: calls before anything else in main.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+__attribute__((noinline, noclone, visibility("default"))) long work(long n);
+long work(long n)
+{
+	volatile long x[2] = { n, 1 };
+
+	return x[0] * 2 + x[1];
+}
+
+int main(int argc, char **argv)
+{
+	long calls = 0, n;
+	char line[64];
+	int i;
+
+	for (i = 1; i < argc; i++)
+		if (!strncmp(argv[i], "first=", 6))
+			for (n = atol(argv[i] + 6); n > 0; n--)
+				work(++calls);
+	printf("%ld\n", calls);
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!strncmp(line, "closefrom", 9))
+			closefrom(3);
+		else if (!strncmp(line, "closeall", 8))
+			for (i = 3; i < 4096; i++)
+				close(i);
+		else if (!strncmp(line, "fork", 4) && !fork())
+			calls = 0; /* the child goes on with this conversation, and its parent waits for it */
+		for (n = atol(line); n > 0; n--)
+			work(++calls);
+		printf("%d %ld\n", getpid(), calls);
+		fflush(stdout);
+	}
+	return 0;
+}
