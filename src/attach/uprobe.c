@@ -261,6 +261,10 @@ static void detach(void *event)
 		;
 	*at = u->next;
 	forget(u);
+	if (!all && watch) {
+		probe_remove(&watch, 1);
+		watch = NULL;
+	}
 	unlock();
 }
 

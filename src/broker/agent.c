@@ -42,7 +42,8 @@ static u64 sock_ino; /* a host that closes what it does not know gives the numbe
 static u64 token;
 static struct installed *all;
 
-static _Atomic bool started;
+static _Atomic bool started, leaving;
+static _Atomic bool running; /* the thread */
 static pthread_mutex_t joining = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local bool is_agent;
 
@@ -343,7 +344,7 @@ static bool come_back(struct wire_msg *m)
 	const char *dir = sys_session(false);
 	int tries, fd;
 
-	for (tries = 0; dir && tries < 50; tries++) {
+	for (tries = 0; dir && tries < 50 && !leaving; tries++) {
 		fd = say_hello(m);
 		if (fd >= 0 && !take_welcome(fd, m))
 			return true;
@@ -364,14 +365,15 @@ static void *run(void *arg)
 	if (fd < 0 || (!token && take_welcome(fd, m)))
 		goto again;
 	for (;;) {
-		while (listen_once(m) >= 0)
+		while (!leaving && listen_once(m) >= 0)
 			;
 		disconnect();
 again:
-		if (!come_back(m))
+		if (leaving || !come_back(m))
 			break;
 	}
 	base_free(m);
+	running = false;
 	return NULL;
 }
 
@@ -392,11 +394,13 @@ static void start_thread(struct wire_msg *m)
 	pthread_attr_setstacksize(&attr, STACK);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_sigmask(SIG_SETMASK, &none, &old);
+	running = true;
 	err = pthread_create(&thread, &attr, run, m);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (err) {
 		log_msg(LOG_WARN, "no thread for the session: others see nothing of this process");
+		running = false;
 		base_free(m);
 	}
 }
@@ -428,7 +432,8 @@ static void in_child(void)
 	pthread_mutex_unlock(&lock);
 	client_forked();
 	pthread_mutex_init(&joining, NULL);
-	m = base_alloc(sizeof(*m));
+	running = leaving = false;
+	m = started ? base_alloc(sizeof(*m)) : NULL;
 	if (!m)
 		return;
 	sys_inside++;
@@ -438,8 +443,34 @@ static void in_child(void)
 	sys_inside--;
 }
 
+bool broker_joined(void)
+{
+	return agent_token();
+}
+
+void broker_leave(void)
+{
+	if (is_agent)
+		return;
+	sys_inside++;
+	pthread_mutex_lock(&joining);
+	leaving = true;
+	pthread_mutex_lock(&lock);
+	if (sock >= 0)
+		shutdown(sock, SHUT_RDWR); /* the thread hears that */
+	pthread_mutex_unlock(&lock);
+	while (running)
+		usleep(1000);
+	while (all)
+		remove_one(all->id);
+	leaving = started = false;
+	pthread_mutex_unlock(&joining);
+	sys_inside--;
+}
+
 void broker_join(void)
 {
+	static bool watched; /* fork(2) */
 	const char *dir = sys_session(false);
 	struct wire_msg *m;
 	int fd;
@@ -456,10 +487,12 @@ void broker_join(void)
 			fd = say_hello(m);
 		if (fd >= 0 && !take_welcome(fd, m)) {
 			listen_until_ready(m);
-			pthread_atfork(before_fork, after_fork, in_child);
+			if (!watched)
+				watched = !pthread_atfork(before_fork, after_fork, in_child);
 			start_thread(m);
 		} else {
 			base_free(m);
+			started = false;
 			log_msg(LOG_WARN, "the session in %s has no broker: this process is alone", dir);
 		}
 	}

@@ -40,5 +40,8 @@ int broker_session(char *dir);
  * this returns (but not after a bounded time), later things are a thread's. Again: does nothing.
  */
 void broker_join(void);
+bool broker_joined(void);
+/* It leaves: what others attached here is gone when this returns, and so is the thread. */
+void broker_leave(void);
 
 #endif

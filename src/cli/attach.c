@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bpf/session.h"
+#include "broker/broker.h"
 #include "cli/cli.h"
 #include "inject/inject.h"
 
@@ -23,7 +24,7 @@ static const char attach_help[] =
 	"Options:\n"
 	"  --force         also where a seccomp filter may end the process for it\n"
 	"  --wait SECONDS  how long to wait for a moment at which a process can be entered (10)\n"
-	"  --session DIR   the session, instead of $FERRY_SESSION\n"
+	"  --session DIR   the session, instead of $FERRY_SESSION or the user's\n"
 	"  --preload LIB   the library to bring in, instead of the installed libferry-preload.so\n"
 	"  --json          what happened, as JSON\n"
 	"  --help          this text\n\n"
@@ -88,6 +89,7 @@ static int explain(const struct request *r, pid_t pid, s64 ret, struct outcome *
 	case -EACCES:
 		text_printf(&o->why, "%s is not a directory of this user alone, as process %d sees it", r->session, pid);
 		break;
+	case -ENOTCONN: text_printf(&o->why, "the session in %s has no broker", r->session); break;
 	case -EBUSY:
 		text_printf(&o->why, "process %d has maps, programs or links of its own, which would go", pid);
 		break;
@@ -167,12 +169,16 @@ static int find_session(struct request *r)
 {
 	const char *env = getenv("FERRY_SESSION");
 
+	int err;
+
 	if (r->leave || r->session[0])
 		return CLI_OK;
-	if (!env || !*env || strlen(env) >= sizeof(r->session))
-		return cli_usage(r->verb, "no session: start one with 'ferry exec', or name it with --session");
-	strcpy(r->session, env);
-	return CLI_OK;
+	if (env && *env && strlen(env) < sizeof(r->session)) {
+		strcpy(r->session, env);
+		return CLI_OK;
+	}
+	err = broker_session(r->session);
+	return err ? cli_fail(CLI_REFUSED, "the user's session cannot be used: %s", strerror(-err)) : CLI_OK;
 }
 
 static int attach_or_detach(struct request *r, int argc, char **argv)

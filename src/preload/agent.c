@@ -13,18 +13,53 @@
 #include <string.h>
 
 #include "bpf/session.h"
-#include "bpf/sys.h"
+#include "bpf/share.h"
+#include "broker/broker.h"
 #include "preload/preload.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
  * The process becomes part of the session in `dir`. 1: it is already; -EXDEV: it is in another one;
- * -EACCES: that directory is not this user's alone.
+ * -EACCES: that directory is not this user's alone; -ENOTCONN: there is no broker.
  */
 __attribute__((visibility("default"))) long ferry_agent_attach(const char *dir);
 /* It leaves its session. 1: it was in none; -EBUSY: it has maps, programs or links of its own. */
 __attribute__((visibility("default"))) long ferry_agent_detach(const char *unused);
+
+static long leave(void)
+{
+	long err;
+
+	broker_leave();
+	err = preload_unhook();
+	sys_session_join(NULL);
+	return err;
+}
+
+static long join(void)
+{
+	preload_hook_again();
+	broker_join();
+	if (broker_joined())
+		return 0;
+	leave();
+	return -ENOTCONN;
+}
+
+static void count(struct sys_obj *o, void *arg)
+{
+	*(u32 *)arg += o->has_fd;
+}
+
+/* Not what others attached here brought along: that has no descriptors. */
+static bool has_own(void)
+{
+	u32 n = 0;
+
+	sys_obj_each(count, &n);
+	return n;
+}
 
 long ferry_agent_attach(const char *dir)
 {
@@ -38,7 +73,7 @@ long ferry_agent_attach(const char *dir)
 	} else {
 		err = sys_session_join(dir);
 		if (!err)
-			err = preload_hook_again();
+			err = join();
 	}
 	pthread_mutex_unlock(&lock);
 	return err;
@@ -52,12 +87,10 @@ long ferry_agent_detach(const char *unused)
 	pthread_mutex_lock(&lock);
 	if (!sys_session_joined())
 		err = 1;
-	else if (sys_objects)
+	else if (has_own())
 		err = -EBUSY;
 	else
-		err = preload_unhook();
-	if (!err)
-		err = sys_session_join(NULL);
+		err = leave();
 	pthread_mutex_unlock(&lock);
 	return err;
 }

@@ -34,7 +34,7 @@ const struct preload_hook preload_hooks[] = {
 const size_t preload_nhooks = ARRAY_SIZE(preload_hooks);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool undone; /* the process was left (preload_unhook): nothing is hooked again by itself */
+static _Atomic bool undone; /* the process was left (preload_unhook): calls are libc's */
 
 /* Slots that were written, and what they held: libc's function, or what finds it at the first call. */
 static struct patched {
@@ -51,7 +51,7 @@ bool preload_off(void)
 		env = getenv("FERRY");
 		off = env && !strcmp(env, "off");
 	}
-	return off;
+	return off || undone;
 }
 
 /* libc's functions: by the order of objects when that has them behind us, else libc's own. */
@@ -280,7 +280,7 @@ int preload_hook(void)
 {
 	int err = 0;
 
-	if (preload_off() || undone)
+	if (preload_off())
 		return 0;
 	preload_init();
 	sys_inside++;

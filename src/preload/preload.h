@@ -16,8 +16,8 @@
 int preload_hook(void);
 /*
  * Takes the hooks out of all import tables: slots hold again what they held. Threads that are inside a
- * hook leave it in their own time. preload_hook() does nothing from then on, until
- * preload_hook_again(). 0, -EPERM: some slot cannot be written.
+ * hook leave it in their own time. preload_off() is true from then on, until preload_hook_again(). 0,
+ * -EPERM: some slot cannot be written.
  */
 int preload_unhook(void);
 int preload_hook_again(void);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""ferry attach and ferry detach on processes that check themselves: inject.py FERRY BUILD_DIR [LIBRARY]. TAP."""
+"""ferry attach and ferry detach on processes that check themselves: inject.py FERRY BUILD_DIR SHARE_DIR. TAP."""
 import json
 import os
 import random
@@ -12,11 +12,11 @@ import sys
 import tempfile
 import time
 
-FERRY, BUILD = sys.argv[1], sys.argv[2]
-LIBRARY = ["--preload", sys.argv[3]] if len(sys.argv) > 3 else []
+FERRY, BUILD, SHARE = sys.argv[1:4]
 TARGET, STATIC = os.path.join(BUILD, "target"), os.path.join(BUILD, "target_static")
 ENV = {k: v for k, v in os.environ.items() if k not in ("FERRY_SESSION", "LD_PRELOAD", "FERRY")}
-SESSION = tempfile.mkdtemp(prefix="ferry-inject-")
+RUNTIME = tempfile.mkdtemp(prefix="ferry-inject-")
+ENV["XDG_RUNTIME_DIR"] = RUNTIME
 PIPE = subprocess.PIPE
 random.seed(1)
 count = 0
@@ -48,10 +48,7 @@ def start(*args, wait=True, **more):
 
 
 def ferry(verb, pid, *options):
-    args = [FERRY, verb, *LIBRARY, *options]
-    if verb == "attach":
-        args += ["--session", SESSION]
-    return subprocess.run([*args, str(pid)], capture_output=True, text=True, env=ENV, timeout=60)
+    return subprocess.run([FERRY, verb, *options, str(pid)], capture_output=True, text=True, env=ENV, timeout=60)
 
 
 def threads(pid):
@@ -130,6 +127,73 @@ def test_idempotent():
     p.communicate()
 
 
+class Talk:
+    """A process that answers lines with lines."""
+
+    def __init__(self, *args):
+        self.p = subprocess.Popen(args, stdin=PIPE, stdout=PIPE, text=True, env=ENV)
+        self.pid = self.p.pid
+        self.hello = self.p.stdout.readline().strip()
+
+    def say(self, line):
+        self.p.stdin.write(line + "\n")
+        self.p.stdin.flush()
+        return self.p.stdout.readline().strip()
+
+    def end(self):
+        self.p.communicate(timeout=20)
+
+
+def load(prog, pid):
+    return Talk(FERRY, "exec", "--", SHARE + "/share_loader", SHARE + "/share.bpf.o", prog, SHARE + "/share_target", "work",
+                str(pid))
+
+
+def test_probed():
+    """Programs of a loader on functions of a process that was attached to."""
+    t = Talk(SHARE + "/share_target")
+    a = ferry("attach", t.pid)
+    one = load("entered", t.pid)
+    t.say("100")
+    first = one.say(f"count {t.pid}")
+    probed = changed_code(t.pid)
+    report(a.returncode == 0 and one.hello.startswith("attached") and first == "100" and SHARE in str(probed),
+           "a_program_is_put_on_a_function_of_a_process_that_ran_already", f"{a.stderr}{one.hello} {first} {probed}")
+    d = ferry("detach", t.pid)
+    t.say("11")
+    after = one.say(f"count {t.pid}")
+    code, alone = changed_code(t.pid), settled(t.pid, 1)
+    report(d.returncode == 0 and after == "100" and not code and alone,
+           "after_ferry_detach_no_program_runs_there_no_byte_is_changed_and_no_thread_is_left",
+           f"{d.stderr}{after} {code} {alone} {threads(t.pid)}")
+    one.end()
+    every = load("entered", -1)
+    t.say("5")
+    before = every.say(f"count {t.pid}")
+    a = ferry("attach", t.pid)
+    t.say("7")
+    got = every.say(f"count {t.pid}")
+    report(a.returncode == 0 and before == "0" and got == "7", "what_is_on_all_processes_is_on_those_attached_to_later",
+           f"{a.stderr}{every.hello} {before} {got}")
+    want = 7
+    said = ""
+    for i in range(20):
+        said += ferry("detach", t.pid).stderr
+        t.say(str(i))
+        said += ferry("attach", t.pid).stderr
+        t.say("3")
+        want += 3
+    got = every.say(f"count {t.pid}")
+    report(got == str(want) and not said, "20_rounds_count_all_calls_while_attached_and_no_others", f"{got} {want} {said}")
+    every.p.kill()
+    every.end()
+    gone = any(not changed_code(t.pid) or time.sleep(0.05) for _ in range(60))
+    total = t.say("1")
+    report(gone and total.endswith(f" {100 + 11 + 5 + 7 + sum(range(20)) + 60 + 1}"),
+           "probes_of_a_loader_that_was_killed_go", f"{total} {changed_code(t.pid)}")
+    t.end()
+
+
 def test_python():
     code = "import hashlib\nx=b''\nprint('ready',flush=True)\nfor i in range(%d): x=hashlib.md5(x*9).digest()\nprint(x.hex())"
     want = start("python3", "-c", code % 600000).communicate()[0]
@@ -196,7 +260,7 @@ def test_killed_command():
         if p.poll() is not None:
             outputs.append(p.communicate()[0])
             p = start(TARGET, "work", "20000")
-        a = subprocess.Popen([FERRY, "attach", *LIBRARY, "--session", SESSION, str(p.pid)], env=ENV,
+        a = subprocess.Popen([FERRY, "attach", str(p.pid)], env=ENV,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(random.random() * 0.02)
         if a.poll() is None:
@@ -210,7 +274,7 @@ def test_killed_command():
            f"{outputs} {want!r}")
     p = start(TARGET, "wait", "poll")
     for _ in range(15):
-        a = subprocess.Popen([FERRY, "attach", *LIBRARY, "--session", SESSION, str(p.pid)], env=ENV)
+        a = subprocess.Popen([FERRY, "attach", str(p.pid)], env=ENV)
         time.sleep(random.random() * 0.02)
         a.kill()
         a.wait()
@@ -225,7 +289,7 @@ def test_dying_target():
     bad = []
     for _ in range(20):
         p = start(TARGET, "wait", "read")
-        a = subprocess.Popen([FERRY, "attach", *LIBRARY, "--session", SESSION, str(p.pid)], env=ENV, stderr=PIPE, text=True)
+        a = subprocess.Popen([FERRY, "attach", str(p.pid)], env=ENV, stderr=PIPE, text=True)
         time.sleep(random.random() * 0.02)
         p.kill()
         p.wait()
@@ -270,9 +334,9 @@ def test_refusals():
     else:
         skip("a_process_that_is_not_dumpable_is_refused", "this is the superuser")
     p = start(TARGET, "wait", "read")
-    os.mkdir(SESSION + "/open")
-    os.chmod(SESSION + "/open", 0o755)
-    r = subprocess.run([FERRY, "attach", *LIBRARY, "--session", SESSION + "/open", str(p.pid)], capture_output=True, text=True,
+    os.mkdir(RUNTIME + "/open")
+    os.chmod(RUNTIME + "/open", 0o755)
+    r = subprocess.run([FERRY, "attach", "--session", RUNTIME + "/open", str(p.pid)], capture_output=True, text=True,
                        env=ENV)
     report(r.returncode == 1 and "of this user alone" in r.stderr, "a_session_that_others_may_enter_is_refused", r.stderr)
     p.communicate()
@@ -330,7 +394,7 @@ print(sent,good)
 
 def test_other_files():
     """In another mount namespace, where the library's file is not to be seen."""
-    hide = os.path.dirname(os.path.realpath(sys.argv[3] if LIBRARY else os.path.dirname(FERRY) + "/../../libferry-preload.so"))
+    hide = os.path.dirname(os.path.realpath(os.path.dirname(FERRY) + "/../../libferry-preload.so"))
     target = os.path.join(tempfile.mkdtemp(prefix="ferry-ns-"), "target")
     shutil.copy(TARGET, target)
     os.chmod(os.path.dirname(target), 0o755)
@@ -360,5 +424,5 @@ try:
             print(f"# {t.__name__}: {time.time() - begin:.1f} s", flush=True)
     print(f"1..{count}")
 finally:
-    shutil.rmtree(SESSION, ignore_errors=True)
+    shutil.rmtree(RUNTIME, ignore_errors=True)
 sys.exit(failed)
