@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bpf/iter.h"
+#include "bpf/remote_int.h"
 #include "bpf/sys_int.h"
 
 /* "/proc/self/fdinfo/N", also by number of the process or thread: N, or -1. */
@@ -17,7 +18,8 @@ static int fd_of(const char *path)
 
 	if (sscanf(path, "/proc/%15[^/]/fdinfo/%15[0-9]", who, rest) != 2)
 		return -1;
-	if (strcmp(who, "self") && strcmp(who, "thread-self") && atoi(who) != getpid())
+	if (strcmp(who, "self") && strcmp(who, "thread-self") &&
+	    atoi(who) != (sys_remote ? sys_remote_process() : getpid()))
 		return -1;
 	end = strrchr(path, '/') + 1;
 	if (strcmp(end, rest))
@@ -26,12 +28,17 @@ static int fd_of(const char *path)
 	return fd < 1 << 24 ? (int)fd : -1;
 }
 
-static void common(const char *path, struct text *t)
+static void common(const char *path, int number, struct text *t)
 {
 	char buf[512];
 	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
 
+	if (sys_remote) { /* whose "self" is another */
+		snprintf(buf, sizeof(buf), "/proc/%d/fdinfo/%d", sys_remote_process(), number);
+		path = buf;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	n = read(fd, buf, sizeof(buf));
@@ -119,7 +126,7 @@ void *sys_fdinfo(const char *path, u32 *size)
 	o = sys_fd_get(fd, 0);
 	if (!o)
 		return NULL;
-	common(path, &t);
+	common(path, fd, &t);
 	switch (o->kind) {
 	case SYS_MAP: map_lines(container_of(o, struct sys_map, o), &t); break;
 	case SYS_PROG: prog_lines(container_of(o, struct sys_prog, o), &t); break;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "bpf/ops.h"
+#include "bpf/remote.h"
 #include "bpf/sys_int.h"
 
 void sys_map_free(struct sys_obj *o)
@@ -546,4 +547,26 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 	errno = err;
 	sys_inside--;
 	return answered;
+}
+
+long sys_remote_mmap(int fd, size_t len, int prot, int flags, s64 off)
+{
+	struct sys_obj *o = sys_fd_get(fd, 0);
+	struct map *m;
+	long err;
+
+	if (!o)
+		return 0;
+	if (o->kind == SYS_MAP) {
+		m = container_of(o, struct sys_map, o)->map;
+		err = check_mmap(m, len, prot, flags, off);
+		if (!err && m->attr.type != BPF_MAP_TYPE_ARRAY)
+			err = map_ringbuf_may_mmap(m, len, prot, flags, off);
+	} else if (o->kind == SYS_PERF) {
+		err = map_perf_may_mmap(sys_perf_of(o), len, prot, flags, off);
+	} else {
+		err = -ENODEV;
+	}
+	sys_put(o);
+	return err;
 }

@@ -303,13 +303,16 @@ static bool is_path(int fd)
 int sys_fd_error(int fd)
 {
 	int here;
+	bool path;
 
 	if (!sys_remote)
 		return fcntl(fd, F_GETFD) < 0 || is_path(fd) ? -EBADF : -EINVAL;
 	here = sys_remote_fd(fd);
-	if (here >= 0)
-		close(here);
-	return here < 0 ? -EBADF : -EINVAL;
+	if (here < 0)
+		return -EBADF;
+	path = is_path(here);
+	close(here);
+	return path ? -EBADF : -EINVAL;
 }
 
 struct sys_obj *sys_fd_get(int fd, u32 kind)
@@ -380,6 +383,8 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	} else if (sys_remote) {
 		int here = fd;
 
+		if (o->kind == SYS_MAP)
+			map_user_ringbuf_make_linear(container_of(o, struct sys_map, o)->map);
 		fd = sys_remote_give(here, true);
 		close(here);
 		o->remote = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls of other processes, by seccomp's user notification (seccomp_unotify(2)): bpf(2),
- * perf_event_open(2), ioctl(2) on events, and files below /sys. Objects live here; what the process
+ * System calls of other processes, by seccomp's user notification (seccomp_unotify(2)): those of
+ * remote.def, which remote_call.c answers. Objects live here; what the process
  * gets are descriptors of the same memfds, so that it may map, pass and close them by itself.
  *
  * Who asks may change its memory and descriptors at any time: it is no more than a hostile caller.
@@ -11,20 +11,19 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
-#include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "bpf/remote.h"
-#include "bpf/session.h"
+#include "bpf/remote_int.h"
 #include "bpf/sys_int.h"
 
 #if defined(__x86_64__)
@@ -37,29 +36,32 @@ _Thread_local struct sys_remote *sys_remote __attribute__((tls_model("initial-ex
 
 /* ---- the filter ----------------------------------------------------------------------------- */
 
-#define IS(nr)                                                                                     \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF)
+/* One call: is it this number, and does its condition hold? Jumps lead over what follows here only. */
+#define NOTIFY	 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF)
+#define ALLOW	 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ARG(n)	 BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[n]))
+#define IS_ANY(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), NOTIFY
+#define IS_MASKED(nr, n, mask, value)                                                              \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 5), ARG(n), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask), \
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1), NOTIFY, ALLOW
+/* Requests of perf events are of type '$'. */
+#define IS_PERF(nr) IS_MASKED(nr, 1, 0xff00, '$' << 8)
+/* MAP_SHARED and MAP_SHARED_VALIDATE, of a file. */
+#define IS_SHARED(nr) IS_MASKED(nr, 3, MAP_SHARED | MAP_ANONYMOUS, MAP_SHARED)
 
 int sys_remote_filter(void)
 {
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		ALLOW,
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		IS(SYS_bpf),
-		IS(SYS_perf_event_open),
-		IS(SYS_openat),
-#ifdef SYS_open
-		IS(SYS_open),
-#endif
-		/* Requests of perf events are of type '$'. */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, '$' << 8, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+#define CALL(name, condition) IS_##condition(SYS_##name),
+#define PATHS(name, path, second, result, size) IS_ANY(SYS_##name),
+#include "bpf/remote.def"
+#undef CALL
+#undef PATHS
+		ALLOW,
 	};
 	struct sock_fprog prog = { ARRAY_SIZE(filter), filter };
 	int fd;
@@ -102,24 +104,69 @@ s64 sys_remote_string(char *dst, u64 addr, size_t n)
 	return n;
 }
 
+/*
+ * The caller as a descriptor: remembered, since a client calls many times. Once a process or thread has
+ * ended its descriptor is good for nothing, whoever has its number then.
+ */
+#define PIDFDS 16
+static struct {
+	pid_t pid;
+	int fd;
+} pidfds[PIDFDS];
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL /* Linux 6.9 */
+#endif
+
+/* The process of a thread that is not its first (proc(5)). */
+static pid_t process_of(pid_t tid)
+{
+	char path[40], buf[1024], *at;
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, buf, sizeof(buf) - 1) : 0;
+	if (fd >= 0)
+		close(fd);
+	buf[n < 0 ? 0 : n] = '\0';
+	at = strstr(buf, "\nTgid:");
+	return at ? atoi(at + 6) : tid;
+}
+
+static int pidfd_of(pid_t pid, bool anew)
+{
+	u32 at = (u32)pid % PIDFDS;
+
+	if (!anew && pidfds[at].pid == pid)
+		return pidfds[at].fd;
+	if (pidfds[at].pid)
+		close(pidfds[at].fd);
+	pidfds[at].fd = (int)syscall(SYS_pidfd_open, pid, PIDFD_THREAD);
+	if (pidfds[at].fd < 0) /* an older kernel: of the whole process */
+		pidfds[at].fd = (int)syscall(SYS_pidfd_open, process_of(pid), 0);
+	pidfds[at].pid = pidfds[at].fd < 0 ? 0 : pid;
+	return pidfds[at].fd;
+}
+
 int sys_remote_fd(int fd)
 {
-	int pidfd, got;
+	int got = -1, tries;
 
 	if (fd < 0)
 		return -1;
-	/* A thread of a larger process has its descriptors. */
-	pidfd = syscall(SYS_pidfd_open, sys_remote->pid, 0);
-	if (pidfd < 0) {
-		char path[64];
-
-		/* Not the first thread: by /proc, as a description of its own. */
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", sys_remote->pid, fd);
-		return open(path, O_RDWR | O_CLOEXEC);
+	for (tries = 0; tries < 2 && got < 0; tries++) {
+		got = (int)syscall(SYS_pidfd_getfd, pidfd_of(sys_remote->pid, tries), fd, 0);
+		if (got < 0 && errno == EBADF && tries)
+			break;
 	}
-	got = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	close(pidfd);
 	return got;
+}
+
+pid_t sys_remote_process(void)
+{
+	return process_of(sys_remote->pid);
 }
 
 int sys_remote_give(int fd, bool cloexec)
@@ -132,64 +179,26 @@ int sys_remote_give(int fd, bool cloexec)
 	return got < 0 ? -errno : got;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------------------------- */
 
-#define NOT_OURS (-4096L)
-#define SWEEP    1024 /* calls until descriptors are looked for that are gone */
+#define SWEEP 1024 /* calls until descriptors are looked for that are gone */
 
-static long do_open(u64 addr, int flags)
+void sys_remote_reply(int listener, u64 id, long ret)
 {
-	char path[PATH_MAX], real[PATH_MAX];
-	int fd, there;
-	s64 n = sys_in_string(path, addr, sizeof(path));
+	struct seccomp_notif_resp resp = { .id = id };
 
-	if (n <= 0 || path[n - 1] || strncmp(path, "/sys/", 5))
-		return NOT_OURS;
-	fd = sys_file_open(path, flags | O_CLOEXEC);
-	if (fd == -ENOENT) {
-		if (sys_path(path, real) == SESSION_NO)
-			return NOT_OURS;
-		fd = open(real, flags | O_CLOEXEC, 0600);
-		if (fd < 0)
-			return -errno;
-	}
-	if (fd < 0)
-		return fd;
-	there = sys_remote_give(fd, flags & O_CLOEXEC);
-	close(fd);
-	return there;
-}
-
-static long do_ioctl(int fd, unsigned long request, unsigned long arg)
-{
-	long ret;
-
-	return sys_perf_ioctl(fd, request, arg, &ret) ? ret : NOT_OURS;
-}
-
-static long answer(const struct seccomp_data *d)
-{
-	long ret;
-
-	switch (d->nr) {
-	case SYS_bpf: return sys_bpf((int)d->args[0], (void *)(uintptr_t)d->args[1], (u32)d->args[2]);
-	case SYS_perf_event_open:
-		ret = sys_perf_open((void *)(uintptr_t)d->args[0], (s32)d->args[1], (s32)d->args[2],
-				    (s32)d->args[3], d->args[4]);
-		return ret == -ENOSYS ? NOT_OURS : ret;
-	case SYS_openat: return do_open(d->args[1], (int)d->args[2]);
-#ifdef SYS_open
-	case SYS_open: return do_open(d->args[0], (int)d->args[1]);
-#endif
-	case SYS_ioctl: return do_ioctl((int)d->args[0], d->args[1], d->args[2]);
-	default: return NOT_OURS;
-	}
+	if (ret == REMOTE_NOT_OURS)
+		resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	else if (ret < 0)
+		resp.error = (s32)ret;
+	else
+		resp.val = ret;
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 
 void sys_remote_serve(int listener)
 {
 	struct seccomp_notif req;
-	struct seccomp_notif_resp resp;
 	struct sys_remote remote = { .listener = listener };
 	u32 asked = 0;
 	long ret;
@@ -206,17 +215,10 @@ void sys_remote_serve(int listener)
 		remote.id = req.id;
 		remote.pid = (pid_t)req.pid;
 		sys_remote = &remote;
-		ret = answer(&req.data);
+		ret = sys_remote_answer(&req.data);
 		sys_remote = NULL;
-		memset(&resp, 0, sizeof(resp));
-		resp.id = req.id;
-		if (ret == NOT_OURS)
-			resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-		else if (ret < 0)
-			resp.error = (s32)ret;
-		else
-			resp.val = ret;
-		ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+		if (ret != REMOTE_LATER)
+			sys_remote_reply(listener, req.id, ret);
 		if (req.data.nr == SYS_bpf && ++asked % SWEEP == 0)
 			sys_fd_sweep(); /* nobody tells when they close */
 	}

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "bpf/remote.h"
 #include "bpf/sys_int.h"
 
 /* Objects that somebody waits for; the lock is the slow one. */
@@ -112,7 +113,7 @@ void sys_ringbuf_settle(void)
 {
 	size_t i;
 
-	if (!any_polled || sys_inside)
+	if (!any_polled || (sys_inside && !sys_remote))
 		return;
 	sys_inside++;
 	sys_slow_lock();

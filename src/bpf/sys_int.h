@@ -265,6 +265,12 @@ void *sys_btf_copy(const char *name, u32 *size);
 struct sys_obj *sys_btf_named(const char *name); /* the same as an object, referenced; NULL */
 int sys_btf_unregister(const char *name); /* a module, and its BTF with it; -ENOENT */
 
+/*
+ * mmap(2) by who is served, of a descriptor of its own: 0 when the kernel may do it as it is (and for any other
+ * file), or -errno.
+ */
+long sys_remote_mmap(int fd, size_t len, int prot, int flags, s64 off);
+
 /* The text of /proc/PID/fdinfo/FD when that is an object of this process (fdinfo.c); NULL. */
 void *sys_fdinfo(const char *path, u32 *size);
 

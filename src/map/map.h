@@ -260,6 +260,11 @@ int map_event_fd(struct map *m); /* that of a ring buffer of either direction; -
  * address or MAP_FAILED with errno.
  */
 void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flags, s64 off);
+/*
+ * May it be mapped so: 0, -EINVAL, -EPERM? A plain mmap(2) of the file, at the same offsets, then gives
+ * records in one piece too; of a user ring buffer once it was made linear.
+ */
+int map_ringbuf_may_mmap(const struct map *m, size_t len, int prot, int flags, s64 off);
 
 /* ---- perf events: the elements of a perf event array ------------------------------------------- */
 
@@ -282,6 +287,7 @@ u64 map_perf_id(const struct map_perf *p); /* PERF_EVENT_IOC_ID */
 void map_perf_switch(struct map_perf *p, bool on);
 void map_perf_pause(struct map_perf *p, bool pause);
 /* The user's mmap, whose first call decides the size; MAP_FAILED with errno. */
+int map_perf_may_mmap(struct map_perf *p, size_t len, int prot, int flags, s64 off); /* then mmap(2) of the file */
 void *map_perf_mmap(struct map_perf *p, void *addr, size_t len, int prot, int flags, s64 off);
 int map_perf_eventfd(struct map_perf *p); /* as map_ringbuf_eventfd */
 bool map_perf_pending(struct map_perf *p);
@@ -306,6 +312,12 @@ typedef u64 (*map_sample_fn)(void *arg, void *sample, u32 size);
 s64 map_user_ringbuf_drain(struct map *m, map_sample_fn fn, void *arg, u64 flags);
 /* An eventfd that is writable unless, before the last settle, the ring was full: before a wait. */
 int map_user_ringbuf_eventfd(struct map *m);
+/*
+ * Its users map the file itself: records go on behind the end of the data instead of at its start.
+ * Before anybody has mapped it; for good and in all processes.
+ */
+void map_user_ringbuf_make_linear(struct map *m);
+bool map_user_ringbuf_is_linear(const struct map *m); /* false too for any other map */
 void map_user_ringbuf_settle(struct map *m);
 
 /* ---- stack traces ------------------------------------------------------------------------------- */

@@ -151,30 +151,40 @@ fail:
 }
 
 /* The kernel's perf_mmap(): the first mapping decides the size, later ones must agree. */
-void *map_perf_mmap(struct map_perf *p, void *addr, size_t len, int prot, int flags, s64 off)
+int map_perf_may_mmap(struct map_perf *p, size_t len, int prot, int flags, s64 off)
 {
 	u64 size = len - MAP_PAGE;
 	struct pages *g;
-	void *ret = MAP_FAILED;
+	int err = 0;
 
-	errno = EINVAL;
 	if (p->attr.kernel_fd >= 0 || off || !(flags & MAP_SHARED) || len < MAP_PAGE ||
 	    len % MAP_PAGE || (size & (size - 1)) || size > 1u << 30)
-		return ret;
+		return -EINVAL;
 	if (map_lock(&p->lock) < 0)
-		return ret;
+		return -EINVAL;
 	g = atomic_load(&p->pages);
 	if (!g) {
 		g = make_pages(p, size, !(prot & PROT_WRITE));
 		if (!g)
-			errno = ENOMEM;
+			err = -ENOMEM;
 		else
 			atomic_store_explicit(&p->pages, g, memory_order_release);
 	}
-	if (g && g->size == size)
-		ret = mmap(addr, len, prot, flags, p->fd, 0);
+	if (g && g->size != size)
+		err = -EINVAL;
 	map_unlock(&p->lock);
-	return ret;
+	return err;
+}
+
+void *map_perf_mmap(struct map_perf *p, void *addr, size_t len, int prot, int flags, s64 off)
+{
+	int err = map_perf_may_mmap(p, len, prot, flags, off);
+
+	if (err) {
+		errno = -err;
+		return MAP_FAILED;
+	}
+	return mmap(addr, len, prot, flags, p->fd, 0);
 }
 
 static void wake(struct map_perf *p)

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ring buffer of bpf(2): consumer page, producer page, data. Producers take turns under a lock
- * that survives a death; a record's owner stands in its header, so that a record whose producer
+ * The ring buffer of bpf(2): consumer page, producer page, data, echo. Producers take turns under a
+ * lock that survives a death; a record's owner stands in its header, so that a record whose producer
  * died before it was committed is thrown away and the consumer goes on.
  *
  * Positions and headers are shared and may say anything: a position is used only masked, a length
  * only when it fits, so that an address is always inside the mapping.
+ *
+ * Data is mapped twice in a row, so that a record that passes the end lies in one piece. Who maps the
+ * file itself, without map_ringbuf_mmap() (programs that enter the kernel without libc), finds the echo
+ * in the second place: before such a record is committed, what of it lies at the start is copied there.
  */
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -36,6 +40,7 @@ struct ring {
 	_Atomic u64 *consumer;
 	struct producer_page *prod;
 	u8 *data; /* twice in a row */
+	u8 *echo;
 	u64 mask;
 	_Atomic int event; /* -1 without */
 	/* Wakes for a consumer that seems to sleep although records wait; see wake_rule. */
@@ -141,7 +146,7 @@ int map_ring_check(const struct map_attr *a, size_t *bytes)
 	if (!a->max_entries || (a->max_entries & (a->max_entries - 1)) || a->max_entries % MAP_PAGE)
 		return map_refuse(-EINVAL,
 				  "max_entries is the size in bytes: a power of two of pages");
-	*bytes = 2 * MAP_PAGE + (size_t)a->max_entries;
+	*bytes = 2 * MAP_PAGE + 2 * (size_t)a->max_entries;
 	return 0;
 }
 
@@ -178,6 +183,7 @@ static int ring_init(struct map *m)
 	r->consumer = (_Atomic u64 *)m->mem;
 	r->prod = (struct producer_page *)(m->mem + MAP_PAGE);
 	r->data = room;
+	r->echo = m->mem + 2 * MAP_PAGE + size;
 	r->mask = size - 1;
 	atomic_init(&r->event, -1);
 	err = places_add(r);
@@ -375,24 +381,38 @@ static void complain(void *unused, void *unused2)
 	BROKEN("a record of no ring buffer");
 }
 
+/* The start of the data, where the end of a record lies, once more. */
+static void echo(void *ring, void *size)
+{
+	const struct ring *r = ring;
+
+	memcpy(r->echo, r->data, *(u64 *)size);
+}
+
 void map_ringbuf_commit(void *record, u64 flags, bool discard)
 {
 	struct record *rec = (struct record *)record - 1;
 	struct ring *r = ring_of(rec);
+	u64 off, over;
 	u32 len;
 
 	if (!r) {
 		code_keep_vectors(complain, NULL, NULL);
 		return;
 	}
+	off = (u64)((u8 *)rec - r->data) & r->mask;
 	len = atomic_load_explicit(&rec->len, memory_order_relaxed) & ~BPF_RINGBUF_BUSY_BIT;
-	if (discard)
+	if (discard) {
 		len |= BPF_RINGBUF_DISCARD_BIT;
+	} else if (off + HDR + len > r->mask + 1 && len <= r->mask + 1) {
+		over = off + HDR + len - (r->mask + 1);
+		code_keep_vectors(echo, r, &over);
+	}
 	/* Before the consumer's position is read: one of the two sees the other's. */
 	atomic_exchange_explicit(&rec->len, len, memory_order_seq_cst);
 	if (flags & BPF_RB_FORCE_WAKEUP)
 		wake(r);
-	else if (!(flags & BPF_RB_NO_WAKEUP) && wake_rule(r, (u64)((u8 *)rec - r->data) & r->mask))
+	else if (!(flags & BPF_RB_NO_WAKEUP) && wake_rule(r, off))
 		wake(r);
 }
 
@@ -481,29 +501,35 @@ int map_ringbuf_eventfd(struct map *m)
 	return fd;
 }
 
+int map_ringbuf_may_mmap(const struct map *m, size_t len, int prot, int flags, s64 off)
+{
+	size_t whole = 2 * MAP_PAGE + 2 * (size_t)m->attr.max_entries;
+	bool user = m->ops == &map_user_ringbuf_ops;
+
+	if ((m->ops != &map_ringbuf_ops && !user) || !len || off < 0 || off % MAP_PAGE || len > whole)
+		return -EINVAL;
+	len = ALIGN_UP(len, MAP_PAGE);
+	if (!(flags & MAP_SHARED) || (size_t)off > whole || len > whole - (size_t)off)
+		return -EINVAL;
+	/* The consumer's page is the user's to write, or, in a user ring buffer, all others are. */
+	if (prot & PROT_WRITE && (user ? !off : off || len != MAP_PAGE))
+		return -EPERM;
+	return 0;
+}
+
 void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flags, s64 off)
 {
 	size_t size = m->attr.max_entries, done, take, from;
-	size_t whole = 2 * MAP_PAGE + 2 * size;
 	u8 *room;
-	int fd, err;
+	int fd, err = map_ringbuf_may_mmap(m, len, prot, flags, off);
 
-	bool user = m->ops == &map_user_ringbuf_ops;
-
-	errno = EINVAL;
-	if ((m->ops != &map_ringbuf_ops && !user) || !len || off < 0 || off % MAP_PAGE)
+	if (err) {
+		errno = -err;
 		return MAP_FAILED;
-	len = ALIGN_UP(len, MAP_PAGE);
-	if (!(flags & MAP_SHARED) || (size_t)off > whole || len > whole - (size_t)off)
-		return MAP_FAILED;
-	if (prot & PROT_WRITE) {
-		/* The consumer's page is the user's, or, in a user ring buffer, all others are. */
-		errno = EPERM;
-		if (user ? !off : off || len != MAP_PAGE)
-			return MAP_FAILED;
-		if (!user)
-			return mmap(addr, len, prot, flags, m->fd, 0);
 	}
+	len = ALIGN_UP(len, MAP_PAGE);
+	if (map_user_ringbuf_is_linear(m) || (prot & PROT_WRITE && m->ops == &map_ringbuf_ops))
+		return mmap(addr, len, prot, flags, m->fd, off);
 	room = mmap(addr, len, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
 			    (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)),

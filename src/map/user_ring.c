@@ -18,12 +18,14 @@ struct consumer_page {
 	_Atomic u64 pos;
 	u64 apart[7];
 	map_lock_word busy; /* one drains at a time */
+	_Atomic u32 linear; /* records that pass the end go on in the file */
 };
 
 struct user_ring {
 	struct consumer_page *cons;
 	_Atomic u64 *prod;
 	u8 *data; /* twice in a row */
+	u8 *file; /* as it lies in the file: once, and as much behind it */
 	u64 mask;
 	_Atomic int event; /* writable while there is room; -1 without */
 };
@@ -43,6 +45,7 @@ static int user_ring_init(struct map *m)
 	}
 	r->cons = (struct consumer_page *)m->mem;
 	r->prod = (_Atomic u64 *)(m->mem + MAP_PAGE);
+	r->file = m->mem + 2 * MAP_PAGE;
 	r->mask = m->attr.max_entries - 1;
 	atomic_init(&r->event, -1);
 	m->priv = r;
@@ -58,6 +61,21 @@ static void user_ring_fini(struct map *m)
 	if (r->event >= 0)
 		close(r->event);
 	base_free(r);
+}
+
+void map_user_ringbuf_make_linear(struct map *m)
+{
+	struct user_ring *r = m->priv;
+
+	if (m->ops == &map_user_ringbuf_ops)
+		atomic_store(&r->cons->linear, 1);
+}
+
+bool map_user_ringbuf_is_linear(const struct map *m)
+{
+	const struct user_ring *r = m->priv;
+
+	return m->ops == &map_user_ringbuf_ops && atomic_load_explicit(&r->cons->linear, memory_order_relaxed);
 }
 
 static bool is_full(struct user_ring *r)
@@ -142,7 +160,8 @@ static int peek(struct user_ring *r, u8 **sample, u32 *size)
 	}
 	if (head & BPF_RINGBUF_BUSY_BIT)
 		return -ENODATA;
-	*sample = r->data + (cons & r->mask & ~7ull) + HDR;
+	*sample = (atomic_load_explicit(&r->cons->linear, memory_order_relaxed) ? r->file : r->data) +
+		  (cons & r->mask & ~7ull) + HDR;
 	*size = len;
 	return 0;
 }
