@@ -16,12 +16,14 @@
 #include "bpf/remote.h"
 #include "bpf/run_int.h"
 #include "bpf/sys_int.h"
+#include "code/code.h"
 
 #define NUMBERS 4096 /* descriptors above are looked up each time */
 #define ANEW    1024 /* commands until the descriptor is looked at again */
 #define SMALL   256  /* bytes of key and of value */
 
 static struct sys_map *_Atomic by_fd[NUMBERS];
+static _Atomic bool ready; /* a map was remembered, so the long way was gone and made copies */
 static _Atomic u32 changes; /* of descriptors: what was looked up before one may be old */
 
 void sys_fast_forget(int fd)
@@ -55,6 +57,7 @@ void sys_fast_remember(int fd, struct sys_map *sm, u32 begin)
 	    m->attr.key_size > SMALL || map_user_value_size(m) > SMALL)
 		return;
 	sm->remembered = true;
+	ready = true;
 	by_fd[fd] = sm;
 	if (changes != begin) /* somebody closed meanwhile, maybe this one */
 		atomic_compare_exchange_strong(&by_fd[fd], &was, NULL);
@@ -72,49 +75,89 @@ void sys_fast_gone(const struct sys_map *sm)
 
 /* The first fields of the attr, as all commands on one element have them. */
 struct elem_attr {
-	u32 fd, unused;
-	u64 key, value, flags;
-	u64 rest[(sizeof(union bpf_attr) - 32 + 7) / 8];
+	u64 fd, key, value, flags;
 };
 
-static long one(int cmd, struct map *m, const struct elem_attr *a)
+/* Are the attr's bytes from `from` on zero? The caller's may end anywhere. */
+static bool rest_is_zero(const u8 *attr, u32 from, u32 size)
 {
-	u64 key[SMALL / 8], value[SMALL / 8];
-	u32 key_size = m->attr.key_size, value_size = map_user_value_size(m);
+	u64 words[sizeof(union bpf_attr) / 8 + 1] = { 0 }, set = 0;
+	u32 i;
+
+	if (code_copy_ready(words, attr + from, size - from))
+		return false;
+	for (i = 0; i * 8 < size - from; i++)
+		set |= words[i];
+	return !set;
+}
+
+/* False also when it has more than these fields: the long way says what is wrong with that. */
+static inline bool read_attr(struct elem_attr *a, const u8 *attr, u32 size)
+{
+	u64 fields[4] = { 0 };
+
+	if (__builtin_expect(size >= 32, 1)) {
+		if (code_copy_fields(fields, attr) || (size > 32 && !rest_is_zero(attr, 32, size)))
+			return false;
+	} else if (code_copy_ready(fields, attr, size)) { /* ends before the flags */
+		return false;
+	}
+	*a = (struct elem_attr){ (u32)fields[0], fields[1], fields[2], fields[3] };
+	return true;
+}
+
+/* From where elements are straight to the client, in whole words, as map_load() copies. */
+static long lookup(struct map *m, const void *key, const struct elem_attr *a, u32 size)
+{
+	u64 value[SMALL / 8];
+	const void *from = value;
 	long err;
 
-	if (map_is_frozen(m) && (cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM))
+	if (m->ops->read) {
+		err = m->ops->read(m, key, value, 0);
+		if (err)
+			return err;
+	} else {
+		from = m->ops->lookup(m, key);
+		if (!from)
+			return -ENOENT;
+	}
+	return code_copy_ready((void *)(uintptr_t)a->value, from, size);
+}
+
+static inline long one(int cmd, struct map *m, const struct elem_attr *a)
+{
+	u64 key[SMALL / 8], value[SMALL / 8];
+	u32 key_size = m->attr.key_size;
+	long err;
+
+	if ((cmd == BPF_MAP_UPDATE_ELEM || cmd == BPF_MAP_DELETE_ELEM) && map_is_frozen(m))
 		return -EPERM; /* whatever key and value are */
-	if (sys_in(key, a->key, key_size))
+	if (code_copy_ready(key, (const void *)(uintptr_t)a->key, key_size))
 		return -EFAULT;
 	switch (cmd) {
-	case BPF_MAP_LOOKUP_ELEM:
-		err = map_lookup_user(m, key, value, 0);
-		return err ? err : sys_out(a->value, value, value_size);
+	case BPF_MAP_LOOKUP_ELEM: return lookup(m, key, a, map_user_value_size(m));
 	case BPF_MAP_UPDATE_ELEM:
-		if (sys_in(value, a->value, value_size))
+		if (code_copy_ready(value, (const void *)(uintptr_t)a->value, map_user_value_size(m)))
 			return -EFAULT;
 		return map_update_user(m, key, value, a->flags);
 	case BPF_MAP_DELETE_ELEM: return map_delete_user(m, key);
 	default:
 		err = map_next_key_user(m, key, value);
-		return err ? err : sys_out(a->value, value, key_size);
+		return err ? err : code_copy_ready((void *)(uintptr_t)a->value, value, key_size);
 	}
 }
 
-/* Fields behind those that the command knows; flags are left to the long way. */
-static bool is_plain(int cmd, const struct elem_attr *a, u32 size)
+/* Fields that the command does not know, and flags, are left to the long way. */
+static bool is_plain(int cmd, const struct elem_attr *a)
 {
-	u64 set = cmd == BPF_MAP_UPDATE_ELEM ? a->flags & BPF_F_LOCK : a->flags;
-	u32 i;
-
-	if (cmd == BPF_MAP_DELETE_ELEM)
-		set |= a->value;
+	if (cmd == BPF_MAP_UPDATE_ELEM)
+		return !(a->flags & BPF_F_LOCK);
+	if (cmd == BPF_MAP_DELETE_ELEM && a->value)
+		return false;
 	if (cmd == BPF_MAP_GET_NEXT_KEY && !a->key)
 		return false;
-	for (i = 0; size > 32 && i < (size - 32 + 7) / 8; i++)
-		set |= a->rest[i];
-	return !set;
+	return !a->flags;
 }
 
 bool sys_bpf_fast(int cmd, const void *attr, u32 size, long *ret)
@@ -123,20 +166,14 @@ bool sys_bpf_fast(int cmd, const void *attr, u32 size, long *ret)
 	struct elem_attr a;
 	struct sys_map *sm;
 
-	if (cmd < BPF_MAP_LOOKUP_ELEM || cmd > BPF_MAP_GET_NEXT_KEY || size < 24 ||
-	    size > sizeof(union bpf_attr))
-		return false;
-	if (size < 32) /* libbpf ends it behind the last field it sets */
-		a.flags = 0;
-	else if (size % 8)
-		a.rest[(size - 32) / 8] = 0;
-	if (sys_in(&a, (uintptr_t)attr, size))
+	if (!ready || cmd < BPF_MAP_LOOKUP_ELEM || cmd > BPF_MAP_GET_NEXT_KEY || size < 24 ||
+	    size > sizeof(union bpf_attr) || !read_attr(&a, attr, size))
 		return false;
 	if (a.fd >= NUMBERS || !by_fd[a.fd] || !left--) {
 		left = ANEW;
 		return false;
 	}
-	if (!is_plain(cmd, &a, size))
+	if (!is_plain(cmd, &a))
 		return false;
 	sys_run_enter();
 	sm = by_fd[a.fd];

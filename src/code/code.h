@@ -33,6 +33,12 @@ bool code_allowed(void);
  */
 int code_copy_safe(void *dst, const void *src, size_t n);
 s64 code_copy_string_safe(char *dst, const char *src, size_t n);
+/*
+ * For where nanoseconds count, once one of the others has been called: a copy, and the four fields that
+ * many of bpf(2)'s attrs begin with: a u32, four bytes of anything, three u64.
+ */
+int code_copy_ready(void *dst, const void *src, size_t n);
+int code_copy_fields(u64 dst[4], const void *src);
 
 /*
  * Machine code that may fault: when an instruction inside [start, end) gets SIGSEGV or SIGBUS,

@@ -26,6 +26,9 @@
 	.endm
 
 /* int code_a64_copy(void *dst, const void *src, size_t n): 0 or -EFAULT. No stack is used. */
+	.globl code_copy_ready
+	.hidden code_copy_ready
+	.set code_copy_ready, code_a64_copy
 func code_a64_copy
 mark code_a64_copy_start
 1:	subs x2, x2, #16
@@ -33,13 +36,28 @@ mark code_a64_copy_start
 	ldp x3, x4, [x1], #16
 	stp x3, x4, [x0], #16
 	b 1b
-2:	adds x2, x2, #16
-	b.eq 4f
-3:	ldrb w3, [x1], #1
-	strb w3, [x0], #1
-	subs x2, x2, #1
-	b.ne 3b
-4:	mov w0, #0
+2:	tbz x2, #3, 3f	/* n - 16, whose low bits are n's */
+	ldr x3, [x1], #8
+	str x3, [x0], #8
+3:	tbz x2, #2, 4f
+	ldr w3, [x1], #4
+	str w3, [x0], #4
+4:	tbz x2, #1, 5f
+	ldrh w3, [x1], #2
+	strh w3, [x0], #2
+5:	tbz x2, #0, 6f
+	ldrb w3, [x1]
+	strb w3, [x0]
+6:	mov w0, #0
+	ret
+mark code_copy_fields	/* each field by one load, that of an integer before it by its four bytes */
+	hint #34 /* bti c */
+	ldr w3, [x1]
+	ldp x4, x5, [x1, #8]
+	ldr x6, [x1, #24]
+	stp x3, x4, [x0]
+	stp x5, x6, [x0, #16]
+	mov w0, #0
 	ret
 mark code_a64_copy_end
 endfunc code_a64_copy

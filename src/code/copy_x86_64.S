@@ -25,6 +25,9 @@
 	.endm
 
 /* int code_x86_copy(void *dst, const void *src, size_t n): 0 or -EFAULT. No stack is used. */
+	.globl code_copy_ready
+	.hidden code_copy_ready
+	.set code_copy_ready, code_x86_copy
 func code_x86_copy
 	xorl %eax, %eax
 mark code_x86_copy_start
@@ -37,17 +40,36 @@ mark code_x86_copy_start
 	addq $8, %rsi
 	addq $8, %rdi
 	jmp 1b
-2:	addq $8, %rdx
+2:	testb $4, %dl	/* n - 8, whose low bits are n's: as few moves as there can be, so that */
+	jz 4f		/* what is read next as a word was stored as one */
+	movl (%rsi), %ecx
+	movl %ecx, (%rdi)
+	addq $4, %rsi
+	addq $4, %rdi
+4:	testb $2, %dl
 	jz 5f
-4:	movzbl (%rsi), %ecx
+	movzwl (%rsi), %ecx
+	movw %cx, (%rdi)
+	addq $2, %rsi
+	addq $2, %rdi
+5:	testb $1, %dl
+	jz 6f
+	movzbl (%rsi), %ecx
 	movb %cl, (%rdi)
-	incq %rsi
-	incq %rdi
-	decq %rdx
-	jnz 4b
-5:	ret
+6:	ret
 3:	movq %rdx, %rcx
 	rep movsb
+	ret
+mark code_copy_fields	/* each field by one load, that of an integer before it by its four bytes */
+	movl (%rsi), %ecx
+	movq 8(%rsi), %rdx
+	movq 16(%rsi), %r8
+	movq 24(%rsi), %r9
+	movq %rcx, (%rdi)
+	movq %rdx, 8(%rdi)
+	movq %r8, 16(%rdi)
+	movq %r9, 24(%rdi)
+	xorl %eax, %eax
 	ret
 mark code_x86_copy_end
 endfunc code_x86_copy

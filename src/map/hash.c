@@ -28,6 +28,25 @@ bool hash_find_elem(const struct htab *t, u32 elem, struct hash_pos *pos, u32 *h
 	return false;
 }
 
+/* Where `key` is, by the code for its size: false when it is nowhere. */
+INLINE bool locate(const struct htab *t, const void *key, u64 h, struct hash_pos *pos)
+{
+	switch (t->key_size) {
+	case 4: return find(t, key, 4, h, pos) != NONE;
+	case 8: return find(t, key, 8, h, pos) != NONE;
+	}
+	return find(t, key, t->key_size, h, pos) != NONE;
+}
+
+INLINE u64 hash_key(const struct htab *t, const void *key)
+{
+	switch (t->key_size) {
+	case 4: return hash_of(t, key, 4);
+	case 8: return hash_of(t, key, 8);
+	}
+	return hash_of(t, key, t->key_size);
+}
+
 /* ---- linking, under the stripe's lock ------------------------------------------------------- */
 
 static void unpass(struct htab *t, u32 from, u32 to)
@@ -84,6 +103,19 @@ INLINE u8 *value_at(const struct htab *t, u32 e, u32 cpu)
 	return hash_elem(t, e) + t->val_off;
 }
 
+/* A small key or value: one load where it fits a word, which is whole. */
+INLINE void load_small(u8 *to, const u8 *from, u32 size)
+{
+	u64 w = __atomic_load_n((const u64 *)(const void *)from, __ATOMIC_ACQUIRE);
+
+	if (size == 4)
+		memcpy(to, &w, 4);
+	else if (size == 8)
+		memcpy(to, &w, 8);
+	else
+		map_load(to, from, size);
+}
+
 /* Whose values a change is about: those of all CPUs (bpf(2)), or the one of this CPU (programs). */
 enum who { THIS_CPU, ALL_CPUS };
 
@@ -115,7 +147,7 @@ static void copy_out(const struct htab *t, u32 e, void *value)
 	u32 cpu;
 
 	if (!t->values) {
-		map_load(value, value_at(t, e, 0), t->value_size);
+		load_small(value, value_at(t, e, 0), t->value_size);
 		return;
 	}
 	for (cpu = 0; cpu < t->cpus; cpu++)
@@ -171,7 +203,7 @@ static int insert(struct htab *t, struct stripe *s, u64 h, const void *key, cons
 static int change(struct map *m, const void *key, const void *value, u64 flags, enum who who)
 {
 	struct htab *t = m->priv;
-	u64 h = hash_of(t, key, t->key_size);
+	u64 h = hash_key(t, key);
 	struct stripe *s = hash_stripe(t, hash_home(t, h));
 	struct hash_pos pos;
 	bool there;
@@ -188,7 +220,7 @@ static int change(struct map *m, const void *key, const void *value, u64 flags, 
 	err = hash_lock(t, s);
 	if (err < 0)
 		return err;
-	there = find(t, key, t->key_size, h, &pos) != NONE;
+	there = locate(t, key, h, &pos);
 	if (there && flags == BPF_NOEXIST)
 		err = -EEXIST;
 	else if (!there && flags == BPF_EXIST)
@@ -219,7 +251,7 @@ static int hash_write(struct map *m, const void *key, const void *value, u64 fla
 static int take(struct map *m, const void *key, void *value, u64 flags)
 {
 	struct htab *t = m->priv;
-	u64 h = hash_of(t, key, t->key_size);
+	u64 h = hash_key(t, key);
 	u32 home = hash_home(t, h);
 	struct stripe *s = hash_stripe(t, home);
 	struct hash_pos pos;
@@ -230,7 +262,7 @@ static int take(struct map *m, const void *key, void *value, u64 flags)
 	err = hash_lock(t, s);
 	if (err < 0)
 		return err;
-	if (find(t, key, t->key_size, h, &pos) == NONE) {
+	if (!locate(t, key, h, &pos)) {
 		err = -ENOENT;
 	} else {
 		if (value)
@@ -254,16 +286,15 @@ static int hash_remove(struct map *m, const void *key)
 static int hash_read(struct map *m, const void *key, void *value, u64 flags)
 {
 	const struct htab *t = m->priv;
-	u64 h = hash_of(t, key, t->key_size);
+	u64 h = hash_key(t, key);
 	struct hash_pos pos;
-	u32 e, tries;
+	u32 tries;
 
 	(void)flags;
 	for (tries = 0; tries < 1000; tries++) {
-		e = find(t, key, t->key_size, h, &pos);
-		if (e == NONE)
+		if (!locate(t, key, h, &pos))
 			return -ENOENT;
-		copy_out(t, e, value);
+		copy_out(t, pos.elem, value);
 		/* The copy is of this key if the element was its own to the end. */
 		if (atomic_load_explicit(&t->buckets[pos.bucket].slot[pos.slot],
 					 memory_order_acquire) == pos.word)
@@ -292,7 +323,7 @@ static int hash_next_key(struct map *m, const void *key, void *next)
 	struct hash_pos pos;
 	u32 b = 0, i = 0, empty = 0;
 
-	if (key && find(t, key, t->key_size, hash_of(t, key, t->key_size), &pos) != NONE) {
+	if (key && locate(t, key, hash_key(t, key), &pos)) {
 		b = pos.bucket;
 		i = pos.slot + 1;
 	}
@@ -339,49 +370,88 @@ static void *hash_next_elem(struct map *m, u64 *pos, void *key)
 	return NULL;
 }
 
-/* Elements of the bucket after this one, which are anywhere, on their way to the cache. */
-INLINE void prefetch_bucket(const struct htab *t, u32 b)
-{
-	u32 i, e;
+/* Slots of a bucket that hold elements, gathered without a branch for each. */
+struct live {
+	u64 word[SLOTS];
+	u8 slot[SLOTS];
+	u32 n;
+};
 
-	for (i = 0; b < t->nbuckets && i < SLOTS; i++) {
-		e = (u32)atomic_load_explicit(&t->buckets[b].slot[i], memory_order_relaxed) - 1;
-		if (e < t->nelems)
-			__builtin_prefetch(hash_elem(t, e));
+INLINE void gather(const struct htab *t, u32 b, u32 first, struct live *l)
+{
+	u32 i;
+
+	l->n = 0;
+	if (b >= t->nbuckets)
+		return;
+	for (i = first; i < SLOTS; i++) {
+		u64 w = atomic_load_explicit(&t->buckets[b].slot[i], memory_order_acquire);
+
+		l->word[l->n] = w;
+		l->slot[l->n] = (u8)i;
+		l->n += (u32)w - 1 < t->nelems;
 	}
+	for (i = 0; i < l->n; i++)
+		__builtin_prefetch(hash_elem(t, (u32)l->word[i] - 1));
+}
+
+/* Key and value (unless NULL) of slot `i`, whose element may be replaced meanwhile: false, it is gone. */
+INLINE bool load_slot(const struct htab *t, u32 b, u32 i, u64 w, u8 *key, u8 *value)
+{
+	_Atomic u64 *slot = &t->buckets[b].slot[i];
+	u64 now;
+	u32 tries;
+
+	for (tries = 0; tries < 1000; tries++, w = now) {
+		u32 e = (u32)w - 1;
+
+		if (e >= t->nelems)
+			return false;
+		load_small(key, hash_elem(t, e), t->key_size);
+		if (value && t->values)
+			copy_out(t, e, value);
+		else if (value)
+			load_small(value, value_at(t, e, 0), t->value_size);
+		now = atomic_load_explicit(slot, memory_order_acquire);
+		if (now == w)
+			return true;
+	}
+	return false;
 }
 
 static u32 hash_next_batch(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values)
 {
 	const struct htab *t = m->priv;
-	u32 b = (u32)(*pos / SLOTS), i = (u32)(*pos % SLOTS), empty = 0, done = 0, again = 0;
-	u32 value_size = t->values ? t->stride * t->cpus : t->value_size;
+	u32 b = (u32)(*pos / SLOTS), empty = 0, done = 0, i;
+	struct live live[2], *now = &live[0], *next = &live[1], *swap;
 
-	for (; b < t->nbuckets; b++, i = 0) {
-		if (++empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0)
-			b = skip_hole(m, t, b);
-		prefetch_bucket(t, b + 1);
-		for (; b < t->nbuckets && i < SLOTS && done < n; i++) {
-			_Atomic u64 *slot = &t->buckets[b].slot[i];
-			u64 w = atomic_load_explicit(slot, memory_order_acquire);
-			u32 e = (u32)w - 1;
-
-			if (e >= t->nelems)
-				continue;
-			map_load(keys + (size_t)done * t->key_size, hash_elem(t, e), t->key_size);
-			if (values)
-				copy_out(t, e, values + (size_t)done * value_size);
-			if (atomic_load_explicit(slot, memory_order_acquire) == w) {
+	gather(t, b, (u32)(*pos % SLOTS), now);
+	while (b < t->nbuckets) {
+		gather(t, b + 1, 0, next);
+		for (i = 0; i < now->n && done < n; i++) {
+			if (load_slot(t, b, now->slot[i], now->word[i], keys, values)) {
 				done++;
-				empty = 0;
-			} else if (again++ < 10000) { /* replaced meanwhile: its new value */
-				i--;
+				keys += t->key_size;
+				values = values ? values + m->user_value_size : NULL;
 			}
+		}
+		if (i < now->n) {
+			*pos = (u64)b * SLOTS + now->slot[i];
+			return done;
+		}
+		empty = now->n ? 0 : empty + 1;
+		b++;
+		swap = now;
+		now = next;
+		next = swap;
+		if (empty > 64 && b < t->nbuckets && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0) {
+			b = skip_hole(m, t, b);
+			gather(t, b, 0, now);
 		}
 		if (done == n)
 			break;
 	}
-	*pos = (u64)b * SLOTS + i;
+	*pos = (u64)b * SLOTS;
 	return done;
 }
 

@@ -52,6 +52,14 @@ bool map_is_percpu(u32 type)
 	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
 }
 
+/* Constants that follow from the attr. */
+static void set_sizes(struct map *m)
+{
+	m->user_value_size = m->attr.value_size;
+	if (map_is_percpu(m->attr.type))
+		m->user_value_size = ALIGN_UP(m->attr.value_size, 8u) * map_cpus();
+}
+
 /* ---- creation ------------------------------------------------------------------------------- */
 
 int map_check_access_flags(const struct map_attr *a, u32 allowed)
@@ -118,6 +126,7 @@ static int make_template(const struct map *like, struct map **out)
 		return -ENOMEM;
 	t->ops = like->fields ? like->fields->base : like->ops;
 	t->attr = like->attr;
+	set_sizes(t);
 	t->btf_fd_id = like->btf_fd_id;
 	t->btf_key_id = like->btf_key_id;
 	t->btf_value_id = like->btf_value_id;
@@ -172,6 +181,7 @@ int map_create_outer(const struct map_attr *attr, const struct map *like, struct
 		goto out;
 	m->ops = ops;
 	m->attr = *attr;
+	set_sizes(m);
 	m->fd = -1;
 	atomic_init(&m->refs, 1);
 	if (map_is_outer(attr->type)) {
@@ -236,6 +246,7 @@ int map_attach(int fd, struct map **out)
 		err = map_attach_sealed(m);
 	if (!err) {
 		m->ops = ops;
+		set_sizes(m);
 		err = ops->init(m);
 	}
 	if (!err)
@@ -316,13 +327,6 @@ static bool may_read(const struct map *m)
 static bool write_begin(struct map *m)
 {
 	return !(m->attr.flags & BPF_F_RDONLY) && map_write_begin(m);
-}
-
-u32 map_user_value_size(const struct map *m)
-{
-	if (map_is_percpu(m->attr.type))
-		return ALIGN_UP(m->attr.value_size, 8u) * map_cpus();
-	return m->attr.value_size;
 }
 
 int map_lookup_user(struct map *m, const void *key, void *value, u64 flags)

@@ -128,6 +128,7 @@ struct map {
 	bool attached;   /* the memory was filled by another process: init only fills this handle */
 	u8 *mem;         /* the shared mapping */
 	size_t mem_size;
+	u32 user_value_size; /* bytes of a value to bpf(2): of all CPUs' */
 	size_t user_size; /* bytes from offset 0 that a user may mmap; 0 is none */
 	u32 stride;      /* bytes from one element's value to the next, where values form an array */
 	u8 *values;      /* arrays: element 0 (per-CPU arrays: of CPU 0, CPUs `cpu_stride` apart) */
@@ -207,12 +208,16 @@ const char *map_type_name(u32 type);        /* for people; "type N" when unknown
  * What bpf(2)'s element commands do: checks flags and frozen state, then the operation. `value` is
  * map_user_value_size() bytes. For types of objects, `write` is refused: use ops->set_obj.
  */
-u32 map_user_value_size(const struct map *m);
 int map_lookup_user(struct map *m, const void *key, void *value, u64 flags);
 int map_update_user(struct map *m, const void *key, const void *value, u64 flags);
 int map_delete_user(struct map *m, const void *key);
 int map_next_key_user(struct map *m, const void *key, void *next);
 int map_take_user(struct map *m, const void *key, void *value, u64 flags);
+
+static inline u32 map_user_value_size(const struct map *m)
+{
+	return m->user_value_size;
+}
 
 u32 map_cpus(void);    /* possible CPUs, the number that libbpf_num_possible_cpus() gives */
 u32 map_this_cpu(void); /* below map_cpus(); a hint: the thread may move at once */

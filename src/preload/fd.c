@@ -20,24 +20,19 @@ static long answer(long ret)
 	return -1;
 }
 
-/* Reads six arguments where the caller may have passed fewer: what is behind them on its stack then. */
-__attribute__((no_sanitize("address"))) long hook_syscall(long nr, ...)
+/*
+ * hook_syscall() under fixed arguments: integers are where variable ones are (SysV ABI 3.2.3, AAPCS64 on
+ * Linux), and need not be stored first. All six, as libc's own, where the caller may have passed fewer:
+ * what is behind them on its stack then.
+ */
+long hook_syscall_fixed(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+__attribute__((no_sanitize("address"))) long hook_syscall_fixed(long nr, long a0, long a1, long a2, long a3,
+								long a4, long a5)
 {
-	long a[6];
-	va_list ap;
-	int i;
+	const long a[6] = { a0, a1, a2, a3, a4, a5 };
 
-	va_start(ap, nr);
-	if (nr == SYS_bpf && !preload_off()) { /* by far the most frequent */
-		a[0] = va_arg(ap, long);
-		a[1] = va_arg(ap, long);
-		a[2] = va_arg(ap, long);
-		va_end(ap);
-		return answer(sys_bpf(a[0], (void *)a[1], a[2]));
-	}
-	for (i = 0; i < 6; i++)
-		a[i] = va_arg(ap, long); /* as libc's own: all six, used or not */
-	va_end(ap);
+	if (__builtin_expect(nr == SYS_bpf && !preload_off(), 1)) /* by far the most frequent */
+		return answer(sys_bpf(a0, (void *)a1, a2));
 	switch (nr) {
 	case SYS_perf_event_open:
 		if (!preload_off()) {
@@ -60,6 +55,13 @@ __attribute__((no_sanitize("address"))) long hook_syscall(long nr, ...)
 	}
 	return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
+
+#pragma GCC diagnostic push
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+#endif
+long hook_syscall(long nr, ...) __attribute__((alias("hook_syscall_fixed")));
+#pragma GCC diagnostic pop
 
 int hook_ioctl(int fd, unsigned long request, ...)
 {
