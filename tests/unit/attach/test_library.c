@@ -4,59 +4,11 @@
  * same, and their code is byte for byte what it was once the probes are gone.
  */
 #include <dlfcn.h>
-#include <elf.h>
-#include <link.h>
 #include <pthread.h>
 #include <zlib.h>
 
-#include "attach/attach_int.h"
-#include "base/base.h"
+#include "library.h"
 #include "test.h"
-
-#define MAX_FUNCS 8192
-
-struct library {
-	const char *name;
-	u64 base, text, text_end;
-	u64 funcs[MAX_FUNCS];
-	size_t n;
-};
-
-static int find(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	struct library *l = arg;
-	const ElfW(Dyn) *d = NULL;
-	const ElfW(Sym) *syms = NULL;
-	u64 strtab = 0;
-	int i;
-
-	(void)size;
-	if (!strstr(info->dlpi_name, l->name))
-		return 0;
-	l->base = info->dlpi_addr;
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_DYNAMIC)
-			d = (void *)(l->base + ph->p_vaddr);
-		if (ph->p_type == PT_LOAD && ph->p_flags & PF_X) {
-			l->text = l->base + ph->p_vaddr;
-			l->text_end = l->text + ph->p_memsz;
-		}
-	}
-	for (; d && d->d_tag != DT_NULL; d++) {
-		if (d->d_tag == DT_SYMTAB)
-			syms = (void *)d->d_un.d_ptr;
-		if (d->d_tag == DT_STRTAB)
-			strtab = d->d_un.d_ptr;
-	}
-	/* GNU ld puts the strings right behind the symbols. */
-	for (; syms && (u64)(uintptr_t)syms < strtab && l->n < MAX_FUNCS; syms++)
-		if (ELF64_ST_TYPE(syms->st_info) == STT_FUNC && syms->st_shndx && syms->st_size &&
-		    !func_returns_twice((void *)(l->base + syms->st_value)))
-			l->funcs[l->n++] = l->base + syms->st_value;
-	return 1;
-}
 
 static void count(struct pt_regs *regs, void *arg)
 {
@@ -106,9 +58,7 @@ static void probe_all(const char *name, enum probe_kind kind, size_t least)
 	u8 *before;
 	size_t i, n = 0;
 
-	l->name = name;
-	dl_iterate_phdr(find, l);
-	assert_true(l->n >= least);
+	assert_true(library_find(l, name) && l->n >= least);
 	specs = calloc(l->n, sizeof(*specs));
 	probes = calloc(l->n, sizeof(*probes));
 	before = malloc(l->text_end - l->text);
