@@ -166,6 +166,7 @@ extern _Thread_local struct thread *thread_self __attribute__((tls_model("initia
 struct thread *thread_get(void);
 struct thread *thread_first(void); /* the same with vector registers kept */
 int thread_init(void);
+void thread_sync(void);
 /*
  * Is the hook, or the short run, that this thread seems to be in really under way? A signal handler that
  * came in between may have left it by longjmp(3): then it is as if it had ended. `regs` is of the new hit.
@@ -184,6 +185,8 @@ void ret_forget(struct thread *t); /* what it awaited never comes */
 /* ---- trap.c ------------------------------------------------------------------------------------ */
 
 int trap_init(void); /* SIGTRAP is ours for sites; others go to the host's handler */
+/* By a thread of this process: the kernel kills it when that runs into a trap. */
+bool trap_is_blocked(void);
 
 /* ---- entry_x86_64.S, and what it calls --------------------------------------------------------- */
 

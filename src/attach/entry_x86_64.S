@@ -57,6 +57,19 @@
 1:
 .endm
 
+/*
+ * Flags as in eax, but for DF: OF by an addition that overflows when it was set, the others by sahf, since
+ * popf is slow. Changes eax and ecx.
+ */
+.macro load_flags
+	mov %eax, %ecx
+	shr $11, %ecx
+	and $1, %ecx
+	add $0x7f, %cl
+	mov %al, %ah
+	sahf
+.endm
+
 /* What C may have changed; flags stay. */
 .macro load_regs
 	mov RBX(%rsp), %rbx
@@ -125,13 +138,7 @@ probe_entry:
 	mov EFLAGS(%rsp), %eax
 	test $FLAGS_DF, %eax
 	jnz 2f
-	/* OF by an addition that overflows when it was set, the others by sahf: popf is slow. */
-	mov %eax, %ecx
-	shr $11, %ecx
-	and $1, %ecx
-	add $0x7f, %cl
-	mov %al, %ah
-	sahf
+	load_flags
 	load_regs
 	lea REGS_SIZE + 8(%rsp), %rsp
 	ret
@@ -173,10 +180,17 @@ probe_return:
 	mov %rbx, %rsp
 	mov %rax, REGS_SIZE + 8(%rsp)
 	mov R11(%rsp), %r11
-	load_regs
+	mov EFLAGS(%rsp), %eax
+	test $FLAGS_DF, %eax
+	jnz 4f
+	load_flags
+3:	load_regs
 	/* By a jump: the return that led here has used up the prediction of this one. */
 	lea RETURN_ABOVE(%rsp), %rsp
 	jmp *-8(%rsp)
+4:	push %rax
+	popfq
+	jmp 3b
 	.cfi_endproc
 	.size probe_return, . - probe_return
 

@@ -129,18 +129,38 @@ struct scan {
 	bool lost;     /* something is no instruction: data in the code */
 };
 
+/* Where the instruction at `pc` is to be read: under our own probes the code is not what it was. */
+static const u8 *original(u64 pc, u64 end, const struct site **in, size_t *avail)
+{
+	const u8 *code = (const u8 *)(uintptr_t)pc;
+	const struct site *s = *in;
+
+	if (!s || pc - s->addr >= s->patched)
+		s = *code == 0xcc || *code == 0xe9 ? site_at(pc) : NULL;
+	*in = s && s->patched ? s : NULL;
+	*avail = end - pc;
+	if (!*in)
+		return code;
+	if (*avail > MAX_STOLEN - (pc - s->addr))
+		*avail = MAX_STOLEN - (pc - s->addr);
+	return s->orig + (pc - s->addr);
+}
+
 static struct scan scan_branches(const struct range *r, u64 addr, u8 len)
 {
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction in;
+	const struct site *site = NULL;
 	struct scan s = { false };
+	const u8 *code;
+	size_t avail;
 	ZydisDecoder d;
 	u64 pc, target;
 
 	ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	for (pc = r->start; pc < r->end; pc += in.length) {
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, (const void *)(uintptr_t)pc,
-							 r->end - pc, &in, ops))) {
+		code = original(pc, r->end, &site, &avail);
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, code, avail, &in, ops))) {
 			s.lost = true;
 			break;
 		}

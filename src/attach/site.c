@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Probed addresses: the table of them, their stubs, adding and removing hooks, and a hit. */
 #include <errno.h>
-#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -117,6 +115,41 @@ static int write_stub(struct site *s)
 	return area_write(s->stub - 8, buf, 8 + sizeof(STUB) + s->m.size);
 }
 
+static bool is_wanted(const struct site *s)
+{
+	return s->entry || s->ret;
+}
+
+static bool is_active(const struct site *s)
+{
+	return s->patched || is_wanted(s);
+}
+
+static const char OVERLAP[] = "another probe is within the five bytes of a jump";
+
+static bool covers_another(u64 addr, u8 len)
+{
+	const struct site *s;
+	u8 d;
+
+	for (d = 1; d < len; d++)
+		if ((s = site_at(addr + d)) && is_active(s))
+			return true;
+	return false;
+}
+
+/* A jump that is or is about to be where `addr` is in the middle. */
+static struct site *covering(u64 addr)
+{
+	struct site *s;
+	u8 d;
+
+	for (d = 1; d < MAX_STOLEN; d++)
+		if ((s = site_at(addr - d)) && s->how == PROBE_JUMP && d < s->m.len && is_active(s))
+			return s;
+	return NULL;
+}
+
 /* Decides how: by a jump if it may be, else by a trap. */
 static int plan_site(struct site *s, size_t avail, const char **why)
 {
@@ -124,7 +157,9 @@ static int plan_site(struct site *s, size_t avail, const char **why)
 	int err;
 
 	err = move_code(s->orig, avail, s->addr, moved, JUMP_SIZE, &s->m, &s->trap_why);
-	if (!err && func_allows_jump(s->addr, &s->m, &s->trap_why)) {
+	if (!err && covers_another(s->addr, s->m.len)) {
+		s->trap_why = OVERLAP;
+	} else if (!err && func_allows_jump(s->addr, &s->m, &s->trap_why)) {
 		s->how = PROBE_JUMP;
 		s->trap_why = NULL;
 		return 0;
@@ -163,13 +198,64 @@ static int make_site(u64 addr, const u8 *bytes, size_t avail, struct site **out,
 	return 0;
 }
 
+/*
+ * A jump becomes a trap, since there is to be a probe on one of the instructions it covers. Whoever is on the
+ * way through its stub still carries those out there.
+ */
+static int demote(struct site *s, const char **why)
+{
+	struct world_patch p = { .addr = (u8 *)(uintptr_t)s->addr, .len = s->patched };
+	u8 *room = area_alloc(p.addr, sizeof(s->m.code));
+	struct moved m;
+	int err;
+
+	*why = "no memory for code within 2 GiB";
+	if (!room)
+		return -ENOMEM;
+	err = move_code(s->orig, s->m.len, s->addr, (u64)(uintptr_t)room, 1, &m, why);
+	if (!err)
+		err = area_write(room, m.code, m.size);
+	if (err)
+		return err;
+	memcpy(p.bytes, s->orig, sizeof(p.bytes));
+	p.bytes[0] = 0xcc;
+	s->m = m;
+	s->moved = room;
+	s->how = PROBE_TRAP;
+	s->trap_why = OVERLAP;
+	if (!p.len)
+		return 0;
+	err = world_patch(&p, 1);
+	if (err == -EPERM && !trap_is_blocked()) {
+		/* Nobody can be stopped: nobody comes further than the first byte either. */
+		err = area_write(p.addr, p.bytes, 1);
+		thread_sync();
+		if (!err)
+			err = area_write(p.addr + 1, p.bytes + 1, p.len - 1);
+	}
+	if (err) {
+		*why = "other threads cannot be stopped, and one blocks SIGTRAP";
+		return err;
+	}
+	memcpy(s->now, p.bytes, sizeof(s->now));
+	s->patched = 1;
+	return 0;
+}
+
 static int get_site(const void *where, struct site **out, const char **why)
 {
 	u64 addr = (u64)(uintptr_t)where;
 	u8 bytes[MAX_STOLEN] = { 0 };
 	size_t avail = MAX_STOLEN;
-	struct site *s = site_at(addr);
+	struct site *s = site_at(addr), *over;
+	int err = 0;
 
+	while (!err && (over = covering(addr)))
+		err = demote(over, why);
+	if (!err && s && s->how == PROBE_JUMP && !s->patched && covers_another(addr, s->m.len))
+		err = demote(s, why);
+	if (err)
+		return err;
 	while (avail && code_copy_safe(bytes, where, avail))
 		avail--;
 	if (!avail) {
@@ -189,11 +275,6 @@ static int get_site(const void *where, struct site **out, const char **why)
 }
 
 /* ---- writing ------------------------------------------------------------------------------------- */
-
-static bool is_wanted(const struct site *s)
-{
-	return s->entry || s->ret;
-}
 
 /* The bytes that belong at the site now, as a patch; false: they are there. */
 static bool make_patch(struct site *s, struct world_patch *p)
@@ -232,35 +313,6 @@ static bool make_patch(struct site *s, struct world_patch *p)
 	return true;
 }
 
-static bool blocks_traps(const char *tid)
-{
-	char path[64], line[128];
-	unsigned long long mask = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%.20s/status", tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f) && sscanf(line, "SigBlk: %llx", &mask) != 1)
-		;
-	if (f)
-		fclose(f);
-	return mask & 1ull << (SIGTRAP - 1);
-}
-
-/* The kernel kills a process whose thread runs into a trap with SIGTRAP blocked. */
-static bool traps_are_blocked(void)
-{
-	DIR *dir = opendir("/proc/self/task");
-	struct dirent *e;
-	bool blocked = !dir;
-
-	while (dir && !blocked && (e = readdir(dir)))
-		blocked = e->d_name[0] != '.' && blocks_traps(e->d_name);
-	if (dir)
-		closedir(dir);
-	return blocked;
-}
-
 /* A trap is one byte: where nobody can be stopped it is written while others run. */
 static int write_traps(struct world_patch *patches, size_t n)
 {
@@ -268,7 +320,7 @@ static int write_traps(struct world_patch *patches, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		if (patches[i].bytes[0] == 0xcc && traps_are_blocked())
+		if (patches[i].bytes[0] == 0xcc && trap_is_blocked())
 			return -EBUSY;
 	for (i = 0; i < n && !err; i++)
 		err = area_write(patches[i].addr, patches[i].bytes, 1);

@@ -45,6 +45,14 @@ static void forked(void)
 	if (thread_self)
 		thread_self->tid = (u32)syscall(SYS_gettid);
 	have_barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+}
+
+/* Every processor fetches its instructions anew before it comes back to this process's code. */
+void thread_sync(void)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
+		usleep(20000);
 }
 
 int thread_init(void)
@@ -54,6 +62,7 @@ int thread_init(void)
 	if (!err)
 		err = pthread_atfork(NULL, NULL, forked);
 	have_barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 	return -err;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Probes by trap instruction: SIGTRAP at a site runs its hooks and goes on in the moved code. */
+#include <dirent.h>
 #include <signal.h>
+#include <stdio.h>
 #include <ucontext.h>
 
 #include "attach/attach_int.h"
@@ -43,4 +45,32 @@ static bool on_trap(siginfo_t *info, void *ctx)
 int trap_init(void)
 {
 	return code_signal_claim(SIGTRAP, on_trap);
+}
+
+static bool blocks_traps(const char *tid)
+{
+	char path[64], line[128];
+	unsigned long long mask = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/status", tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "SigBlk: %llx", &mask) != 1)
+		;
+	if (f)
+		fclose(f);
+	return mask & 1ull << (SIGTRAP - 1);
+}
+
+bool trap_is_blocked(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *e;
+	bool blocked = !dir;
+
+	while (dir && !blocked && (e = readdir(dir)))
+		blocked = e->d_name[0] != '.' && blocks_traps(e->d_name);
+	if (dir)
+		closedir(dir);
+	return blocked;
 }
