@@ -14,7 +14,7 @@ Every helper function of Linux 6.1 (bpf-helpers(7)): done here, or why not. Made
 | number | helper | program types | here |
 |---|---|---|---|
 """
-TYPES = {"BASE": "all", "TRACING": "tracing", "SKB": "socket filters, traffic control, control groups",
+TYPES = {"BASE": "all", "TRACING": "tracing", "KPROBE": "kprobe", "SKB": "socket filters, traffic control, control groups",
          "TC": "traffic control", "XDP": "XDP", "SYSCALL": "syscall"}
 
 

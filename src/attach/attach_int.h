@@ -13,7 +13,7 @@
 
 /*
  * A system call by itself: libc's functions may be what is probed, and its errno is not always ours.
- * The result or -errno.
+ * The section has where these are: they are not the program's (syscall_site.c). The result or -errno.
  */
 static inline long sys4(long n, long a, long b, long c, long d)
 {
@@ -22,7 +22,10 @@ static inline long sys4(long n, long a, long b, long c, long d)
 	register long r9 __asm__("r9") = 0;
 	long ret;
 
-	__asm__ volatile("syscall"
+	__asm__ volatile("0: syscall\n"
+			 ".pushsection ferry_syscalls, \"a\"\n"
+			 ".long 0b - .\n"
+			 ".popsection"
 			 : "=a"(ret)
 			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
@@ -57,6 +60,15 @@ int move_code(const u8 *code, size_t avail, u64 addr, u64 at, u32 want, struct m
  * the reason when not.
  */
 bool func_allows_jump(u64 addr, const struct moved *m, const char **why);
+/* The function around an address, by its object's unwind table; false: none has it. */
+bool func_range(u64 addr, u64 *start, u64 *end);
+/*
+ * Of an address between functions: from where the one before begins to where the next one does. Some
+ * code in assembly says nothing to unwinders where the stack is a new one (clone).
+ */
+bool func_gap(u64 addr, u64 *start, u64 *end);
+/* Bytes between functions that no one runs: nops, traps, zeros. They must be readable. */
+bool func_is_padding(u64 from, u64 to);
 /* setjmp and its like, vfork: a slot is good for one return. */
 bool func_returns_twice(const void *addr);
 
@@ -115,6 +127,7 @@ struct site {
 	struct site *next;       /* of the same bucket */
 };
 
+int probe_init(void); /* once, before any hit: 0 or -errno */
 /* Async-signal-safe: the site whose first byte is at addr, if it was ever probed; else NULL. */
 struct site *site_at(u64 addr);
 
@@ -146,6 +159,12 @@ struct thread {
 	const struct pt_regs *regs; /* the same's */
 	u32 depth;               /* of programs when it began */
 	struct pt_regs *override;
+	/* Of system calls (syscall_hit.c, syscall_special.c). */
+	bool alive;              /* its destructors have not run */
+	bool shared;             /* some child runs with this record: see whose it is */
+	u32 fork_depth;
+	u8 *fork_stack[4];       /* for vfork() in vfork() ... */
+	struct sc_late *late;
 };
 /* A hit's writes to its own record: plain stores, as thread_wait() has the fence. */
 static inline void thread_enter(struct thread *t, struct site *s, const struct pt_regs *regs)
@@ -165,6 +184,7 @@ extern _Thread_local struct thread *thread_self __attribute__((tls_model("initia
 /* This thread's record, made at its first hit. No malloc: the probe may be on it. NULL: no room. */
 struct thread *thread_get(void);
 struct thread *thread_first(void); /* the same with vector registers kept */
+void thread_end(void);               /* this thread makes its last system call */
 int thread_init(void);
 void thread_sync(void);
 /*

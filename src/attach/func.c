@@ -17,6 +17,8 @@
 
 struct range {
 	u64 addr, start, end; /* end 0: not found */
+	/* Of an address behind its end: where the function before begins, and the next one. */
+	u64 before, next;
 };
 
 struct header {
@@ -53,9 +55,15 @@ static u8 cie_encoding(const u8 *cie)
 	return 0;
 }
 
+/* A signal frame's begins a byte early, as unwinders look for the byte before a return address. */
+static bool cie_is_signal(const u8 *cie)
+{
+	return strchr((const char *)cie + 9, 'S') != NULL;
+}
+
 static void find_fde(const struct header *h, struct range *r)
 {
-	const u8 *base = (const u8 *)h, *fde;
+	const u8 *base = (const u8 *)h, *fde, *cie;
 	u32 lo = 0, hi = h->count, mid, length;
 	u64 start;
 
@@ -72,12 +80,16 @@ static void find_fde(const struct header *h, struct range *r)
 		return;
 	start = (u64)(uintptr_t)base + (u64)(s64)h->table[lo - 1].pc;
 	fde = base + h->table[lo - 1].fde;
-	if (cie_encoding(fde + 4 - *(const s32 *)(fde + 4)) != PE_PCREL_S4)
+	cie = fde + 4 - *(const s32 *)(fde + 4);
+	if (cie_encoding(cie) != PE_PCREL_S4)
 		return;
 	length = *(const u32 *)(fde + 12);
 	if (r->addr - start < length) {
-		r->start = start;
+		r->start = start + cie_is_signal(cie);
 		r->end = start + length;
+	} else if (lo < h->count) {
+		r->before = start + cie_is_signal(cie);
+		r->next = (u64)(uintptr_t)base + (u64)(s64)h->table[lo].pc;
 	}
 }
 
@@ -102,8 +114,7 @@ static int look(struct dl_phdr_info *info, size_t size, void *arg)
 	return here;
 }
 
-/* Bytes between functions that no one runs: nops, traps, zeros. */
-static bool is_padding(u64 from, u64 to)
+bool func_is_padding(u64 from, u64 to)
 {
 	const u8 *p = (const u8 *)(uintptr_t)from, *end = (const u8 *)(uintptr_t)to;
 	ZydisDecodedInstruction in;
@@ -194,7 +205,7 @@ bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
 		*why = "where its function begins and ends is not known";
 		return false;
 	}
-	if (addr + m->len > r.end && !is_padding(r.end, addr + m->len)) {
+	if (addr + m->len > r.end && !func_is_padding(r.end, addr + m->len)) {
 		*why = "its function ends within the five bytes of a jump";
 		return false;
 	}
@@ -208,6 +219,26 @@ bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
 		return false;
 	}
 	return true;
+}
+
+bool func_range(u64 addr, u64 *start, u64 *end)
+{
+	struct range r = { .addr = addr };
+
+	dl_iterate_phdr(look, &r);
+	*start = r.start;
+	*end = r.end;
+	return r.end != 0;
+}
+
+bool func_gap(u64 addr, u64 *start, u64 *end)
+{
+	struct range r = { .addr = addr };
+
+	dl_iterate_phdr(look, &r);
+	*start = r.before;
+	*end = r.next;
+	return !r.end && r.next && addr - r.before < 4096;
 }
 
 bool func_returns_twice(const void *addr)

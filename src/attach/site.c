@@ -54,21 +54,23 @@ const void *probe_func_ip(void)
 
 static void before_fork(void)
 {
+	base_forking++;
 	pthread_mutex_lock(&lock);
 }
 
 static void after_fork(void)
 {
 	pthread_mutex_unlock(&lock);
+	base_forking--;
 }
 
 static int init(void)
 {
-	u64 probe;
+	u64 bytes;
 
 	if (ready != 1)
 		return ready;
-	code_copy_safe(&probe, &lock, sizeof(probe)); /* its handlers, before any hit */
+	code_copy_safe(&bytes, &lock, sizeof(bytes)); /* its handlers, before any hit */
 	ready = thread_init();
 	if (!ready)
 		ready = ret_init();
@@ -77,6 +79,16 @@ static int init(void)
 	if (!ready)
 		ready = -pthread_atfork(before_fork, after_fork, after_fork);
 	return ready;
+}
+
+int probe_init(void)
+{
+	int err;
+
+	pthread_mutex_lock(&lock);
+	err = init();
+	pthread_mutex_unlock(&lock);
+	return err;
 }
 
 /*

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "attach/attach_int.h"
+#include "attach/syscall_int.h"
 #include "bpf/run.h"
 #include "code/code.h"
 
@@ -31,6 +31,13 @@ static void thread_gone(void *p)
 
 	thread_self = NULL;
 	__atomic_store_n(&t->tid, 0, __ATOMIC_RELEASE);
+}
+
+void thread_end(void)
+{
+	/* A child of vfork() may end like this, with its parent's record. */
+	if (thread_self->tid == (u32)SYS(SYS_gettid, 0, 0, 0, 0))
+		thread_gone(thread_self);
 }
 
 /* After fork() only the thread that called it is left. */
@@ -109,6 +116,10 @@ static struct thread *take(struct thread *c, u32 tid)
 		/* The slots stay with the record; returns that the last owner awaited never come. */
 		ret_forget(t);
 		t->override = NULL;
+		t->shared = t->alive = false;
+		t->fork_depth = 0;
+		if (t->late)
+			t->late->n = 0;
 		t->busy = 1; /* setspecific may call malloc, which may be probed */
 		thread_self = t;
 		pthread_setspecific(key, t);

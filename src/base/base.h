@@ -22,6 +22,17 @@ typedef int64_t s64;
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/*
+ * Above 0 while this thread is between the handlers of pthread_atfork(3) that hold locks of Ferry's:
+ * programs must not run then. Handlers that take locks count it up before and down behind.
+ */
+extern _Thread_local u32 base_forking __attribute__((tls_model("initial-exec")));
+/*
+ * This thread's destructors (pthread_key_create) have run, or may have: nothing may be made for it
+ * that they would take away. Set and cleared by who knows, per thread.
+ */
+extern _Thread_local bool base_ending __attribute__((tls_model("initial-exec")));
+
 /* ---- memory ----------------------------------------------------------------------------------- */
 
 /*

@@ -15,6 +15,8 @@ static void *system_allocator(void *old, size_t size)
 }
 
 void *(*base_allocator)(void *old, size_t size) = system_allocator;
+_Thread_local u32 base_forking;
+_Thread_local bool base_ending;
 
 bool base_add(size_t a, size_t b, size_t *out)
 {

@@ -68,6 +68,7 @@ void sys_slow_unlock(void)
 
 static void before_fork(void)
 {
+	base_forking++;
 	sys_slow_lock();
 	lock_tables();
 }
@@ -76,6 +77,7 @@ static void after_fork(void)
 {
 	unlock_tables();
 	sys_slow_unlock();
+	base_forking--;
 }
 
 static void in_child(void)

@@ -27,6 +27,11 @@ static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_end;
 bool sys_have_membarrier;
 static u64 last_serial;
+/*
+ * A thread whose destructors have run still makes system calls, on which programs may be. Its storage
+ * ends with it, so that it must not be in the list again; how many such are inside is counted.
+ */
+static _Atomic u32 ending_inside;
 /* What was let go of by a thread inside some program: freed when that is left. */
 static struct sys_deferred *deferred;
 _Atomic bool sys_any_deferred;
@@ -41,6 +46,7 @@ static void unlist(void *arg)
 		r->next->prev = r->prev;
 	r->serial = 0;
 	r->fast = SYS_FAST_OFF;
+	base_ending = true;
 	pthread_mutex_unlock(&runners_lock);
 }
 
@@ -77,7 +83,8 @@ static void list_self(void *unused, void *unused2)
 /* These two are reached from runs where vector registers are live. */
 void sys_run_list_self(void)
 {
-	code_keep_vectors(list_self, NULL, NULL);
+	if (!base_ending)
+		code_keep_vectors(list_self, NULL, NULL);
 }
 
 static void free_deferred(void *unused, void *unused2)
@@ -200,6 +207,8 @@ static void wait_all(bool programs)
 				wait_for(list[i].serial, list[i].left, programs && list[i].in_program,
 					 list[i].in_fast);
 	} while (n == ARRAY_SIZE(list));
+	while (ending_inside)
+		sched_yield();
 }
 
 void sys_run_wait(void)
@@ -339,19 +348,31 @@ u64 sys_short_run(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
 	return prog_run(p, ctx);
 }
 
-u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
+u64 sys_prog_run_as(const struct helper_run *how)
 {
-	struct helper_run how = { .prog = p, .ctx = ctx, .cookie = cookie, .func_ip = func_ip };
+	bool ending = false;
 	u32 ended;
 	u64 ret = 0;
 
 	sys_run_enter();
+	if (__builtin_expect(!self.serial, 0)) {
+		ending = true;
+		ending_inside++;
+	}
 	if (self.depth <= SYS_MAX_DEPTH)
-		ret = run_inside(&how, NULL, &ended);
+		ret = run_inside(how, NULL, &ended);
 	else
-		((struct prog *)p)->recursion_misses++;
+		((struct prog *)how->prog)->recursion_misses++;
+	if (__builtin_expect(ending, 0))
+		ending_inside--;
 	sys_run_leave();
 	return ret;
+}
+
+u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
+{
+	return sys_prog_run_as(&(struct helper_run){ .prog = p, .ctx = ctx, .cookie = cookie,
+						     .func_ip = func_ip });
 }
 
 u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)

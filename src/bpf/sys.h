@@ -84,6 +84,9 @@ extern _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
  * that it may reach by tail call is freed.
  */
 u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie);
+/* The same with all that helpers may know of the event. */
+struct helper_run;
+u64 sys_prog_run_as(const struct helper_run *how);
 /* The same at an address of code, which bpf_get_func_ip() tells. */
 u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip);
 

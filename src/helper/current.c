@@ -48,6 +48,13 @@ static bool find_member(const struct btf *btf, const struct btf_type *t, const c
 	return false;
 }
 
+static void end(void *p)
+{
+	base_free(p);
+	mine = NULL;
+	base_ending = true;
+}
+
 static void find_members(void)
 {
 	const struct btf *btf = fbtf_vmlinux();
@@ -75,7 +82,7 @@ static void find_members(void)
 	CRED(fsgid);
 #undef TASK
 #undef CRED
-	if (!ok || task->size > sizeof(nobody) || pthread_key_create(&thread_end, base_free))
+	if (!ok || task->size > sizeof(nobody) || pthread_key_create(&thread_end, end))
 		return;
 	at.cred_size = cred->size;
 	at.size = ALIGN_UP(task->size, 16);
@@ -125,7 +132,7 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	u8 *self, *leader, *parent, *cred;
 
 	pthread_once(&once, find_members);
-	if (!mine && at.size) {
+	if (!mine && at.size && !base_ending) {
 		mine = base_alloc(3u * at.size + at.cred_size);
 		pthread_setspecific(thread_end, mine);
 	}

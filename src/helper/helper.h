@@ -86,11 +86,18 @@ const char *helper_name(u32 id);
  * What a helper may know of the program that runs: set by whoever runs it, read by helpers that
  * need it. One a thread; nests by saving and restoring.
  */
+struct helper_override {
+	bool set;  /* the function is not to be run */
+	u64 value; /* what it returns instead */
+};
+
 struct helper_run {
 	const struct prog *prog;
 	void *ctx;
 	u64 cookie;
 	u64 func_ip;
+	const void *user_regs; /* the struct pt_regs of the program that was interrupted; NULL: ctx, or none */
+	struct helper_override *override; /* for bpf_override_return(); NULL: there is nothing to override */
 	void *frame; /* of the caller of the program: where its stack begins */
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));

@@ -93,12 +93,15 @@ static u32 walk(u64 fp, u64 *ips, u32 max)
 	return n;
 }
 
-/* The user's registers that the context begins with. */
+/* The user's registers: of the event, or those that the context begins with. */
 static bool context_regs(const struct prog *p, const void *ctx, u64 *ip, u64 *fp)
 {
-	const bpf_user_pt_regs_t *regs = ctx;
+	const bpf_user_pt_regs_t *regs = helper_run.user_regs;
 
-	if (!p || !ctx || (p->type != BPF_PROG_TYPE_KPROBE && p->type != BPF_PROG_TYPE_PERF_EVENT))
+	if (!regs && p && ctx &&
+	    (p->type == BPF_PROG_TYPE_KPROBE || p->type == BPF_PROG_TYPE_PERF_EVENT))
+		regs = ctx;
+	if (!regs)
 		return false;
 #if defined(__x86_64__)
 	*ip = regs->rip;

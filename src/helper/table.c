@@ -7,6 +7,7 @@
 #define MAP(type) (1ull << BPF_MAP_TYPE_##type)
 #define BASE      HELPERS_BASE
 #define TRACING   HELPERS_TRACING
+#define KPROBE    HELPERS_KPROBE
 #define SKB       HELPERS_SKB
 #define TC        HELPERS_TC
 #define XDP       HELPERS_XDP

@@ -89,6 +89,18 @@ u64 task_cookie(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return helper_run.cookie;
 }
 
+/* The function that the program is at the entry of is not run, and returns a2. */
+u64 task_override(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct helper_override *o = helper_run.override;
+
+	if (o) {
+		o->set = true;
+		o->value = a2;
+	}
+	return 0;
+}
+
 u64 task_func_ip(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	return helper_run.func_ip;

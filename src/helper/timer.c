@@ -180,6 +180,7 @@ static void in_child(void)
 	struct timer *t;
 
 	pthread_mutex_init(&lock, NULL);
+	base_forking--;
 	started = false;
 	for (t = timers; t; t = t->next)
 		t->armed = t->running = false;
@@ -187,12 +188,14 @@ static void in_child(void)
 
 static void before_fork(void)
 {
+	base_forking++;
 	pthread_mutex_lock(&lock);
 }
 
 static void after_fork(void)
 {
 	pthread_mutex_unlock(&lock);
+	base_forking--;
 }
 
 static int start_thread(void)

@@ -37,12 +37,14 @@ static void forget_thread(void *arg)
 
 static void before_fork(void)
 {
+	base_forking++;
 	pthread_mutex_lock(&storages_lock);
 }
 
 static void after_fork(void)
 {
 	pthread_mutex_unlock(&storages_lock);
+	base_forking--;
 }
 
 static void init_once(void)

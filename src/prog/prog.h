@@ -72,6 +72,7 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_LWT = 1 << 12,     /* what all of lightweight tunnels may, besides HELPERS_SUM */
 	HELPERS_XMIT = 1 << 13,    /* what those on the way out may */
 	HELPERS_SK_SKB = 1 << 14,  /* what parsers of streams may */
+	HELPERS_KPROBE = 1 << 16,  /* what probes on functions may */
 	HELPERS_HEADERS = 1 << 15, /* loads from where headers begin */
 	HELPERS_ITER = 1 << 16,    /* what iterators write to their readers */
 };

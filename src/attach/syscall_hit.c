@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens at each system call. Compiled without vector registers: the kernel keeps them, so that
+ * the program's are still in them.
+ */
+#include <sys/syscall.h>
+
+#include "attach/syscall_int.h"
+#include "bpf/sys.h"
+#include "code/code.h"
+#include "helper/helper.h"
+
+u8 syscall_want[1 << 16];
+struct sc_table *_Atomic syscall_table;
+_Atomic u64 syscall_missed;
+
+/* ---- programs ----------------------------------------------------------------------------------- */
+
+/* One call, entering or leaving. */
+struct moment {
+	const struct pt_regs *regs;
+	const struct sc_list *list;
+	s32 nr;
+	bool exit;
+	struct helper_override override;
+};
+
+static void run_one(const struct sc_hook *h, struct moment *m)
+{
+	const struct pt_regs *r = m->regs;
+	union {
+		u64 raw[12]; /* as many as a program may read */
+		struct {
+			const struct pt_regs *regs;
+			s64 id;
+			u64 args[6];
+		} tp;
+		struct pt_regs func;
+	} ctx = { .raw = { (u64)(uintptr_t)r, m->exit ? r->rax : (u64)(s64)m->nr } };
+	struct helper_run how = { .prog = h->p, .ctx = &ctx, .cookie = h->cookie, .func_ip = h->func,
+				  .user_regs = r };
+
+	switch (h->form) {
+	case SC_RAW: break;
+	case SC_ALL:
+	case SC_ONE:
+		ctx.tp.id = h->form == SC_ALL ? m->nr : (s64)(u32)m->nr;
+		ctx.tp.args[0] = m->exit ? r->rax : r->rdi;
+		ctx.tp.args[1] = r->rsi;
+		ctx.tp.args[2] = r->rdx;
+		ctx.tp.args[3] = r->r10;
+		ctx.tp.args[4] = r->r8;
+		ctx.tp.args[5] = r->r9;
+		break;
+	case SC_FUNC:
+		/* x64_sys_call(regs, nr): the function's argument is where the registers are. */
+		ctx.func = (struct pt_regs){ .rdi = (u64)(uintptr_t)r, .rsi = (u64)(s64)m->nr,
+					     .rip = h->func, .rax = m->exit ? r->rax : 0,
+					     .orig_rax = ~0ul, .cs = 0x10, .ss = 0x18,
+					     .eflags = 0x246 };
+		how.override = m->exit ? NULL : &m->override;
+		break;
+	}
+	sys_prog_run_as(&how);
+}
+
+static void run_kept(void *hook, void *moment)
+{
+	run_one(hook, moment);
+}
+
+static void run_list(struct moment *m)
+{
+	struct sc_hook *h;
+	u32 i;
+
+	/* An overridden function is not entered: those behind are not called. */
+	for (i = 0; i < m->list->n && !m->override.set; i++) {
+		h = (struct sc_hook *)&m->list->hook[i];
+		if (h->p->plain)
+			run_one(h, m);
+		else
+			code_keep_vectors(run_kept, h, m);
+	}
+}
+
+/*
+ * Has the thread not come to its end? What it does behind its destructors is little: anything else is
+ * a sign of life. The storage of the main thread does not end.
+ */
+static bool is_alive(struct thread *t, s32 nr)
+{
+	switch (nr) {
+	case SYS_brk:
+	case SYS_exit:
+	case SYS_futex:
+	case SYS_getpid:
+	case SYS_gettid:
+	case SYS_madvise:
+	case SYS_mmap:
+	case SYS_mprotect:
+	case SYS_munmap:
+	case SYS_rt_sigprocmask:
+	case SYS_set_robust_list:
+	case SYS_tgkill: t->alive = t->tid == (u32)SYS(SYS_getpid, 0, 0, 0, 0); break;
+	default: t->alive = true;
+	}
+	return t->alive;
+}
+
+/* The thread is inside, which keeps the table. */
+static void tell(struct moment *m)
+{
+	const struct sc_table *t = syscall_table;
+	bool ending = base_ending;
+
+	m->list = t ? m->nr >= 0 && m->nr < SC_CALLS && t->calls[m->nr][m->exit] ?
+			      t->calls[m->nr][m->exit] :
+			      t->any[m->exit] :
+		      NULL;
+	if (!m->list || !m->list->n)
+		return;
+	if (!thread_self->alive && !is_alive(thread_self, m->nr))
+		base_ending = true;
+	run_list(m);
+	base_ending = ending;
+}
+
+/* ---- calls between the handlers of pthread_atfork() ----------------------------------------------- */
+
+static struct sc_late *late_of(struct thread *t)
+{
+	long at;
+
+	if (!t->late) {
+		at = SYS(SYS_mmap, 0, 4096, 3 /* read, write */, 0x22 /* private, anonymous */);
+		t->late = at < 0 && at > -4096 ? NULL : (struct sc_late *)at;
+	}
+	return t->late;
+}
+
+static void postpone(struct thread *t, const struct pt_regs *regs, bool exit)
+{
+	struct sc_late *l = late_of(t);
+
+	if (!l || l->n == ARRAY_SIZE(l->call)) {
+		syscall_missed++;
+		return;
+	}
+	/* What was postponed before the fork is for the parent to tell. */
+	if (exit && !regs->rax)
+		switch (regs->orig_rax) {
+		case SYS_clone:
+		case SYS_clone3:
+		case SYS_fork: l->n = 0;
+		}
+	l->call[l->n].regs = *regs;
+	l->call[l->n++].exit = exit;
+}
+
+static void tell_postponed(struct thread *t)
+{
+	u32 i, n = t->late->n;
+
+	for (i = 0; i < n; i++) {
+		struct moment m = { .regs = &t->late->call[i].regs,
+				    .nr = (s32)t->late->call[i].regs.orig_rax,
+				    .exit = t->late->call[i].exit };
+
+		tell(&m);
+	}
+	t->late->n = 0;
+}
+
+/* ---- a call --------------------------------------------------------------------------------------- */
+
+static bool happen(struct sc_frame *f, bool exit)
+{
+	struct thread *t = thread_self;
+	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
+
+	if (!t && !(t = thread_first())) {
+		syscall_missed++;
+		return false;
+	}
+	if (((t->busy || sys_short_inside()) && thread_inside(t, &f->regs)) ||
+	    (t->shared && (u32)SYS(SYS_gettid, 0, 0, 0, 0) != t->tid)) {
+		syscall_missed += !sys_inside;
+		f->quiet = true;
+		return false;
+	}
+	thread_enter(t, NULL, &f->regs);
+	if (base_forking) {
+		postpone(t, &f->regs, exit);
+	} else {
+		if (t->late && t->late->n)
+			tell_postponed(t);
+		tell(&m);
+	}
+	thread_leave(t);
+	if (m.override.set)
+		f->regs.rax = m.override.value;
+	return m.override.set;
+}
+
+struct sc_frame *syscall_enter(struct sc_frame *f)
+{
+	u8 want = syscall_want[(u16)f->regs.orig_rax];
+
+	f->action = SC_CALL;
+	f->exit = want & (SC_EXIT | SC_SPECIAL);
+	f->child = 0;
+	f->home = NULL;
+	f->quiet = sys_inside && !base_forking;
+	if (want & SC_ENTER && !f->quiet && happen(f, false))
+		f->action = SC_SKIP;
+	if (want & SC_SPECIAL && f->action != SC_SKIP)
+		f = syscall_special(f);
+	return f;
+}
+
+struct sc_frame *syscall_exit(struct sc_frame *f)
+{
+	struct sc_frame *go_on = f;
+	u8 want = syscall_want[(u16)f->regs.orig_rax];
+
+	if (want & SC_SPECIAL && f->action != SC_SKIP)
+		syscall_returned(f, &go_on);
+	if (want & SC_EXIT && !f->quiet && !(f->child & SC_CHILD_FOREIGN && !f->regs.rax))
+		happen(f, true);
+	return go_on;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to src/attach: system calls of this process as events. */
+#ifndef FERRY_SYSCALL_INT_H
+#define FERRY_SYSCALL_INT_H
+
+#include "attach/attach_int.h"
+#include "prog/prog.h"
+
+#define SC_CALLS 512 /* numbers below have lists of their own */
+
+/* ---- a call on its way (syscall_x86_64.S knows the layout) ------------------------------------- */
+
+enum sc_action {
+	SC_CALL,      /* with the program's registers */
+	SC_CALL_ARGS, /* with args[] */
+	SC_SKIP,      /* regs.rax is the result */
+	SC_SIGRETURN, /* with the program's stack pointer; does not come back */
+};
+
+struct sc_frame {
+	struct pt_regs regs; /* as the kernel would have them; `rip` is behind the instruction */
+	u64 resume;          /* where to go on: there, or at what was moved from there */
+	u64 args[6];
+	u32 action;          /* enum sc_action */
+	u8 exit;             /* syscall_exit() is to be called */
+	u8 quiet;            /* Ferry's own, or one while a hook runs: no event */
+	u8 depth;            /* of vfork() */
+	u8 child;            /* of calls that make one: enum sc_child */
+	struct sc_frame *home; /* where it was before it was put where a child cannot reach; NULL */
+	u64 room[16];
+};
+_Static_assert(sizeof(struct sc_frame) == 368 && offsetof(struct sc_frame, resume) == 168 &&
+		       offsetof(struct sc_frame, args) == 176 &&
+		       offsetof(struct sc_frame, action) == 224 &&
+		       offsetof(struct sc_frame, exit) == 228,
+	       "the assembly knows these");
+
+enum sc_child {
+	SC_CHILD_FOREIGN = 1 << 0, /* its thread-local storage is none that Ferry may look at */
+	SC_CHILD_WAITS = 1 << 1,   /* the parent waits for it, with the same storage */
+};
+
+/*
+ * All calls come here: by a jump from where `syscall` was, with rcx behind the instruction and r11
+ * where to go on, both of which the kernel would overwrite, and all else as it was.
+ */
+void syscall_entry(void);
+/* The one `syscall` instruction that carries them out lies in here. */
+extern const u8 syscall_range[], syscall_range_end[];
+
+enum sc_want {
+	SC_ENTER = 1 << 0,
+	SC_EXIT = 1 << 1,
+	SC_SPECIAL = 1 << 2, /* needs care: children, signal frames, memory that becomes code */
+};
+/* By number (16 bits): what is to be done about it. 0: carried out at once. */
+extern u8 syscall_want[1 << 16];
+
+struct sc_frame *syscall_enter(struct sc_frame *f); /* the frame to go on with */
+struct sc_frame *syscall_exit(struct sc_frame *f);
+
+/* ---- syscall_hit.c: what happens at each call --------------------------------------------------- */
+
+enum sc_form {
+	SC_RAW,       /* raw tracepoint: the registers, and number or result */
+	SC_ALL,       /* raw_syscalls:* */
+	SC_ONE,       /* syscalls:* */
+	SC_FUNC,      /* a kernel function called with the registers */
+};
+
+struct sc_hook {
+	const struct prog *p;
+	u64 cookie;
+	u64 func;  /* SC_FUNC: address that the function is said to have */
+	u8 form;   /* enum sc_form */
+};
+struct sc_list {
+	u32 n;
+	struct sc_hook hook[];
+};
+/* Replaced as a whole; freed when no thread can be reading it. */
+struct sc_table {
+	struct sc_list *any[2];             /* enter, exit: numbers that have no list of their own */
+	struct sc_list *calls[SC_CALLS][2]; /* NULL: `any` */
+};
+extern struct sc_table *_Atomic syscall_table;
+extern _Atomic u64 syscall_missed; /* calls without events, as they came while a hook ran */
+
+/* Calls between the handlers of pthread_atfork(3): told when the locks of those are free again. */
+struct sc_late {
+	u32 n;
+	struct {
+		struct pt_regs regs;
+		bool exit;
+	} call[20];
+};
+_Static_assert(sizeof(struct sc_late) <= 4096, "a page");
+
+/* ---- syscall_special.c: calls that need care ----------------------------------------------------- */
+
+struct sc_frame *syscall_special(struct sc_frame *f);
+void syscall_returned(struct sc_frame *f, struct sc_frame **go_on);
+
+/* ---- syscall_site.c: the instructions, found and replaced ---------------------------------------- */
+
+/* All of this process, now and in what is loaded later. 0 or -errno with the reason. */
+int syscall_patch(struct text *why);
+bool syscall_is_libc(u64 addr); /* async-signal-safe */
+void syscall_unpatch(void); /* the bytes are as they were */
+struct sc_stats {
+	u32 sites, patched; /* instructions found, and replaced */
+};
+struct sc_stats syscall_stats(void);
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All code of this process that makes system calls: looked through object by object, as the loader
+ * knows them, and written at once while no other thread runs.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "attach/syscall_site.h"
+#include "bpf/sys.h"
+#include "code/code.h"
+
+#define MAX_TEXTS 1024
+
+struct text_of {
+	struct sc_text t;
+	u64 base;      /* of the object */
+	u32 name;      /* hash */
+	bool kernel;   /* the vDSO: whether it can be written is the kernel's to say */
+	bool seen;
+};
+
+static struct text_of *texts[MAX_TEXTS];
+static u32 ntexts;
+static bool wanted;
+static struct probe *watch; /* on the loader's word that it changed something */
+static u64 libc_start, libc_end;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+extern const s32 __start_ferry_syscalls[], __stop_ferry_syscalls[]
+	__attribute__((visibility("hidden")));
+
+bool sc_is_own(u64 addr)
+{
+	const s32 *p;
+
+	if (addr >= (u64)(uintptr_t)syscall_range && addr < (u64)(uintptr_t)syscall_range_end)
+		return true;
+	for (p = __start_ferry_syscalls; p < __stop_ferry_syscalls; p++)
+		if ((u64)(uintptr_t)p + (u64)(s64)*p == addr)
+			return true;
+	return false;
+}
+
+bool syscall_is_libc(u64 addr)
+{
+	return addr >= libc_start && addr < libc_end;
+}
+
+/* ---- what is loaded ----------------------------------------------------------------------------- */
+
+static void forget(u32 i)
+{
+	base_free(texts[i]->t.sites);
+	base_free(texts[i]);
+	texts[i] = texts[--ntexts];
+}
+
+/* Is what we wrote still there? An object that came back to the same place has its own bytes. */
+static bool is_same(const struct text_of *x)
+{
+	u8 there[MAX_STOLEN];
+	size_t i;
+
+	for (i = 0; i < x->t.nsites; i++) {
+		const struct sc_site *s = &x->t.sites[i];
+
+		if (s->written)
+			return !code_copy_safe(there, (const void *)(uintptr_t)s->addr, s->len) &&
+			       !memcmp(there, s->now, s->len);
+	}
+	return true;
+}
+
+static int take_text(u64 base, const char *name, u64 start, u64 end)
+{
+	u32 h = (u32)hash_bytes(name, strlen(name), 0), i;
+	u64 create = (u64)(uintptr_t)dlsym(RTLD_DEFAULT, "pthread_create");
+	struct text_of *x;
+	int err;
+
+	if (create >= start && create < end) {
+		libc_start = start;
+		libc_end = end;
+	}
+	for (i = 0; i < ntexts; i++) {
+		x = texts[i];
+		if (x->base != base || x->name != h || x->t.start != start || x->t.end != end)
+			continue;
+		if (is_same(x)) {
+			x->seen = true;
+			return 0;
+		}
+		forget(i);
+		break;
+	}
+	x = ntexts < MAX_TEXTS ? base_alloc(sizeof(*x)) : NULL;
+	if (!x)
+		return -ENOMEM;
+	x->base = base;
+	x->name = h;
+	x->kernel = !strncmp(name, "linux-vdso", 10) || !strncmp(name, "linux-gate", 10);
+	x->seen = true;
+	x->t.start = start;
+	x->t.end = end;
+	err = sc_find(&x->t);
+	if (err) {
+		base_free(x->t.sites);
+		base_free(x);
+		return err;
+	}
+	texts[ntexts++] = x;
+	return 0;
+}
+
+struct visit {
+	int err;
+};
+
+static int visit(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct visit *v = arg;
+	int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum && !v->err; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		u64 start = info->dlpi_addr + ph->p_vaddr;
+
+		if (ph->p_type == PT_LOAD && ph->p_flags & PF_X)
+			v->err = take_text(info->dlpi_addr, info->dlpi_name, start, start + ph->p_filesz);
+	}
+	return v->err;
+}
+
+static int look(void)
+{
+	struct visit v = { 0 };
+	u32 i;
+
+	for (i = 0; i < ntexts; i++)
+		texts[i]->seen = false;
+	dl_iterate_phdr(visit, &v);
+	for (i = ntexts; !v.err && i-- > 0;)
+		if (!texts[i]->seen)
+			forget(i);
+	return v.err;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------- */
+
+/* What to write at a site so that it is as wanted; false: it is, or it is not ours to write. */
+static bool make_patch(struct sc_site *s, bool want, struct world_patch *p)
+{
+	const u8 *there = want ? s->orig : s->now;
+	u8 bytes[MAX_STOLEN];
+	u32 i;
+
+	if (!s->len || s->written == want ||
+	    code_copy_safe(bytes, (const void *)(uintptr_t)s->addr, s->len) ||
+	    memcmp(bytes, there, s->len))
+		return false;
+	p->addr = (u8 *)(uintptr_t)s->addr;
+	p->len = s->len;
+	memcpy(p->bytes, want ? s->now : s->orig, s->len);
+	p->n = want ? s->nways : 0;
+	for (i = 0; i < p->n; i++) {
+		p->from[i] = s->from[i];
+		p->to[i] = s->to[i];
+	}
+	return true;
+}
+
+/* Writes the sites of the vDSO, or of all else. */
+static int write_some(bool want, bool kernel)
+{
+	struct world_patch *p;
+	size_t n = 0, np = 0, k;
+	u32 i;
+	int err = 0;
+
+	for (i = 0; i < ntexts; i++)
+		n += texts[i]->t.nsites;
+	p = base_array(n ? n : 1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	for (i = 0; i < ntexts; i++)
+		for (k = 0; texts[i]->kernel == kernel && k < texts[i]->t.nsites; k++)
+			np += make_patch(&texts[i]->t.sites[k], want, &p[np]);
+	if (np)
+		err = world_patch(p, np);
+	for (i = 0; !err && i < ntexts; i++)
+		for (k = 0; texts[i]->kernel == kernel && k < texts[i]->t.nsites; k++)
+			texts[i]->t.sites[k].written = want && texts[i]->t.sites[k].len;
+	base_free(p);
+	return err;
+}
+
+static int write_all(bool want)
+{
+	int err = write_some(want, false);
+
+	if (!err)
+		write_some(want, true);
+	return err;
+}
+
+/* The loader calls this after each change of what is loaded (link.h, struct r_debug). */
+static void loaded(struct pt_regs *regs, void *arg)
+{
+	(void)regs;
+	(void)arg;
+	if (_r_debug.r_state != RT_CONSISTENT || pthread_mutex_trylock(&lock))
+		return; /* held by this thread: it is looking anyway */
+	sys_inside++;
+	if (wanted && (look() || write_all(true)))
+		log_msg(LOG_WARN, "system calls of what was loaded just now are not seen");
+	sys_inside--;
+	pthread_mutex_unlock(&lock);
+}
+
+int syscall_patch(struct text *why)
+{
+	struct probe_spec spec = { (const void *)(uintptr_t)_r_debug.r_brk, PROBE_ENTRY, 0, loaded, NULL };
+	int err;
+
+	pthread_mutex_lock(&lock);
+	sys_inside++;
+	err = probe_init();
+	if (!err && !watch && _r_debug.r_brk && probe_add(&spec, 1, &watch, NULL))
+		log_msg(LOG_INFO, "system calls of libraries that are loaded later will not be seen");
+	if (!err)
+		err = look();
+	if (!err)
+		err = write_all(true);
+	wanted = !err;
+	if (err)
+		text_puts(why, err == -EPERM ? "no other thread of this process can be stopped to write its code" :
+					       "out of memory");
+	sys_inside--;
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+void syscall_unpatch(void)
+{
+	pthread_mutex_lock(&lock);
+	sys_inside++;
+	wanted = false;
+	/* Failing is harmless: the jumps stay, and nothing is wanted of the calls. */
+	if (write_all(false))
+		log_msg(LOG_INFO, "code that makes system calls could not be put back");
+	if (watch) {
+		probe_remove(&watch, 1);
+		watch = NULL;
+	}
+	sys_inside--;
+	pthread_mutex_unlock(&lock);
+}
+
+struct sc_stats syscall_stats(void)
+{
+	struct sc_stats s = { 0 };
+	size_t k;
+	u32 i;
+
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < ntexts; i++)
+		for (k = 0; k < texts[i]->t.nsites; k++) {
+			s.sites += texts[i]->t.sites[k].call != 0;
+			s.patched += texts[i]->t.sites[k].call && texts[i]->t.sites[k].written;
+		}
+	pthread_mutex_unlock(&lock);
+	return s;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls after which the stack or the thread is another one, and those that make new code: what
+ * it takes that they come back to where they were called. Compiled without vector registers.
+ */
+#include <errno.h>
+#include <linux/sched.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "attach/syscall_int.h"
+#include "code/code.h"
+
+#define FORK_STACK ((size_t)64 << 10)
+
+/* No memcpy(): libc's may use vector registers. */
+static void copy_words(void *to, const void *from, size_t n)
+{
+	n /= 8;
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
+static struct sc_frame *fail(struct sc_frame *f, int err)
+{
+	f->regs.rax = (u64)(s64)err;
+	f->action = SC_SKIP;
+	return f;
+}
+
+static void use_args(struct sc_frame *f)
+{
+	f->args[0] = f->regs.rdi;
+	f->args[1] = f->regs.rsi;
+	f->args[2] = f->regs.rdx;
+	f->args[3] = f->regs.r10;
+	f->args[4] = f->regs.r8;
+	f->args[5] = f->regs.r9;
+	f->action = SC_CALL_ARGS;
+}
+
+/* ---- children -------------------------------------------------------------------------------------- */
+
+/*
+ * A child that shares this stack (vfork) goes on in the caller's frames and overwrites ours, while the
+ * parent waits. So both start from a frame elsewhere, on a stack that is kept with the thread.
+ */
+static struct sc_frame *share_stack(struct sc_frame *f)
+{
+	struct thread *t = thread_self ? thread_self : thread_first();
+	struct sc_frame *copy;
+	long at;
+
+	if (!t || t->fork_depth == ARRAY_SIZE(t->fork_stack))
+		return fail(f, -EAGAIN);
+	if (!t->fork_stack[t->fork_depth]) {
+		at = SYS(SYS_mmap, 0, FORK_STACK, 3 /* read, write */, 0x22 /* private, anonymous */);
+		if (at < 0 && at > -4096)
+			return fail(f, -ENOMEM);
+		t->fork_stack[t->fork_depth] = (u8 *)at;
+	}
+	copy = (void *)(t->fork_stack[t->fork_depth] + FORK_STACK - sizeof(*copy));
+	f->depth = (u8)t->fork_depth++;
+	f->exit = true;
+	copy_words(copy, f, sizeof(*f));
+	copy->home = f;
+	return copy;
+}
+
+/* A child with a stack of its own finds a copy of the frame at its end: true when it could be put there. */
+static bool own_stack(struct sc_frame *f, u64 *sp)
+{
+	struct sc_frame *child = (struct sc_frame *)(uintptr_t)(*sp - sizeof(*f) - 128);
+	u64 mine = f->regs.rsp;
+	int err;
+
+	f->regs.rsp = *sp;
+	err = code_copy_safe(child, f, sizeof(*f));
+	f->regs.rsp = mine;
+	*sp = (u64)(uintptr_t)child;
+	return !err;
+}
+
+/*
+ * Threads of libc have thread-local storage as we know it. Storage that somebody else makes for a
+ * child is none that Ferry may look at.
+ */
+static void child_kind(struct sc_frame *f, u64 flags)
+{
+	struct thread *t = thread_self;
+
+	if (flags & CLONE_SETTLS && !syscall_is_libc(f->regs.rip))
+		f->child |= SC_CHILD_FOREIGN;
+	if (flags & CLONE_VM && flags & CLONE_VFORK && !(flags & CLONE_SETTLS))
+		f->child |= SC_CHILD_WAITS;
+	/* It runs at the same time with the same storage. (Ferry's own makes no such calls: world.c.) */
+	if (t && !f->quiet && flags & CLONE_VM && !(flags & (CLONE_SETTLS | CLONE_VFORK)))
+		t->shared = true;
+}
+
+static struct sc_frame *call_clone(struct sc_frame *f)
+{
+	u64 flags = f->regs.rdi;
+
+	child_kind(f, flags);
+	if (!f->regs.rsi)
+		return flags & CLONE_VM ? share_stack(f) : f;
+	use_args(f);
+	return own_stack(f, &f->args[1]) ? f : fail(f, -EFAULT);
+}
+
+static struct sc_frame *call_clone3(struct sc_frame *f)
+{
+	struct clone_args *a = (struct clone_args *)f->room;
+	u64 size = f->regs.rsi, sp;
+
+	/* What the kernel will refuse, it refuses itself; more than we know it may know too. */
+	if (size < CLONE_ARGS_SIZE_VER0)
+		return f;
+	if (size > sizeof(f->room))
+		return fail(f, -E2BIG);
+	if (code_copy_safe(a, (const void *)(uintptr_t)f->regs.rdi, size))
+		return fail(f, -EFAULT);
+	child_kind(f, a->flags);
+	if (!a->stack)
+		return a->flags & CLONE_VM ? share_stack(f) : f;
+	if (!a->stack_size)
+		return f; /* EINVAL */
+	use_args(f);
+	f->args[0] = (u64)(uintptr_t)a;
+	sp = a->stack + a->stack_size;
+	if (!own_stack(f, &sp) || sp <= a->stack)
+		return fail(f, -EINVAL);
+	a->stack_size = sp - a->stack;
+	return f;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------------- */
+
+/*
+ * The frame of the signal is where the program's stack pointer says, and what it holds becomes the
+ * registers: there is no way back here. The kernel's sys_exit has their rax, and no number.
+ */
+static struct sc_frame *call_sigreturn(struct sc_frame *f)
+{
+	const ucontext_t *uc = (const ucontext_t *)(uintptr_t)f->regs.rsp;
+	struct sc_frame left = { .quiet = f->quiet };
+	greg_t g[NGREG];
+
+	f->action = SC_SIGRETURN;
+	if (f->quiet || code_copy_safe(g, uc->uc_mcontext.gregs, sizeof(g)))
+		return f;
+	left.regs.r8 = (u64)g[REG_R8];
+	left.regs.r9 = (u64)g[REG_R9];
+	left.regs.r10 = (u64)g[REG_R10];
+	left.regs.r11 = (u64)g[REG_R11];
+	left.regs.r12 = (u64)g[REG_R12];
+	left.regs.r13 = (u64)g[REG_R13];
+	left.regs.r14 = (u64)g[REG_R14];
+	left.regs.r15 = (u64)g[REG_R15];
+	left.regs.rdi = (u64)g[REG_RDI];
+	left.regs.rsi = (u64)g[REG_RSI];
+	left.regs.rbp = (u64)g[REG_RBP];
+	left.regs.rbx = (u64)g[REG_RBX];
+	left.regs.rdx = (u64)g[REG_RDX];
+	left.regs.rax = (u64)g[REG_RAX];
+	left.regs.rcx = (u64)g[REG_RCX];
+	left.regs.rsp = (u64)g[REG_RSP];
+	left.regs.rip = (u64)g[REG_RIP];
+	left.regs.eflags = (u64)g[REG_EFL];
+	left.regs.cs = 0x33;
+	left.regs.ss = 0x2b;
+	left.regs.orig_rax = ~0ul;
+	if (syscall_want[SYS_rt_sigreturn] & SC_EXIT)
+		syscall_exit(&left);
+	return f;
+}
+
+struct sc_frame *syscall_special(struct sc_frame *f)
+{
+	switch (f->regs.orig_rax) {
+	case SYS_clone: return call_clone(f);
+	case SYS_clone3: return call_clone3(f);
+	case SYS_vfork: f->child = SC_CHILD_WAITS; return share_stack(f);
+	case SYS_rt_sigreturn: return call_sigreturn(f);
+	case SYS_exit:
+		/* Its destructors have run: nobody else would free the record. */
+		if (thread_self && !thread_self->busy)
+			thread_end();
+		return f;
+	default: return f;
+	}
+}
+
+void syscall_returned(struct sc_frame *f, struct sc_frame **go_on)
+{
+	struct thread *t = thread_self;
+
+	if (!f->regs.rax)
+		return;
+	/* The parent. The child may have been killed in a hook, with this record. */
+	if (t && f->child & SC_CHILD_WAITS && !f->quiet)
+		t->busy = 0;
+	if (!f->home)
+		return;
+	/* The child no longer uses the stack, which is where we were. */
+	if (t)
+		t->fork_depth = f->depth;
+	copy_words(f->home, f, sizeof(*f));
+	(*go_on)->home->home = NULL;
+	*go_on = f->home;
+}
