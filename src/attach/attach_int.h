@@ -157,6 +157,7 @@ struct thread {
 	struct pending *spare;   /* slots of its own to use */
 	const struct site *site; /* of the hook that runs */
 	const struct pt_regs *regs; /* the same's */
+	u64 mark;                /* their orig_rax */
 	u32 depth;               /* of programs when it began */
 	struct pt_regs *override;
 	/* Of system calls (syscall_hit.c, syscall_special.c). */
@@ -170,6 +171,7 @@ struct thread {
 static inline void thread_enter(struct thread *t, struct site *s, const struct pt_regs *regs)
 {
 	t->regs = regs;
+	t->mark = regs->orig_rax;
 	t->depth = sys_runner.depth;
 	__atomic_store_n(&t->hits, __atomic_load_n(&t->hits, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->busy, 1, __ATOMIC_RELAXED);

@@ -177,6 +177,7 @@ static void tell_postponed(struct thread *t)
 static bool happen(struct sc_frame *f, bool exit)
 {
 	struct thread *t = thread_self;
+	struct pt_regs here;
 	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
 
 	if (!t && !(t = thread_first())) {
@@ -189,7 +190,13 @@ static bool happen(struct sc_frame *f, bool exit)
 		f->quiet = true;
 		return false;
 	}
-	thread_enter(t, NULL, &f->regs);
+	if (f->home) { /* its stack pointer is not where we are */
+		here = (struct pt_regs){ .rsp = (u64)(uintptr_t)f, .orig_rax = f->regs.orig_rax,
+					 .cs = 0x33, .ss = 0x2b };
+		thread_enter(t, NULL, &here);
+	} else {
+		thread_enter(t, NULL, &f->regs);
+	}
 	if (base_forking) {
 		postpone(t, &f->regs, exit);
 	} else {

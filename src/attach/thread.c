@@ -157,9 +157,9 @@ struct thread *thread_get(void)
  * A hook's registers are on the stack below the probed frame, with words that nothing else has in a row.
  * They are there as long as the hook is.
  */
-static bool is_overwritten(const struct pt_regs *regs, struct pt_regs *copy)
+static bool is_overwritten(const struct pt_regs *regs, u64 mark, struct pt_regs *copy)
 {
-	return code_copy_safe(copy, regs, sizeof(*copy)) || copy->orig_rax != ~0ul || copy->cs != 0x33 ||
+	return code_copy_safe(copy, regs, sizeof(*copy)) || copy->orig_rax != mark || copy->cs != 0x33 ||
 	       copy->ss != 0x2b;
 }
 
@@ -171,11 +171,11 @@ static bool on_other_stack(void)
 }
 
 /* Stacks grow downwards: a hit that is not below the hook's own frame is one that came after it. */
-static bool is_left(const struct pt_regs *old, const struct pt_regs *regs)
+static bool is_left(const struct pt_regs *old, u64 mark, const struct pt_regs *regs)
 {
 	struct pt_regs copy;
 
-	return is_overwritten(old, &copy) || (regs->rsp >= copy.rsp - 128 && !on_other_stack());
+	return is_overwritten(old, mark, &copy) || (regs->rsp >= copy.rsp - 128 && !on_other_stack());
 }
 
 struct question {
@@ -192,14 +192,14 @@ static void ask(void *question, void *unused)
 	(void)unused;
 	q->inside = t->busy || sys_short_inside();
 	if (sys_short_inside() && sys_runner.regs) {
-		q->inside = !is_left(sys_runner.regs, q->regs);
+		q->inside = !is_left(sys_runner.regs, ~0ull, q->regs);
 		if (!q->inside) {
 			sys_runner.regs = NULL;
 			sys_short_leave();
 		}
 	}
 	if (q->inside && t->busy) {
-		q->inside = !is_left(t->regs, q->regs);
+		q->inside = !is_left(t->regs, t->mark, q->regs);
 		if (!q->inside) {
 			sys_run_left(t->depth);
 			thread_leave(t);
@@ -210,7 +210,12 @@ static void ask(void *question, void *unused)
 bool thread_inside(struct thread *t, const struct pt_regs *regs)
 {
 	struct question q = { t, regs, true };
+	u64 below = (u64)(uintptr_t)t->regs - regs->rsp;
 
+	/* What the hook itself calls: right below it, on the same stack. */
+	if (t->busy && below - 1 < 1 << 14 && t->regs->orig_rax == t->mark && t->regs->cs == 0x33 &&
+	    t->regs->ss == 0x2b)
+		return true;
 	code_keep_vectors(ask, &q, NULL);
 	return q.inside;
 }
@@ -235,7 +240,7 @@ void thread_wait(void)
 			hits = c[j].hits;
 			n = 0;
 			while (&c[j] != thread_self && inside(&c[j], hits)) {
-				if (++n % 1000 == 0 && c[j].regs && is_overwritten(c[j].regs, &copy))
+				if (++n % 1000 == 0 && c[j].regs && is_overwritten(c[j].regs, c[j].mark, &copy))
 					break;
 				/* A thread that ended in a hook (pthread_exit) took its word along. */
 				if (syscall(SYS_tgkill, getpid(), c[j].tid, 0) && errno == ESRCH)
