@@ -417,22 +417,22 @@ static void count_hit(struct pt_regs *regs, void *arg)
 
 static void patching_under_threads_is_safe(void **state)
 {
-	pthread_t threads[4];
+	pthread_t threads[2];
 	struct probe *p, *q;
 	u64 hits = 0;
 	int i;
 
 	(void)state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, work, NULL), 0);
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < 20; i++) {
 		p = probe(add, i & 1 ? PROBE_ENTRY : PROBE_RETURN, count_hit, &hits);
 		q = probe(fib, i & 2 ? PROBE_ENTRY : PROBE_RETURN, count_hit, &hits);
 		probe_remove(&p, 1);
 		probe_remove(&q, 1);
 	}
 	stop = true;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	assert_true(worked > 0);
 	print_message("# %llu calls, %llu hits\n", (unsigned long long)worked, (unsigned long long)hits);
