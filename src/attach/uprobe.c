@@ -16,6 +16,7 @@
 
 #include "attach/attach_int.h"
 #include "bpf/attach.h"
+#include "bpf/look.h"
 #include "bpf/run.h"
 #include "bpf/sys.h"
 #include "code/code.h"
@@ -268,6 +269,26 @@ static void detach(void *event)
 	unlock();
 }
 
+/* By what means, of several places the slowest. */
+static void tell(void *event, struct sys_attach_state *out)
+{
+	struct uprobe *u = event;
+	u32 i;
+
+	if (pthread_mutex_trylock(&lock))
+		return;
+	out->how = u->nprobes ? "jump" : "nowhere";
+	out->places = u->nprobes;
+	for (i = 0; i < u->nprobes; i++) {
+		out->missed += probe_missed(u->probes[i]);
+		if (probe_how(u->probes[i]) == PROBE_TRAP) {
+			out->how = "trap";
+			out->why = probe_why_trap(u->probes[i]);
+		}
+	}
+	unlock();
+}
+
 static const struct sys_attach_ops entry_ops = { attach_entry, detach };
 static const struct sys_attach_ops return_ops = { attach_return, detach };
 
@@ -275,4 +296,6 @@ static __attribute__((constructor)) void init(void)
 {
 	sys_attach_source(SYS_ATTACH_UPROBE, &entry_ops);
 	sys_attach_source(SYS_ATTACH_URETPROBE, &return_ops);
+	sys_attach_tells(SYS_ATTACH_UPROBE, tell);
+	sys_attach_tells(SYS_ATTACH_URETPROBE, tell);
 }

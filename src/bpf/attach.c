@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bpf/link.h"
+#include "bpf/look.h"
 #include "bpf/sys_int.h"
 
 static const struct sys_attach_ops *_Atomic sources[SYS_ATTACH_KINDS];
@@ -17,6 +18,26 @@ static const char *const names[] = {
 #include "bpf/attach.def"
 #undef ATTACH
 };
+
+static sys_attach_tell_fn _Atomic tells[SYS_ATTACH_KINDS];
+
+void sys_attach_tells(enum sys_attach_kind kind, sys_attach_tell_fn fn)
+{
+	tells[kind] = fn;
+}
+
+void sys_attach_state(enum sys_attach_kind kind, const struct sys_attached *at, struct sys_attach_state *out)
+{
+	sys_attach_tell_fn fn = at->ops && kind < SYS_ATTACH_KINDS ? tells[kind] : NULL;
+
+	if (fn)
+		fn(at->event, out);
+}
+
+const char *sys_attach_name(u32 kind)
+{
+	return kind < SYS_ATTACH_KINDS ? names[kind] : NULL;
+}
 
 void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops)
 {

@@ -29,7 +29,7 @@ struct sys_event {
 	enum sys_attach_kind kind;
 	struct sys_attach what;
 	char *name;
-	bool enabled;
+	bool enabled, linked;
 	struct sys_prog *prog; /* referenced; NULL: none yet */
 	struct sys_attached at;
 };
@@ -234,10 +234,32 @@ int sys_event_link(struct sys_obj *o, struct sys_link *l, u64 cookie)
 		else if (!e->enabled)
 			sys_detach(&e->at);
 	}
-	if (!err)
+	if (!err) {
 		l->event = o;
+		e->linked = true;
+	}
 	pthread_mutex_unlock(&e->lock);
 	return err;
+}
+
+bool sys_event_show(struct sys_obj *o, void (*fn)(const struct sys_event_shown *e, void *arg), void *arg)
+{
+	struct sys_event *e = event_of(o);
+	struct sys_event_shown shown;
+
+	/* Whoever attaches may wait for other processes, and they for who asks here. */
+	if (pthread_mutex_trylock(&e->lock))
+		return false;
+	shown = (struct sys_event_shown){ .kind = e->kind,
+					  .what = &e->what,
+					  .at = &e->at,
+					  .prog = e->prog ? e->prog->o.id : 0,
+					  .linked = e->linked };
+	if (sys_shared() && e->at.shared)
+		shown.attachment = sys_shared()->attachment(e->at.shared);
+	fn(&shown, arg);
+	pthread_mutex_unlock(&e->lock);
+	return true;
 }
 
 void *sys_event_shared(struct sys_obj *o)
@@ -251,6 +273,7 @@ void sys_event_unlink(struct sys_obj *o, struct sys_link *l)
 
 	pthread_mutex_lock(&e->lock);
 	drop_prog(e);
+	e->linked = false;
 	pthread_mutex_unlock(&e->lock);
 	l->event = NULL;
 	sys_put(o);

@@ -44,6 +44,16 @@ void sys_event_free(struct sys_obj *o);
  * (of another type), or why it cannot be attached. sys_event_unlink() takes it off again.
  */
 int sys_event_link(struct sys_obj *event, struct sys_link *l, u64 cookie);
+/* What is known of one, while it stays so; false when it is being changed. */
+struct sys_event_shown {
+	enum sys_attach_kind kind;
+	const struct sys_attach *what;
+	const struct sys_attached *at;
+	u32 prog;       /* its number; 0 */
+	u64 attachment; /* in other processes; 0 */
+	bool linked;    /* the program is a link's */
+};
+bool sys_event_show(struct sys_obj *event, void (*fn)(const struct sys_event_shown *e, void *arg), void *arg);
 void *sys_event_shared(struct sys_obj *event); /* its attachment in other processes; NULL */
 void sys_event_unlink(struct sys_obj *event, struct sys_link *l);
 

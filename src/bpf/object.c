@@ -684,7 +684,7 @@ struct sys_obj *sys_id_get(int kind, u32 id)
 	return o;
 }
 
-void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg)
+static void each(bool any, void (*fn)(struct sys_obj *o, void *arg), void *arg)
 {
 	struct sys_obj **all = NULL, **grown;
 	size_t n = 0, cap = 0, pos = 0, i;
@@ -694,7 +694,7 @@ void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg)
 	while (hash_next(&by_ino, &pos, NULL, &value)) {
 		struct sys_obj *o = value;
 
-		grown = o->has_fd || o->published ? base_grow(all, &cap, n + 1, sizeof(o)) : NULL;
+		grown = any || o->has_fd || o->published ? base_grow(all, &cap, n + 1, sizeof(o)) : NULL;
 		if (!grown)
 			continue;
 		all = grown;
@@ -707,6 +707,16 @@ void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg)
 		sys_put(all[i]);
 	}
 	base_free(all);
+}
+
+void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg)
+{
+	each(false, fn, arg);
+}
+
+void sys_obj_each_any(void (*fn)(struct sys_obj *o, void *arg), void *arg)
+{
+	each(true, fn, arg);
 }
 
 u32 sys_id_next(int kind, u32 id)

@@ -3,7 +3,16 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "bpf/look.h"
 #include "bpf/sys_int.h"
+
+void sys_stats_count(bool on)
+{
+	if (on)
+		sys_stats_on++;
+	else
+		sys_stats_on--;
+}
 
 void sys_stats_free(struct sys_obj *o)
 {

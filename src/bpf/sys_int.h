@@ -129,6 +129,8 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd);
 u32 sys_obj_number(int kind);
 /* A new descriptor for it: BPF_F_RDONLY or BPF_F_WRONLY in flags; -errno. */
 int sys_fd_new(struct sys_obj *o, u32 flags);
+/* Each object, with a reference for the moment. */
+void sys_obj_each_any(void (*fn)(struct sys_obj *o, void *arg), void *arg);
 struct sys_obj *sys_id_get(int kind, u32 id); /* with a reference; NULL */
 struct sys_obj *sys_ino_get(u64 dev, u64 ino); /* the same, by the memfd's inode */
 /*
@@ -197,7 +199,7 @@ bool sys_limit_gone(const struct prog *p);
  * where they would call it, or, where they could not end there, before they begin. Not from inside.
  */
 void sys_limit_module_gone(void);
-extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS */
+extern _Atomic u32 sys_stats_on; /* descriptors of BPF_ENABLE_STATS, and whoever looks (look.h) */
 void sys_run_forked(void);
 
 struct sys_call;

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/look.h"
 #include "bpf/session.h"
 #include "broker/client_int.h"
 
@@ -33,6 +34,7 @@ struct installed {
 	char *name;
 	struct sys_obj *prog; /* referenced */
 	struct sys_attached at;
+	enum sys_attach_kind kind;
 	struct installed *next;
 };
 
@@ -40,6 +42,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows; not
 static int sock = -1;
 static u64 sock_ino; /* a host that closes what it does not know gives the number to others */
 static u64 token;
+static bool counting; /* runs, for whoever looks */
 static struct installed *all;
 
 static _Atomic bool started, leaving;
@@ -170,6 +173,8 @@ static int take_welcome(int fd, struct wire_msg *m)
 	return 0;
 }
 
+static void count_runs(bool on);
+
 static void disconnect(void)
 {
 	int fd;
@@ -179,6 +184,7 @@ static void disconnect(void)
 	sock = -1;
 	token = 0;
 	pthread_mutex_unlock(&lock);
+	count_runs(false);
 	if (fd < 0)
 		return;
 	sys_fd_own(fd, false);
@@ -269,7 +275,7 @@ static void install(const struct wire_msg *m, struct wire_fds *fds)
 	} else {
 		err = fill(in, m, fds, &why);
 		if (!err)
-			err = sys_attach_here(m->kind, &in->what, &in->at, &why);
+			err = sys_attach_here(in->kind = m->kind, &in->what, &in->at, &why);
 	}
 	if (err) {
 		log_msg(LOG_INFO, "an attachment of another process: %s (%s)", text_str(&why),
@@ -300,6 +306,53 @@ static void remove_one(u64 id)
 		forget(in);
 }
 
+/* ---- being looked at ------------------------------------------------------------------------ */
+
+static void count_runs(bool on)
+{
+	if (on != counting)
+		sys_stats_count(on);
+	counting = on;
+}
+
+static int fill_rows(struct look_rows *rows)
+{
+	struct installed *in;
+	int err = sys_look(rows);
+
+	for (in = all; in && !err; in = in->next)
+		err = sys_look_attached(rows, in->kind, &in->what, &in->at, in->id);
+	return err;
+}
+
+/* A file that appears as a whole. */
+static void be_looked_at(const struct wire_msg *m)
+{
+	struct look_head head = { .magic = LOOK_MAGIC, .row_size = sizeof(struct look_row), .number = m->attach };
+	char path[PATH_MAX], fresh[PATH_MAX];
+	const char *dir = sys_session(false);
+	struct look_rows rows = { 0 };
+	ssize_t size;
+	int fd;
+
+	count_runs(m->kind);
+	if (!dir || snprintf(path, sizeof(path), "%s/members/%u", dir, m->id) >= (int)sizeof(path) ||
+	    snprintf(fresh, sizeof(fresh), "%s/members/%u.new", dir, m->id) >= (int)sizeof(fresh) || fill_rows(&rows))
+		goto out;
+	fd = open(fresh, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		goto out;
+	head.nrows = (u32)rows.n;
+	size = (ssize_t)(rows.n * sizeof(*rows.row));
+	if (write(fd, &head, sizeof(head)) == sizeof(head) && write(fd, rows.row, (size_t)size) == size)
+		rename(fresh, path);
+	else
+		unlink(fresh);
+	close(fd);
+out:
+	base_free(rows.row);
+}
+
 /* ---- listening ------------------------------------------------------------------------------ */
 
 static u64 now_ms(void)
@@ -321,6 +374,7 @@ static int listen_once(struct wire_msg *m)
 	switch (m->op) {
 	case WIRE_INSTALL: install(m, &fds); break;
 	case WIRE_REMOVE: remove_one(m->attach); break;
+	case WIRE_LOOK: be_looked_at(m); break;
 	case WIRE_READY: err = 1; break;
 	}
 	wire_close(&fds);
@@ -433,6 +487,7 @@ static void in_child(void)
 	client_forked();
 	pthread_mutex_init(&joining, NULL);
 	running = leaving = false;
+	count_runs(false);
 	m = started ? base_alloc(sizeof(*m)) : NULL;
 	if (!m)
 		return;

@@ -7,6 +7,7 @@
 #define FERRY_BROKER_H
 
 #include "base/base.h"
+#include "bpf/look.h"
 
 /* ---- the broker's process ------------------------------------------------------------------- */
 
@@ -43,5 +44,27 @@ void broker_join(void);
 bool broker_joined(void);
 /* It leaves: what others attached here is gone when this returns, and so is the thread. */
 void broker_leave(void);
+
+/* ---- looking at all of them (look.c) -------------------------------------------------------- */
+
+struct broker_member {
+	s32 pid;
+	bool answered; /* its rows are of now, and not of an earlier time or missing */
+	char comm[32], *exe;
+	struct look_rows rows; /* strings end, numbers are whatever it said */
+};
+struct broker_view {
+	struct broker_member *member;
+	u32 n;
+	size_t cap;
+};
+/* A connection to the broker of the session in `dir`: close(2). No broker is started: -ECONNREFUSED, -ENOENT. */
+int broker_look_begin(const char *dir);
+/*
+ * What the members have, waiting up to timeout_ms for those that do not say it. `count`: and they count
+ * runs for as long as the connection lives. 0 or -errno.
+ */
+int broker_look(int sock, const char *dir, bool count, u32 timeout_ms, struct broker_view *out);
+void broker_view_free(struct broker_view *v);
 
 #endif

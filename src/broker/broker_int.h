@@ -61,7 +61,8 @@ struct conn {
 	int pidfd;
 	u64 token;
 	char comm[32], *exe;
-	bool welcomed;
+	bool welcomed, counts; /* counts: was told to count runs */
+	u64 told;              /* the last request to look that it was told of */
 	struct object **pubs;
 	size_t npubs, cap_pubs;
 	struct install *installs;
@@ -69,6 +70,7 @@ struct conn {
 	/* Of one that asked and waits for installations: their attachment's number. */
 	u64 waits_for;
 	u64 deadline; /* ms */
+	bool looks; /* runs are counted for it */
 };
 
 struct broker {
@@ -86,6 +88,8 @@ struct broker {
 	u32 nattachments;
 	u64 idle_since; /* ms; 0: not idle */
 	u64 grace;      /* ms: members may still say again what they own */
+	u64 look;       /* requests to look so far */
+	u32 nlookers;   /* connections that runs are counted for */
 	struct wire_msg in, out;
 };
 
@@ -119,6 +123,8 @@ void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_owner_gone(struct broker *b, struct conn *c);
 void events_unpinned(struct broker *b); /* links may have lost their last holder */
+/* All members are told of the latest request to look. */
+void events_look(struct broker *b);
 /* Sends what the member's socket has room for. */
 void events_push(struct broker *b, struct conn *c);
 /* Is everything installed that can be? *err: what a member said of an attachment to one process. */

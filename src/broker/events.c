@@ -77,6 +77,24 @@ static int send_install(struct broker *b, struct conn *c, struct install *in)
 	return wire_send(c->fd, m, &fds, MSG_DONTWAIT);
 }
 
+static void send_look(struct broker *b, struct conn *c)
+{
+	int err;
+
+	memset(&b->out, 0, offsetof(struct wire_msg, item));
+	b->out.op = WIRE_LOOK;
+	b->out.attach = b->look;
+	b->out.kind = b->nlookers > 0;
+	b->out.id = (u32)c->pid;
+	err = wire_send(c->fd, &b->out, NULL, MSG_DONTWAIT);
+	c->full |= err == -EAGAIN;
+	c->dead |= err && err != -EAGAIN;
+	if (!err) {
+		c->told = b->look;
+		c->counts = b->nlookers > 0;
+	}
+}
+
 void events_push(struct broker *b, struct conn *c)
 {
 	size_t i;
@@ -108,6 +126,17 @@ void events_push(struct broker *b, struct conn *c)
 		c->full = err == -EAGAIN;
 		c->welcomed = !err;
 	}
+	if (c->welcomed && (c->told != b->look || c->counts != (b->nlookers > 0)))
+		send_look(b, c);
+}
+
+void events_look(struct broker *b)
+{
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++)
+		if (b->conns[i]->member && !b->conns[i]->dead)
+			events_push(b, b->conns[i]);
 }
 
 /* ---- coming and going ----------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,11 +82,17 @@ static void drop_conn(struct broker *b, struct conn *c)
 {
 	size_t i;
 
+	char path[PATH_MAX + 32];
+
 	if (c->member) {
 		b->nmembers--;
 		c->member = false;
 		events_owner_gone(b, c);
+		snprintf(path, sizeof(path), "%s/members/%d", b->dir, c->pid);
+		unlink(path);
 	}
+	if (c->looks && !--b->nlookers)
+		events_look(b);
 	for (i = 0; i < c->npubs; i++)
 		store_put(b, c->pubs[i]);
 	close(c->fd);
@@ -217,6 +224,40 @@ static int look_up(struct broker *b, const struct wire_msg *m, struct wire_fds *
 	return 0;
 }
 
+static void list_members(struct broker *b, u32 from)
+{
+	char pid[16];
+	u32 i;
+
+	for (i = from; i < b->nconns; i++) {
+		struct conn *c = b->conns[i];
+		size_t room = sizeof(pid) + sizeof(c->comm) + (c->exe ? strlen(c->exe) : 0) + 2;
+
+		if (!c->member || c->dead)
+			continue;
+		if (b->out.ntext + room >= WIRE_TEXT)
+			break;
+		snprintf(pid, sizeof(pid), "%d", c->pid);
+		wire_add_string(&b->out, pid);
+		wire_add_string(&b->out, c->comm);
+		wire_add_string(&b->out, c->exe ? c->exe : "");
+	}
+	b->out.id = i < b->nconns ? i : 0;
+}
+
+static void look(struct broker *b, struct conn *c, bool count)
+{
+	if (count != c->looks) {
+		c->looks = count;
+		b->nlookers += count ? 1 : -1u;
+	}
+	b->look++;
+	events_look(b);
+	memset(&b->out, 0, offsetof(struct wire_msg, item));
+	b->out.op = WIRE_LOOK;
+	b->out.attach = b->look;
+}
+
 static int do_attach(struct broker *b, struct conn *c, const struct wire_msg *m, struct wire_fds *fds)
 {
 	struct conn *owner = member_of(b, m->token);
@@ -249,6 +290,14 @@ static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 		err = 0;
 		break;
 	case WIRE_SWEEP: err = 0; break;
+	case WIRE_MEMBERS:
+		list_members(b, m->id);
+		err = 0;
+		break;
+	case WIRE_LOOK:
+		err = 0;
+		look(b, c, m->kind);
+		break;
 	case WIRE_ATTACH:
 		err = do_attach(b, c, m, fds);
 		if (!err && c->waits_for)
@@ -349,6 +398,7 @@ static void hello(struct broker *b, struct conn *c, const struct wire_msg *m)
 		return;
 	}
 	c->token |= 1; /* never 0 */
+	c->told = b->look;
 	snprintf(c->comm, sizeof(c->comm), "%s", comm ? comm : "");
 	text_clean(c->comm);
 	c->exe = base_strdup(exe ? exe : "");
@@ -561,6 +611,8 @@ int broker_new(const char *dir, bool shared, struct broker **out)
 		rl.rlim_cur = rl.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &rl);
 	}
+	snprintf(path, sizeof(path), "%s/members", dir);
+	mkdir(path, 0700);
 	/* Lines that programs print wait here for whoever reads. */
 	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", dir);
 	b->trace = open(path, O_RDWR | O_CLOEXEC);

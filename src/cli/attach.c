@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* ferry attach, ferry detach: bring Ferry into processes that run, and out of them. */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "bpf/session.h"
-#include "broker/broker.h"
 #include "cli/cli.h"
 #include "inject/inject.h"
 
@@ -165,22 +162,6 @@ static int run(const struct request *r, char **pids, int n)
 	return failed ? CLI_REFUSED : CLI_OK;
 }
 
-static int find_session(struct request *r)
-{
-	const char *env = getenv("FERRY_SESSION");
-
-	int err;
-
-	if (r->leave || r->session[0])
-		return CLI_OK;
-	if (env && *env && strlen(env) < sizeof(r->session)) {
-		strcpy(r->session, env);
-		return CLI_OK;
-	}
-	err = broker_session(r->session);
-	return err ? cli_fail(CLI_REFUSED, "the user's session cannot be used: %s", strerror(-err)) : CLI_OK;
-}
-
 static int attach_or_detach(struct request *r, int argc, char **argv)
 {
 	static const struct option options[] = { { "force", no_argument, NULL, 'f' },
@@ -189,7 +170,7 @@ static int attach_or_detach(struct request *r, int argc, char **argv)
 						 { "wait", required_argument, NULL, 'w' },
 						 { "json", no_argument, NULL, 'j' },
 						 { NULL, 0, NULL, 0 } };
-	char path[PATH_MAX];
+	const char *session = NULL;
 	u64 seconds;
 	int c;
 
@@ -209,9 +190,7 @@ static int attach_or_detach(struct request *r, int argc, char **argv)
 		case 's':
 			if (r->leave)
 				return cli_usage(r->verb, "a process is in one session: --session says nothing");
-			if (!realpath(optarg, path) || strlen(path) >= sizeof(r->session))
-				return cli_fail(CLI_INPUT, "%s: %s", optarg, strerror(errno));
-			strcpy(r->session, path);
+			session = optarg;
 			break;
 		default: return cli_usage(r->verb, "unknown or incomplete option");
 		}
@@ -222,7 +201,7 @@ static int attach_or_detach(struct request *r, int argc, char **argv)
 		return cli_fail(CLI_INPUT, "libferry-preload.so is neither beside this command nor in %s; --preload names "
 					   "another",
 				FERRY_LIBDIR);
-	c = find_session(r);
+	c = r->leave ? CLI_OK : cli_session(session, r->session);
 	return c ? c : run(r, argv + optind, argc - optind);
 }
 

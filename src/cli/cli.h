@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "base/base.h"
+#include "bpf/session.h"
 
 #ifndef FERRY_LIBDIR
 #define FERRY_LIBDIR "/usr/local/lib"
@@ -27,7 +28,7 @@ struct cli_verb {
 	int (*run)(int argc, char **argv); /* argv[0] is the verb */
 	const char *help;
 };
-extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trace, cli_module, cli_attach, cli_detach, cli_broker;
+extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trace, cli_module, cli_attach, cli_detach, cli_ps, cli_top, cli_link, cli_broker;
 
 /* One line on stderr: "ferry VERB: ...". Returns `code`. */
 int cli_fail(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -74,6 +75,17 @@ int cli_modules_load(const struct cli_modules *m);      /* 0, or a CLI_ code wit
 /* While this goes on for over two seconds, a terminal on stderr says so. */
 void cli_progress_on(const char *file, const char *name);
 void cli_progress_off(void);
+
+/* The session that a verb is about: `option` when given, else FERRY_SESSION, else the user's. 0 or a CLI_ code. */
+int cli_session(const char *option, char dir[SESSION_DIR_MAX]);
+/*
+ * A connection to look at its processes through (broker.h): 0 with *sock, which is -1 when nobody is in the
+ * session, or a CLI_ code with the reason printed.
+ */
+int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock);
+/* Seconds, maybe with a fraction, within [0.05, 86400]; false when it is none. */
+bool cli_seconds(const char *s, double *out);
+void cli_sleep(double seconds);
 
 /* libferry-preload.so: false when there is none (library.c). */
 bool cli_find_library(char out[PATH_MAX]);

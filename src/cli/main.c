@@ -10,7 +10,7 @@
 #include "ferry/ferry.h"
 
 static const struct cli_verb *const verbs[] = { &cli_run, &cli_verify, &cli_disasm, &cli_exec, &cli_trace,
-					     &cli_module, &cli_attach, &cli_detach, &cli_broker };
+					     &cli_module, &cli_attach, &cli_detach, &cli_ps, &cli_top, &cli_link, &cli_broker };
 
 static const char *current = "";
 

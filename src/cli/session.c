@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Which session a verb is about, and the way to its processes. */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/broker.h"
+#include "cli/cli.h"
+
+int cli_session(const char *option, char dir[SESSION_DIR_MAX])
+{
+	const char *env = getenv("FERRY_SESSION");
+	char path[PATH_MAX];
+	int err;
+
+	if (option || (env && *env)) {
+		option = option ? option : env;
+		if (!realpath(option, path) || strlen(path) >= SESSION_DIR_MAX)
+			return cli_fail(CLI_INPUT, "%s: %s", option, strerror(errno ? errno : ENAMETOOLONG));
+		strcpy(dir, path);
+		return CLI_OK;
+	}
+	err = broker_session(dir);
+	return err ? cli_fail(CLI_REFUSED, "the user's session cannot be used: %s", strerror(-err)) : CLI_OK;
+}
+
+int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock)
+{
+	int code = cli_session(option, dir);
+
+	if (code)
+		return code;
+	*sock = broker_look_begin(dir);
+	if (*sock >= 0)
+		return CLI_OK;
+	if (*sock == -ECONNREFUSED || *sock == -ENOENT) {
+		*sock = -1;
+		return CLI_OK;
+	}
+	return cli_fail(CLI_REFUSED, "the broker of %s cannot be reached: %s", dir, strerror(-*sock));
+}
+
+bool cli_seconds(const char *s, double *out)
+{
+	char *end;
+
+	*out = strtod(s, &end);
+	return end != s && !*end && isfinite(*out) && *out >= 0.05 && *out <= 86400;
+}
+
+void cli_sleep(double seconds)
+{
+	struct timespec ts = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+
+	nanosleep(&ts, NULL);
+}
