@@ -90,6 +90,8 @@ int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys
 	return err;
 }
 
+void (*sys_attach_module_gone)(void);
+
 void sys_detach(struct sys_attached *at)
 {
 	if (at->ops)

@@ -25,6 +25,7 @@ struct sys_attach {
 	u64 period;       /* clocks: ns */
 	u32 id;           /* tracepoint: number in tracefs */
 	s32 pid, cpu;     /* -1: any */
+	const struct module_func *func; /* tracing: a module's function; NULL */
 };
 
 struct sys_attach_ops {
@@ -32,6 +33,9 @@ struct sys_attach_ops {
 	int (*attach)(const struct sys_attach *a, void **event, struct text *why);
 	void (*detach)(void *event); /* the program does not run when it returns */
 };
+
+/* Modules were unregistered: nothing is to stay on their functions. Set by the source; NULL. */
+extern void (*sys_attach_module_gone)(void);
 
 /* One source a kind; again replaces, NULL takes away. What is attached stays as it is. */
 void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops);

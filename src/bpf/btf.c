@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/attach.h"
 #include "bpf/sys_int.h"
 
 #define BTF_MAX_BYTES (16u << 20) /* the kernel's BTF_MAX_SIZE */
@@ -226,6 +227,8 @@ int sys_btf_unregister(const char *name)
 	sys_slow_unlock();
 	if (!err) {
 		sys_btf_sync();
+		if (sys_attach_module_gone)
+			sys_attach_module_gone();
 		sys_limit_module_gone();
 	}
 	return err;

@@ -106,6 +106,9 @@ static void link_lines(const struct sys_link *l, struct text *t)
 		    sys_link_type_name(l->type), l->o.id, tag, l->prog->o.id);
 	if (l->type == BPF_LINK_TYPE_RAW_TRACEPOINT)
 		text_printf(t, "tp_name:\t%s\n", l->name);
+	if (l->type == BPF_LINK_TYPE_TRACING)
+		text_printf(t, "attach_type:\t%u\ntarget_obj_id:\t%u\ntarget_btf_id:\t%u\n", l->attach_type,
+			    l->prog->attach_btf ? l->prog->attach_btf->o.id : 0, l->prog->attach_btf_id);
 	if (!l->iter)
 		return;
 	text_printf(t, "target_name:\t%s\n", l->iter->target->name);

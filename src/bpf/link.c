@@ -194,6 +194,34 @@ static long create_iter(struct sys_call *c, struct sys_prog *sp)
 	return give(l);
 }
 
+/* bpf_tracing_prog_attach() */
+static long create_tracing(struct sys_call *c, struct sys_prog *sp)
+{
+	bool by_link = c->cmd == BPF_LINK_CREATE;
+	struct sys_attach a = { .p = sp->p, .pid = -1, .cpu = -1 };
+	struct sys_link *l;
+	int err;
+
+	if (sp->p->type == BPF_PROG_TYPE_TRACING && sp->p->attach_type != BPF_TRACE_FENTRY &&
+	    sp->p->attach_type != BPF_TRACE_FEXIT && sp->p->attach_type != BPF_MODIFY_RETURN)
+		return -EINVAL;
+	if (by_link && (c->attr.link_create.target_fd || c->attr.link_create.target_btf_id))
+		return -EINVAL; /* another target is for extensions of programs */
+	if (by_link)
+		a.cookie = c->attr.link_create.tracing.cookie;
+	if (sp->attach_btf && sp->attach_btf->mod)
+		a.func = module_func(sp->attach_btf->mod, sp->attach_btf_id);
+	l = new_link(sp, BPF_LINK_TYPE_TRACING, sp->p->attach_type);
+	if (!l)
+		return -ENOMEM;
+	err = sys_attach(SYS_ATTACH_TRACING, &a, &l->at);
+	if (err) {
+		sys_link_free(&l->o);
+		return err;
+	}
+	return give(l);
+}
+
 static bool on_events(const struct prog *p)
 {
 	return p->type == BPF_PROG_TYPE_PERF_EVENT || p->type == BPF_PROG_TYPE_TRACEPOINT ||
@@ -221,7 +249,7 @@ static long create(struct sys_call *c, struct sys_prog *sp)
 		return create_iter(c, sp);
 	if (sp->p->type == BPF_PROG_TYPE_TRACING || sp->p->type == BPF_PROG_TYPE_EXT ||
 	    sp->p->type == BPF_PROG_TYPE_LSM)
-		return create_on(SYS_ATTACH_TRACING, BPF_LINK_TYPE_TRACING, c, sp, NULL);
+		return create_tracing(c, sp);
 	if (sys_attach_prog_type(attach_type, &kind) != sp->p->type)
 		return -EINVAL;
 	switch (kind) {
@@ -278,7 +306,7 @@ long sys_cmd_raw_tracepoint_open(struct sys_call *c)
 		/* These say at load what they go on. */
 		err = c->attr.raw_tracepoint.name
 			      ? -EINVAL
-			      : create_on(SYS_ATTACH_TRACING, BPF_LINK_TYPE_TRACING, c, sp, NULL);
+			      : create_tracing(c, sp);
 		break;
 	case BPF_PROG_TYPE_RAW_TRACEPOINT:
 	case BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE:
@@ -358,6 +386,11 @@ int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_
 	out->prog_id = l->prog->o.id;
 	if (l->iter)
 		return iter_link_info(l, in, out);
+	if (l->type == BPF_LINK_TYPE_TRACING) {
+		out->tracing.attach_type = l->attach_type;
+		out->tracing.target_obj_id = l->prog->attach_btf ? l->prog->attach_btf->o.id : 0;
+		out->tracing.target_btf_id = l->prog->attach_btf_id;
+	}
 	if (l->type != BPF_LINK_TYPE_RAW_TRACEPOINT)
 		return 0;
 	/* bpf_raw_tp_link_fill_link_info() */

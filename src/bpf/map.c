@@ -362,6 +362,9 @@ bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited)
 {
 	u32 none = 0, want = 1 + p->type + (jited ? 65536 : 0);
 
+	/* What an iterator's program has in its context is another's thing. */
+	if (p->args.kinds)
+		return false;
 	return atomic_compare_exchange_strong(&sm->owner, &none, want) || none == want;
 }
 

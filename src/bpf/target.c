@@ -52,6 +52,21 @@ static int on_iterator(struct sys_prog *sp, const char *name, struct text *why)
 	return 0;
 }
 
+/* Of a module: there is no code behind the functions that are shown as the kernel's. */
+static int on_function(struct sys_prog *sp, struct text *why)
+{
+	const struct module *mod = sp->attach_btf->mod;
+	const struct module_func *f = mod ? module_func(mod, sp->attach_btf_id) : NULL;
+
+	if (!f || f->block_reg || f->variadic) {
+		text_printf(why, f ? "%s has more than 5 arguments, or any number" :
+				     "%s is not a function of a registered module", sp->p->args.name);
+		return -EINVAL;
+	}
+	sp->p->args.with_ret = sp->p->attach_type == BPF_TRACE_FEXIT;
+	return 0;
+}
+
 int sys_target(struct sys_prog *sp, const union bpf_attr *attr, struct text *why)
 {
 	struct prog *p = sp->p;
@@ -77,6 +92,8 @@ int sys_target(struct sys_prog *sp, const union bpf_attr *attr, struct text *why
 				      .name = fbtf_name(btf, t->name_off) };
 	switch (p->attach_type) {
 	case BPF_TRACE_ITER: return on_iterator(sp, p->args.name, why);
+	case BPF_TRACE_FENTRY:
+	case BPF_TRACE_FEXIT: return on_function(sp, why);
 	default:
 		text_printf(why, "expected_attach_type %u is not one of tracing programs here", p->attach_type);
 		return -EINVAL;

@@ -431,6 +431,16 @@ static int test_syscall(struct test *t)
 	return sys_out(a->test.ctx_in, t->ctx, a->test.ctx_size_in);
 }
 
+/* The kernel calls test functions of its own, which are not here; others it answers so (-EFAULT). */
+static int test_tracing(const union bpf_attr *a, const struct prog *p)
+{
+	bool func = p->attach_type == BPF_TRACE_FENTRY || p->attach_type == BPF_TRACE_FEXIT;
+
+	if (a->test.flags || a->test.cpu || a->test.batch_size)
+		return -EINVAL;
+	return func ? -SYS_ENOTSUPP : -EFAULT;
+}
+
 /* ---- by type -------------------------------------------------------------------------------- */
 
 static int (*const tests[])(struct test *t) = {
@@ -453,7 +463,9 @@ long sys_cmd_test_run(struct sys_call *c)
 	if (!o)
 		return sys_fd_error(a->test.prog_fd);
 	t.p = container_of(o, struct sys_prog, o)->p;
-	if (t.p->type < ARRAY_SIZE(tests) && tests[t.p->type])
+	if (t.p->type == BPF_PROG_TYPE_TRACING)
+		err = test_tracing(a, t.p);
+	else if (t.p->type < ARRAY_SIZE(tests) && tests[t.p->type])
 		err = tests[t.p->type](&t);
 	base_free(t.page);
 	base_free(t.rest);

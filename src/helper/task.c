@@ -101,6 +101,30 @@ u64 task_override(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return 0;
 }
 
+/* In front of a traced function's arguments is their number, behind them its result. */
+u64 task_func_arg(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	const u64 *args = ptr(a1);
+
+	if ((u32)a2 >= args[-1])
+		return (u64)-EINVAL;
+	memcpy(ptr(a3), &args[(u32)a2], sizeof(u64));
+	return 0;
+}
+
+u64 task_func_ret(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	const u64 *args = ptr(a1);
+
+	memcpy(ptr(a2), &args[args[-1]], sizeof(u64));
+	return 0;
+}
+
+u64 task_func_arg_cnt(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return ((const u64 *)ptr(a1))[-1];
+}
+
 u64 task_func_ip(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	return helper_run.func_ip;

@@ -75,6 +75,8 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_KPROBE = 1 << 16,  /* what probes on functions may */
 	HELPERS_HEADERS = 1 << 15, /* loads from where headers begin */
 	HELPERS_ITER = 1 << 16,    /* what iterators write to their readers */
+	HELPERS_FUNC = 1 << 17,    /* arguments of the traced function */
+	HELPERS_EXIT = 1 << 18,    /* its result */
 };
 
 struct prog_type {

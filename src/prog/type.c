@@ -250,5 +250,13 @@ bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *ma
 
 u32 prog_type_helpers(const struct prog_type *t, u32 attach_type)
 {
-	return t->helpers | (t->type == BPF_PROG_TYPE_TRACING && attach_type == BPF_TRACE_ITER ? HELPERS_ITER : 0);
+	if (t->type != BPF_PROG_TYPE_TRACING)
+		return t->helpers;
+	switch (attach_type) {
+	case BPF_TRACE_ITER: return t->helpers | HELPERS_ITER;
+	case BPF_TRACE_FENTRY: return t->helpers | HELPERS_FUNC;
+	case BPF_TRACE_FEXIT:
+	case BPF_MODIFY_RETURN: return t->helpers | HELPERS_FUNC | HELPERS_EXIT;
+	default: return t->helpers;
+	}
 }

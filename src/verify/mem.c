@@ -238,7 +238,7 @@ static int access_arg(struct verifier *v, const struct acc *a, s64 off)
 	if (off % 8)
 		return refuse(v, -EACCES, "each argument is read at its start, 8 bytes apart",
 			      "func '%s' offset %lld is not multiple of 8", name, (long long)off);
-	if (n >= (u32)btf_vlen(proto) + args->with_ret)
+	if (n >= (u32)btf_vlen(proto) + (args->with_ret && proto->type))
 		return refuse(v, -EACCES, "the function has fewer arguments",
 			      "func '%s' doesn't have %u-th argument", name, n + 1);
 	id = n == btf_vlen(proto) ? proto->type : btf_params(proto)[n].type;
