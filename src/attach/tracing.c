@@ -41,12 +41,12 @@ struct calls {
 
 static struct tracing *all;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_key_t thread_end;
+static pthread_key_t calls_key;
 static _Thread_local struct calls *calls __attribute__((tls_model("initial-exec")));
 
 /* ---- calls under way ----------------------------------------------------------------------------- */
 
-static void thread_ends(void *c)
+static void calls_free(void *c)
 {
 	SYS(SYS_munmap, c, sizeof(struct calls), 0, 0);
 }
@@ -62,7 +62,7 @@ static struct calls *calls_get(void)
 	if (at < 0 && at > -4096)
 		return NULL;
 	calls = (struct calls *)at;
-	pthread_setspecific(thread_end, calls);
+	pthread_setspecific(calls_key, calls);
 	return calls;
 }
 
@@ -254,7 +254,7 @@ static const struct sys_attach_ops ops = { attach, detach };
 
 static __attribute__((constructor)) void init(void)
 {
-	if (!pthread_key_create(&thread_end, thread_ends))
+	if (!pthread_key_create(&calls_key, calls_free))
 		sys_attach_source(SYS_ATTACH_TRACING, &ops);
 	sys_attach_module_gone = gone;
 }
