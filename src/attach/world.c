@@ -13,6 +13,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -35,7 +36,9 @@ struct stopped {
 
 struct world {
 	const struct world_patch *patches;
+	const struct world_patch **sorted; /* by address */
 	size_t n;
+	u64 caller_sp;
 	s32 caller;
 	s32 mem;     /* /proc/self/mem */
 	s32 tasks;   /* /proc/self/task */
@@ -160,27 +163,70 @@ static int unblock(s32 tid)
 	return SYS(SYS_ptrace, PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) ? -EPERM : 0;
 }
 
+/* Where a thread that is at `rip` is to go on: 0, it stays; ~0: inside what is to change, at no instruction. */
+static u64 other_place(const struct world *w, u64 rip)
+{
+	size_t lo = 0, hi = w->n, mid;
+	const struct world_patch *p;
+	u32 i;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if ((u64)(uintptr_t)w->sorted[mid]->addr < rip)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	p = lo ? w->sorted[lo - 1] : NULL;
+	if (!p || rip >= (u64)(uintptr_t)p->addr + p->len)
+		return 0;
+	for (i = 0; i < p->n; i++)
+		if (rip == (u64)(uintptr_t)p->from[i])
+			return (u64)(uintptr_t)p->to[i];
+	return ~0ull;
+}
+
+/*
+ * A signal handler returns to where its thread was interrupted: the instruction pointer in the frame on the
+ * stack (struct sigcontext), told by what lies beside it: flags, then the segments. Handlers run near the top.
+ */
+#define FRAMES ((u64)64 << 10)
+
+static void move_frames(struct world *w, u64 sp)
+{
+	u64 words[514], end = sp + FRAMES, to;
+	long n, i;
+
+	for (; sp < end; sp += 4096) {
+		n = SYS(SYS_pread64, w->mem, words, sizeof(words), sp) / 8;
+		for (i = 0; i + 2 < n; i++) {
+			if ((words[i + 2] & 0xffff) != 0x33 || (words[i + 1] & ~0x3fffffull) || !(words[i + 1] & 2))
+				continue;
+			to = other_place(w, words[i]);
+			if (to && ~to)
+				SYS(SYS_pwrite64, w->mem, &to, 8, sp + 8 * (u64)i);
+		}
+		if (n < (long)ARRAY_SIZE(words))
+			break; /* the stack's end */
+	}
+}
+
 /* Threads inside bytes that are to change go on in the copy. */
 static int move_thread(struct world *w, s32 tid)
 {
 	struct user_regs_struct regs;
-	const struct world_patch *p;
-	u32 i;
+	u64 to;
 
 	if (SYS(SYS_ptrace, PTRACE_GETREGS, tid, 0, &regs))
 		return -EPERM;
-	for (p = w->patches; p < w->patches + w->n; p++) {
-		if (regs.rip <= (u64)(uintptr_t)p->addr ||
-		    regs.rip >= (u64)(uintptr_t)p->addr + p->len)
-			continue;
-		for (i = 0; i < p->n; i++)
-			if (regs.rip == (u64)(uintptr_t)p->from[i]) {
-				regs.rip = (u64)(uintptr_t)p->to[i];
-				return SYS(SYS_ptrace, PTRACE_SETREGS, tid, 0, &regs) ? -EPERM : 0;
-			}
+	move_frames(w, regs.rsp & ~7ull);
+	to = other_place(w, regs.rip);
+	if (!to)
+		return 0;
+	if (!~to)
 		return -EBUSY;
-	}
-	return 0;
+	regs.rip = to;
+	return SYS(SYS_ptrace, PTRACE_SETREGS, tid, 0, &regs) ? -EPERM : 0;
 }
 
 static int trace(void *arg)
@@ -196,6 +242,8 @@ static int trace(void *arg)
 	while (err > 0);
 	for (i = 0; !err && i < w->nthreads; i++)
 		err = unblock(w->threads[i].tid) ? -EPERM : move_thread(w, w->threads[i].tid);
+	if (!err)
+		move_frames(w, w->caller_sp);
 	for (i = 0; !err && i < w->n; i++)
 		if (SYS(SYS_pwrite64, w->mem, w->patches[i].bytes, w->patches[i].len,
 			w->patches[i].addr) != w->patches[i].len)
@@ -235,15 +283,32 @@ static int run_tracer(struct world *w)
 	return w->result;
 }
 
+static int by_addr(const void *a, const void *b)
+{
+	const struct world_patch *const *x = a, *const *y = b;
+
+	return (*x)->addr < (*y)->addr ? -1 : (*x)->addr > (*y)->addr;
+}
+
 int world_patch(const struct world_patch *patches, size_t n)
 {
+	const struct world_patch **sorted = base_array(n ? n : 1, sizeof(*sorted));
 	struct world *w = base_alloc(sizeof(*w));
 	int err = -EPERM;
+	size_t i;
 
-	if (!w)
+	if (!w || !sorted) {
+		base_free(w);
+		base_free(sorted);
 		return -ENOMEM;
+	}
+	for (i = 0; i < n; i++)
+		sorted[i] = &patches[i];
+	qsort(sorted, n, sizeof(*sorted), by_addr);
 	w->patches = patches;
+	w->sorted = sorted;
 	w->n = n;
+	w->caller_sp = (u64)(uintptr_t)__builtin_frame_address(0);
 	w->caller = (s32)syscall(SYS_gettid);
 	w->result = -EPERM;
 	w->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
@@ -255,5 +320,6 @@ int world_patch(const struct world_patch *patches, size_t n)
 	if (w->tasks >= 0)
 		close(w->tasks);
 	base_free(w);
+	base_free(sorted);
 	return err;
 }

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "attach/attach.h"
@@ -262,6 +263,53 @@ static void hooks_that_handlers_leave_by_longjmp_are_over(void **state)
 	assert_true(hits == before);
 }
 
+/* A bad address in the middle of what a jump covers: the handler waits there, and returns behind it. */
+long victim(void *bad);
+__asm__(".text\n.p2align 4\nvictim:\n.cfi_startproc\nxor %eax, %eax\n.globl victim_inside\nvictim_inside:\nmovb (%rdi), %cl\n"
+	"inc %eax\nadd $40, %eax\nret\n.cfi_endproc\n");
+
+static _Atomic int interrupted;
+static void wait_inside(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+
+	(void)sig, (void)info;
+	uc->uc_mcontext.gregs[REG_RIP] += 2; /* at inc, still among the bytes */
+	interrupted = 1;
+	while (interrupted != 2)
+		usleep(1000);
+}
+
+static void *call_victim(void *arg)
+{
+	*(long *)arg = victim(NULL);
+	return NULL;
+}
+
+static void handler_returns_into_the_middle_of_what_was_probed_meanwhile(void **state)
+{
+	struct sigaction act = { .sa_sigaction = wait_inside, .sa_flags = SA_SIGINFO }, old;
+	volatile u64 hits = 0;
+	long result = 0;
+	struct probe *p;
+	pthread_t t;
+
+	(void)state;
+	interrupted = 0;
+	sigaction(SIGSEGV, &act, &old);
+	pthread_create(&t, NULL, call_victim, &result);
+	while (interrupted != 1)
+		usleep(1000);
+	p = probe((void *)victim, PROBE_ENTRY, &hits);
+	assert_int_equal(probe_how(p), PROBE_JUMP);
+	interrupted = 2;
+	pthread_join(t, NULL);
+	assert_int_equal(result, 41);
+	assert_int_equal(hits, 0);
+	sigaction(SIGSEGV, &old, NULL);
+	probe_remove(&p, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +319,7 @@ int main(void)
 		cmocka_unit_test(handler_that_blocks_everything_hits_probes),
 		cmocka_unit_test(handlers_on_an_alternate_stack_hit_probes),
 		cmocka_unit_test(hooks_that_handlers_leave_by_longjmp_are_over),
+		cmocka_unit_test(handler_returns_into_the_middle_of_what_was_probed_meanwhile),
 	};
 
 	ferry_hook();
