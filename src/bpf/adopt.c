@@ -295,7 +295,7 @@ static int adopt_prog(int fd, const void *data, size_t size, u32 id, struct sys_
 	return err;
 }
 
-/* ---- links of iterators --------------------------------------------------------------------- */
+/* ---- links ---------------------------------------------------------------------------------- */
 
 static int adopt_link(int fd, const void *data, size_t size, struct sys_obj **out)
 {

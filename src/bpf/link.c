@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ static long give(struct sys_link *l)
 
 	if (l->iter && l->iter->map)
 		file.map = (struct prog_file_ref){ l->iter->map->o.dev, l->iter->map->o.ino };
+	snprintf(file.name, sizeof(file.name), "%s", l->name ? l->name : "");
 	file.tid = l->iter ? l->iter->tid : 0;
 	file.tgid = l->iter ? l->iter->tgid : 0;
 	err = fd = sys_memfd("bpf-link", &file, sizeof(file), NULL, 0);
@@ -75,26 +77,37 @@ static long give(struct sys_link *l)
 	return fd;
 }
 
-int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
-		  struct sys_obj **out)
+static int iter_from(struct sys_link *l, const struct link_file *f, struct sys_obj *map)
 {
 	union bpf_iter_link_info info = { 0 };
-	struct sys_prog *sp = prog && prog->kind == SYS_PROG ? container_of(prog, struct sys_prog, o) : NULL;
-	struct sys_link *l;
 	int err;
 
-	if (f->type != BPF_LINK_TYPE_ITER || !sp || sp->p->attach_type != BPF_TRACE_ITER)
-		return -EINVAL;
 	if (map)
 		info.map.map_fd = map->fd;
-	l = new_link(sp, f->type, f->attach_type);
-	if (!l)
-		return -ENOMEM;
-	err = iter_what_new(sp, &info, &l->iter);
+	err = iter_what_new(l->prog, &info, &l->iter);
 	if (!err && !map) {
 		l->iter->tid = f->tid;
 		l->iter->tgid = f->tgid;
 	}
+	return err;
+}
+
+int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
+		  struct sys_obj **out)
+{
+	struct sys_prog *sp = prog && prog->kind == SYS_PROG ? container_of(prog, struct sys_prog, o) : NULL;
+	struct sys_link *l;
+	int err;
+
+	if (!sp || (f->type == BPF_LINK_TYPE_ITER) != (sp->p->attach_type == BPF_TRACE_ITER) ||
+	    f->name[sizeof(f->name) - 1])
+		return -EINVAL;
+	l = new_link(sp, f->type, f->attach_type);
+	if (!l)
+		return -ENOMEM;
+	err = f->type == BPF_LINK_TYPE_ITER ? iter_from(l, f, map) : 0;
+	if (!err && f->name[0] && !(l->name = base_strdup(f->name)))
+		err = -ENOMEM;
 	if (!err) {
 		l->o.id = f->id & INT32_MAX;
 		err = sys_obj_add(&l->o, SYS_LINK, fd);

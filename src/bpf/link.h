@@ -17,16 +17,20 @@ struct sys_link {
 	struct iter_what *iter; /* an iterator's (iter.c); NULL */
 };
 
-/* A link's memfd: those of iterators can be adopted (adopt.c), as their program and map can. */
+/*
+ * A link's memfd, with which it can be adopted (adopt.c), as its program and map can. That of an iterator
+ * is as good as its maker's; others only keep alive what the maker attached in other processes.
+ */
 #define SYS_LINK_MAGIC "FERRYLNK"
 struct link_file {
 	char magic[8];
 	u32 type, attach_type, id, tid, tgid, unused;
 	struct prog_file_ref prog, map;
+	char name[128]; /* raw tracepoint's */
 };
 
 void sys_link_free(struct sys_obj *o);
-/* The link of an iterator whose file says `f`, with its number or another: 0 and referenced, or -errno. */
+/* The link whose file says `f`, with its number or another: 0 and referenced, or -errno. */
 int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out);
 int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out);

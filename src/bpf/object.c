@@ -35,6 +35,7 @@ static pthread_mutex_t slow = PTHREAD_MUTEX_INITIALIZER;
 static struct hash by_ino;           /* inode -> object */
 static struct hash by_id[SYS_KINDS]; /* id -> object */
 static struct hash own_fds;          /* descriptor -> anything */
+static _Atomic int first_own = INT32_MAX; /* no descriptor below is in it */
 static u32 last_id[SYS_KINDS];
 static pid_t our_pid;
 
@@ -122,21 +123,35 @@ static void init_once(void)
 
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
+static int own_fd(int fd, void *value)
+{
+	int err = hash_put(&own_fds, fd, value);
+
+	if (!err && fd < first_own)
+		first_own = fd;
+	return err;
+}
+
 void sys_fd_own(int fd, bool own)
 {
 	lock_tables();
 	if (own)
-		hash_put(&own_fds, fd, &own_fds); /* without memory it is merely unprotected */
+		own_fd(fd, &own_fds); /* without memory it is merely unprotected */
 	else
 		hash_del(&own_fds, fd);
 	unlock_tables();
+}
+
+bool sys_fd_any_internal(void)
+{
+	return first_own != INT32_MAX && !sys_inside;
 }
 
 bool sys_fd_internal(int fd)
 {
 	bool own;
 
-	if (!sys_objects || fd < 0)
+	if (fd < first_own)
 		return false;
 	lock_tables();
 	own = hash_get(&own_fds, fd);
@@ -606,7 +621,7 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	if (!err)
 		err = hash_put(&by_id[kind], o->id, o);
 	if (!err)
-		err = hash_put(&own_fds, fd, o);
+		err = own_fd(fd, o);
 	if (err) {
 		if (hash_get(&by_ino, o->ino) == o)
 			hash_del(&by_ino, o->ino);

@@ -68,6 +68,7 @@ void sys_fd_closed(struct sys_obj *o);
 void sys_fast_forget(int fd);
 void sys_fast_forget_range(u32 first, u32 last);
 bool sys_fd_internal(int fd);
+bool sys_fd_any_internal(void); /* is there one, and this thread not inside? */
 unsigned int sys_fd_next_internal(unsigned int fd); /* the first not below `fd`; ~0u: none */
 void sys_fd_sweep(void); /* after many were closed: objects without descriptors go */
 /* How many objects there are: with none, no descriptor can be ours. */

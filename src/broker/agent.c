@@ -46,7 +46,7 @@ static bool counting; /* runs, for whoever looks */
 static struct installed *all;
 
 static _Atomic bool started, leaving;
-static _Atomic bool running; /* the thread */
+static pthread_t thread;
 static pthread_mutex_t joining = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local bool is_agent;
 
@@ -418,24 +418,24 @@ static void *run(void *arg)
 	is_agent = true;
 	if (fd < 0 || (!token && take_welcome(fd, m)))
 		goto again;
-	for (;;) {
-		while (!leaving && listen_once(m) >= 0)
+	while (!leaving) {
+		while (listen_once(m) >= 0)
 			;
 		disconnect();
 again:
 		if (leaving || !come_back(m))
 			break;
 	}
+	while (all)
+		remove_one(all->id);
 	base_free(m);
-	running = false;
 	return NULL;
 }
 
-static void start_thread(struct wire_msg *m)
+static bool start_thread(struct wire_msg *m)
 {
 	pthread_attr_t attr;
 	sigset_t none, old;
-	pthread_t thread;
 	int err;
 
 	sigfillset(&none); /* signals are the host's threads', but for what programs themselves do */
@@ -446,17 +446,15 @@ static void start_thread(struct wire_msg *m)
 	sigdelset(&none, SIGFPE);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_sigmask(SIG_SETMASK, &none, &old);
-	running = true;
 	err = pthread_create(&thread, &attr, run, m);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (err) {
 		log_msg(LOG_WARN, "no thread for the session: others see nothing of this process");
-		running = false;
 		base_free(m);
 	}
+	return !err;
 }
 
 /* ---- fork(2) -------------------------------------------------------------------------------- */
@@ -484,23 +482,26 @@ static void in_child(void)
 	sock = -1;
 	token = 0;
 	pthread_mutex_unlock(&lock);
+	started = started && !leaving;
+	leaving = false;
+	if (!started)
+		return;
 	client_forked();
 	pthread_mutex_init(&joining, NULL);
-	running = leaving = false;
 	count_runs(false);
-	m = started ? base_alloc(sizeof(*m)) : NULL;
+	m = base_alloc(sizeof(*m));
 	if (!m)
 		return;
 	sys_inside++;
 	sock = say_hello(m);
 	sock_ino = inode_of(sock);
-	start_thread(m);
+	started = start_thread(m);
 	sys_inside--;
 }
 
-bool broker_joined(void)
+static void watch_fork(void)
 {
-	return agent_token();
+	pthread_atfork(before_fork, after_fork, in_child);
 }
 
 void broker_leave(void)
@@ -509,23 +510,27 @@ void broker_leave(void)
 		return;
 	sys_inside++;
 	pthread_mutex_lock(&joining);
-	leaving = true;
-	pthread_mutex_lock(&lock);
-	if (sock >= 0)
-		shutdown(sock, SHUT_RDWR); /* the thread hears that */
-	pthread_mutex_unlock(&lock);
-	while (running)
-		usleep(1000);
-	while (all)
-		remove_one(all->id);
-	leaving = started = false;
+	if (started) {
+		leaving = true;
+		pthread_mutex_lock(&lock);
+		if (sock >= 0 && inode_of(sock) == sock_ino)
+			shutdown(sock, SHUT_RDWR);
+		pthread_mutex_unlock(&lock);
+		pthread_join(thread, NULL);
+		started = leaving = false;
+	}
 	pthread_mutex_unlock(&joining);
 	sys_inside--;
 }
 
+bool broker_joined(void)
+{
+	return agent_token();
+}
+
 void broker_join(void)
 {
-	static bool watched; /* fork(2) */
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const char *dir = sys_session(false);
 	struct wire_msg *m;
 	int fd;
@@ -542,9 +547,8 @@ void broker_join(void)
 			fd = say_hello(m);
 		if (fd >= 0 && !take_welcome(fd, m)) {
 			listen_until_ready(m);
-			if (!watched)
-				watched = !pthread_atfork(before_fork, after_fork, in_child);
-			start_thread(m);
+			pthread_once(&once, watch_fork);
+			started = start_thread(m);
 		} else {
 			base_free(m);
 			started = false;

@@ -41,8 +41,11 @@ int broker_session(char *dir);
  * this returns (but not after a bounded time), later things are a thread's. Again: does nothing.
  */
 void broker_join(void);
-bool broker_joined(void);
-/* It leaves: what others attached here is gone when this returns, and so is the thread. */
+bool broker_joined(void); /* is it one, at this moment? */
+/*
+ * It is none any more: what others attached to it has been taken away, and the thread has ended, when
+ * this returns. Its own objects stay, unknown to others.
+ */
 void broker_leave(void);
 
 /* ---- looking at all of them (look.c) -------------------------------------------------------- */

@@ -36,9 +36,8 @@ struct attachment {
 	struct wire_what what;
 	char *name;              /* NULL */
 	struct object *prog;     /* referenced */
-	struct conn *owner;      /* NULL: its link is pinned and its loader has gone */
-	struct object *link;     /* referenced by others; NULL */
-	bool gone;               /* installations are being taken back */
+	struct conn *owner;      /* NULL: it has gone, and its link has not: a pin, another process's */
+	struct object *link;     /* borrowed; NULL */
 	struct attachment *next;
 };
 
@@ -48,9 +47,8 @@ struct install {
 	u64 id;
 	struct attachment *a; /* NULL: it is to go */
 	u8 state;
-	u8 how;
 	s32 err;
-	char why[96];
+	char why[96]; /* of an error */
 };
 
 struct conn {
@@ -111,7 +109,6 @@ u32 store_next_id(struct broker *b, u32 kind, u32 id);
 void store_give(const struct object *o, bool needs, struct wire_msg *m, struct wire_fds *fds);
 int store_pin(struct broker *b, const struct wire_msg *m, struct wire_fds *fds);
 struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino);
-bool store_is_pinned(const struct broker *b, const struct object *o);
 bool store_sweep(struct broker *b); /* pins whose file has no name: true when some went */
 
 /* ---- events.c: attachments ------------------------------------------------------------------ */
@@ -122,7 +119,8 @@ void events_link(struct broker *b, struct conn *owner, u64 id, struct object *li
 void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_owner_gone(struct broker *b, struct conn *c);
-void events_unpinned(struct broker *b); /* links may have lost their last holder */
+void events_link_gone(struct broker *b, const struct object *link);
+void events_sweep(struct broker *b); /* what has neither owner nor link goes */
 /* All members are told of the latest request to look. */
 void events_look(struct broker *b);
 /* Sends what the member's socket has room for. */

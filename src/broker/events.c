@@ -253,25 +253,29 @@ void events_link(struct broker *b, struct conn *owner, u64 id, struct object *li
 
 void events_owner_gone(struct broker *b, struct conn *c)
 {
-	struct attachment *a, *next;
+	struct attachment *a;
 
-	for (a = b->attachments; a; a = next) {
-		next = a->next;
-		if (a->owner != c)
-			continue;
-		a->owner = NULL;
-		if (!a->link || !store_is_pinned(b, a->link))
-			remove_attachment(b, a);
-	}
+	for (a = b->attachments; a; a = a->next)
+		if (a->owner == c)
+			a->owner = NULL;
 }
 
-void events_unpinned(struct broker *b)
+void events_link_gone(struct broker *b, const struct object *link)
+{
+	struct attachment *a;
+
+	for (a = b->attachments; a; a = a->next)
+		if (a->link == link)
+			a->link = NULL;
+}
+
+void events_sweep(struct broker *b)
 {
 	struct attachment *a, *next;
 
 	for (a = b->attachments; a; a = next) {
 		next = a->next;
-		if (!a->owner && !(a->link && store_is_pinned(b, a->link)))
+		if (!a->owner && !a->link)
 			remove_attachment(b, a);
 	}
 }
@@ -332,7 +336,6 @@ void events_report(struct broker *b, struct conn *c, const struct wire_msg *m)
 		return;
 	in->state = INSTALL_DONE;
 	in->err = m->err > 0 || m->err < -4095 ? -EPROTO : m->err;
-	in->how = m->kind;
 	snprintf(in->why, sizeof(in->why), "%s", why ? why : "");
 	text_clean(in->why);
 }

@@ -87,6 +87,7 @@ static void drop_conn(struct broker *b, struct conn *c)
 	if (c->member) {
 		b->nmembers--;
 		c->member = false;
+		c->ninstalls = 0;
 		events_owner_gone(b, c);
 		snprintf(path, sizeof(path), "%s/members/%d", b->dir, c->pid);
 		unlink(path);
@@ -118,8 +119,8 @@ static void bury(struct broker *b)
 		}
 		b->conns[i] = b->conns[--b->nconns];
 		drop_conn(b, c);
-		i = 0;
 	}
+	events_sweep(b);
 }
 
 /* ---- the guardian --------------------------------------------------------------------------- */
@@ -136,13 +137,9 @@ static void close_conns(struct broker *b)
 /* In the copy: 0 when it is the broker now; does not return when it is not needed any more. */
 static void guardian(struct broker *b, int pipe)
 {
-	struct attachment *a;
 	ssize_t n;
 	char c;
 
-	for (a = b->attachments; a; a = a->next)
-		if (a->link && store_is_pinned(b, a->link))
-			a->owner = NULL; /* so that it stays when its owner's connection is closed */
 	close(b->lock);
 	close(b->epoll);
 	if (b->guard >= 0)
@@ -173,7 +170,7 @@ static int serve_from_now(struct broker *b);
 static void renew_guardian(struct broker *b)
 {
 	struct epoll_event ev = { .events = 0, .data.ptr = NULL };
-	int ends[2], old = b->guard;
+	int ends[2], old = b->guard, tries, err = 0;
 	pid_t pid;
 
 	if (!b->shared || pipe2(ends, O_CLOEXEC))
@@ -182,9 +179,13 @@ static void renew_guardian(struct broker *b)
 	if (!pid) {
 		close(ends[1]);
 		guardian(b, ends[0]);
-		if (serve_from_now(b))
-			_exit(0);
+		/* The dead may take a moment to let go of their lock. */
+		for (tries = 0; tries < 100 && (err = serve_from_now(b)) == -EEXIST; tries++)
+			usleep(10000);
+		if (err)
+			_exit(1);
 		broker_run(b, -1);
+		broker_free(b);
 		_exit(0);
 	}
 	close(ends[0]);
@@ -278,6 +279,8 @@ static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 	bool swept = store_sweep(b);
 	int err;
 
+	if (swept)
+		events_sweep(b);
 	memset(&b->out, 0, offsetof(struct wire_msg, item));
 	b->out.op = m->op;
 	switch (m->op) {
@@ -313,12 +316,8 @@ static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 		break;
 	default: err = -EINVAL;
 	}
-	if (swept) {
-		events_unpinned(b);
-		memset(&b->out, 0, offsetof(struct wire_msg, item));
-		b->out.op = m->op;
-	}
 	/* Who hears that it is pinned may rely on it, whatever happens to this process. */
+	wire_close(fds);
 	if (swept || (m->op == WIRE_PIN && !err))
 		renew_guardian(b);
 	b->out.err = err;
@@ -526,13 +525,21 @@ static bool is_over(struct broker *b)
 {
 	if (!b->shared)
 		return false;
-	if (b->nconns || b->npins) {
+	if (b->nconns) {
 		b->idle_since = 0;
 		return false;
 	}
 	if (!b->idle_since)
 		b->idle_since = broker_now();
-	return broker_now() >= b->idle_since + IDLE_MS;
+	if (broker_now() < b->idle_since + IDLE_MS)
+		return false;
+	/* Who is of no session removes names without telling. */
+	if (b->npins && store_sweep(b)) {
+		events_sweep(b);
+		renew_guardian(b);
+	}
+	b->idle_since = 0;
+	return !b->npins;
 }
 
 void broker_run(struct broker *b, int stop_fd)
@@ -573,7 +580,11 @@ static int take_lock(struct broker *b)
 	b->lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (b->lock < 0)
 		return -errno;
-	return flock(b->lock, LOCK_EX | LOCK_NB) ? -EEXIST : 0;
+	if (!flock(b->lock, LOCK_EX | LOCK_NB))
+		return 0;
+	close(b->lock);
+	b->lock = -1;
+	return -EEXIST;
 }
 
 static int serve_from_now(struct broker *b)
@@ -637,7 +648,7 @@ void broker_free(struct broker *b)
 		close(b->pins[--b->npins].file);
 		store_put(b, b->pins[b->npins].o);
 	}
-	events_unpinned(b);
+	events_sweep(b);
 	if (b->listener >= 0)
 		close(b->listener);
 	if (b->epoll >= 0)

@@ -54,6 +54,8 @@ void store_put(struct broker *b, struct object *o)
 		;
 	*at = o->next;
 	b->nobjects--;
+	if (o->kind == SYS_LINK)
+		events_link_gone(b, o);
 	for (i = 0; i < o->nneeds; i++)
 		store_put(b, o->needs[i]);
 	base_free(o->needs);
@@ -186,16 +188,6 @@ struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino)
 		if (!fstat(b->pins[i].file, &st) && st.st_dev == dev && st.st_ino == ino)
 			return &b->pins[i];
 	return NULL;
-}
-
-bool store_is_pinned(const struct broker *b, const struct object *o)
-{
-	u32 i;
-
-	for (i = 0; i < b->npins; i++)
-		if (b->pins[i].o == o)
-			return true;
-	return false;
 }
 
 bool store_sweep(struct broker *b)

@@ -111,12 +111,12 @@ int hook_close(int fd)
 	struct sys_obj *o;
 	int ret;
 
-	if (!sys_fd_watched())
-		return FORGETTING(fd, real.close(fd));
-	if (is_own(fd)) {
+	if (sys_fd_any_internal() && is_own(fd)) {
 		errno = EBADF;
 		return -1;
 	}
+	if (!sys_fd_watched())
+		return FORGETTING(fd, real.close(fd));
 	o = sys_fd_closing(fd);
 	ret = FORGETTING(fd, real.close(fd));
 	if (o)
@@ -141,12 +141,12 @@ int hook_dup2(int from, int to)
 	struct sys_obj *o;
 	int ret;
 
-	if (!sys_fd_watched() || from == to)
-		return FORGETTING(to, real.dup2(from, to));
-	if (is_own(to)) {
+	if (sys_fd_any_internal() && from != to && is_own(to)) {
 		errno = EBUSY;
 		return -1;
 	}
+	if (!sys_fd_watched() || from == to)
+		return FORGETTING(to, real.dup2(from, to));
 	o = sys_fd_closing(to);
 	ret = FORGETTING(to, real.dup2(from, to));
 	if (o)
@@ -159,12 +159,12 @@ int hook_dup3(int from, int to, int flags)
 	struct sys_obj *o;
 	int ret;
 
-	if (!sys_fd_watched() || from == to)
-		return FORGETTING(to, real.dup3(from, to, flags));
-	if (is_own(to)) {
+	if (sys_fd_any_internal() && from != to && is_own(to)) {
 		errno = EBUSY;
 		return -1;
 	}
+	if (!sys_fd_watched() || from == to)
+		return FORGETTING(to, real.dup3(from, to, flags));
 	o = sys_fd_closing(to);
 	ret = FORGETTING(to, real.dup3(from, to, flags));
 	if (o)
@@ -194,7 +194,7 @@ int hook_close_range(unsigned int first, unsigned int last, int flags)
 	int ret, saved;
 
 	/* Ferry's own are close-on-exec already, and stay so. */
-	if (!sys_fd_watched() || first > last || flags & CLOSE_RANGE_CLOEXEC)
+	if (!sys_fd_any_internal() || first > last || flags & CLOSE_RANGE_CLOEXEC)
 		return real.close_range(first, last, flags);
 	sys_fast_forget_range(first, last);
 	ret = close_pieces(first, last, flags);
@@ -207,7 +207,7 @@ int hook_close_range(unsigned int first, unsigned int last, int flags)
 
 void hook_closefrom(int first)
 {
-	if (!sys_objects || sys_inside)
+	if (!sys_fd_any_internal())
 		real.closefrom(first);
 	else
 		hook_close_range(first < 0 ? 0 : first, ~0u, 0);

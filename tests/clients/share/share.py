@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Programs of one process on functions of others: share.py FERRY BUILD-FOLDER BPFTOOL. TAP."""
+"""Programs of one process on functions of others: share.py FERRY BUILD-FOLDER BPFTOOL [PART...]. TAP."""
+import errno
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from tap import check, done  # noqa: E402
+from tap import check, done, run, skip  # noqa: E402
 
 FERRY, HERE, BPFTOOL = sys.argv[1:4]
 OBJECT, TARGET = os.path.join(HERE, "share.bpf.o"), os.path.join(HERE, "share_target")
@@ -64,12 +68,264 @@ def one_target():
     other.end()
 
 
+def wait_for(what, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def bpftool(*args):
+    r = run(FERRY, "exec", "--", BPFTOOL, "-j", *args, env=ENV)
+    return json.loads(r.stdout) if r.stdout else None
+
+
+def brokers():
+    """The broker, then its guardian."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                if f.read() == f"ferry\0broker\0{RUNTIME}/ferry-{os.geteuid()}\0":
+                    with open(f"/proc/{pid}/stat") as g:
+                        found[int(pid)] = int(g.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            pass
+    return sorted(found, key=lambda pid: found[pid] in found)
+
+
+def records():
+    t = target()
+    a, b = loader("recorded", t.pid, 77), loader("returned", t.pid, 78)
+    t.say("3")
+    got = a.read()
+    check("records_of_another_process_wake_the_consumer", got[-1] == "woken", got)
+    check("records_come_with_argument_and_cookie", got[:-1] == [f"{t.pid} entered {n} 77" for n in (1, 2, 3)], got)
+    got = b.read()
+    check("returns_of_another_process_are_recorded", got[:-1] == [f"{t.pid} returned {n * 2 + 1} 78" for n in (1, 2, 3)], got)
+    for x in (a, b, t):
+        x.end()
+
+
+def any_process():
+    before = target()
+    a = loader("entered", -1)
+    check("a_probe_may_be_for_any_process", a.hello.startswith("attached"), a.hello)
+    after = target("first=7")
+    check("probes_are_in_place_before_main", a.say(f"count {after.pid}") == "7", a.say(f"count {after.pid}"))
+    before.say("4")
+    check("processes_from_before_are_probed", a.say(f"count {before.pid}") == "4")
+    child = before.say("fork").split()[0]
+    before.say("0")
+    a.end()
+    later = target("first=3")
+    check("later_processes_are_left_alone_when_it_has_gone", later.hello == "3")
+    for x in (before, after, later):
+        x.end()
+    return child
+
+
+def refusals():
+    a = loader("entered", 2 ** 22 - 3)
+    check("no_such_process_is_ESRCH", a.hello == f"refused {errno.ESRCH}", a.hello)
+    p = subprocess.Popen(["sleep", "60"])
+    start = time.monotonic()
+    a = loader("entered", p.pid)
+    check("a_process_outside_of_the_session_is_ESRCH", a.hello == f"refused {errno.ESRCH}" and time.monotonic() - start < 8, a.hello)
+    p.kill()
+    if os.geteuid():
+        a = loader("entered", 1)
+        check("another_users_process_is_EACCES", a.hello == f"refused {errno.EACCES}", a.hello)
+        t = Talk(TARGET, "hidden")
+        a = loader("entered", t.pid)
+        check("a_process_that_forbids_tracing_is_EACCES", a.hello == f"refused {errno.EACCES}", a.hello)
+        t.end()
+
+
+def seen_by_tools():
+    if BPFTOOL == "none":
+        skip("another_terminal", "there is no bpftool")
+        return
+    t = target()
+    a = loader("entered", t.pid)
+    t.say("5")
+    progs = [p for p in bpftool("prog", "list") if p.get("name") == "entered"]
+    check("bpftool_elsewhere_lists_the_program", len(progs) == 1, progs)
+    maps = {m["name"]: m for m in bpftool("map", "list")}
+    check("bpftool_elsewhere_lists_its_maps", progs and set(progs[0]["map_ids"]) <= {m["id"] for m in maps.values()}, maps)
+    dump = bpftool("map", "dump", "id", str(maps["calls"]["id"]))
+    check("bpftool_elsewhere_reads_what_targets_count", [(e["formatted"]["key"], e["formatted"]["value"]) for e in dump] == [(t.pid, 5)], dump)
+    links = bpftool("link", "list")
+    check("bpftool_elsewhere_lists_the_link", [k["prog_id"] for k in links] == [progs[0]["id"]], links)
+    a.end()
+    check("what_a_loader_made_ends_with_it", bpftool("prog", "list") == [] and bpftool("map", "list") == [] and bpftool("link", "list") == [])
+    t.end()
+
+
+def closed_descriptors():
+    for how in ("closefrom", "closeall"):
+        t = target()
+        t.say(how)
+        a = loader("entered", t.pid)
+        t.say("6")
+        check(f"a_target_that_closes_everything_is_still_probed_{how}", a.say(f"count {t.pid}") == "6", a.hello)
+        a.end()
+        t.end()
+
+
+def children():
+    t = target()
+    a = loader("entered", -1)
+    child = int(t.say("fork").split()[0])
+    check("the_child_of_fork_is_another_process", child != t.pid)
+    t.say("8")
+    check("it_is_probed_as_its_parent_was", a.say(f"count {child}") == "8", a.say(f"count {child}"))
+    b = loader("entered", child)
+    check("it_can_be_probed_by_its_own_number", b.hello.startswith("attached"), b.hello)
+    t.say("2")
+    check("and_its_calls_are_counted", b.say(f"count {child}") == "2")
+    a.end()
+    t.say("1")
+    check("what_others_took_away_is_gone_in_the_child_too", b.say(f"count {child}") == "3")
+    b.end()
+    t.end()
+    t = target()
+    a = loader("entered", t.pid)
+    child = int(t.say("fork").split()[0])
+
+    def silent():
+        before = a.say(f"count {child}")
+        t.say("1")
+        return a.say(f"count {child}") == before
+
+    wait_for(silent, 2)
+    n = a.say(f"count {child}")
+    t.say("5")
+    check("a_probe_for_one_process_is_not_for_its_child", a.say(f"count {child}") == n, (n, a.say(f"count {child}")))
+    a.end()
+    t.end()
+
+
+def stopped_target():
+    t, other = target(), target()
+    os.kill(t.pid, signal.SIGSTOP)
+    start = time.monotonic()
+    a = loader("entered", -1)
+    took = time.monotonic() - start
+    other.say("9")
+    check("a_stopped_target_blocks_nobody", a.say(f"count {other.pid}") == "9" and took < 8, took)
+    os.kill(t.pid, signal.SIGCONT)
+    ok = wait_for(lambda: (t.say("1"), a.say(f"count {t.pid}") != "0")[1])
+    check("it_is_probed_when_it_goes_on", ok)
+    for x in (a, t, other):
+        x.end()
+
+
+def deaths():
+    t = target()
+    a = loader("entered", t.pid)
+    t.say("1")
+    folder = "/sys/fs/bpf"
+    number = {m["name"]: m for m in bpftool("map", "list")}["calls"]["id"]
+    bpftool("map", "pin", "id", str(number), folder + "/calls")
+
+    def count():
+        dump = bpftool("map", "dump", "pinned", folder + "/calls")
+        return int(dump[0]["formatted"]["value"]) if isinstance(dump, list) else dump
+
+    broker = brokers()[0]
+    os.kill(broker, signal.SIGKILL)
+    t.say("4")
+    check("probes_outlive_the_broker", a.say(f"count {t.pid}") == "5")
+    check("the_broker_comes_back", wait_for(lambda: broker not in brokers() and len(brokers()) == 2), brokers())
+    check("pins_outlive_the_broker", count() == 5, count())
+    check("members_say_again_what_they_have", wait_for(lambda: len(bpftool("link", "list")) == 1), bpftool("link", "list"))
+    time.sleep(0.7)
+    t.say("1")
+    check("probes_stay_when_the_new_broker_has_looked_around", count() == 6)
+    b = loader("entered", t.pid)
+    t.say("2")
+    check("new_ones_can_be_made_after_that", b.say(f"count {t.pid}") == "2" and count() == 8, b.hello)
+    b.end()
+    guardian = brokers()[1]
+    os.kill(guardian, signal.SIGKILL)
+    check("the_guardian_is_replaced", wait_for(lambda: guardian not in brokers() and len(brokers()) == 2), brokers())
+    os.kill(brokers()[0], signal.SIGKILL)
+    check("pins_outlive_both_in_turn", count() == 8, count())
+    both = brokers()
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in both:
+        os.kill(pid, signal.SIGKILL)
+    t.say("1")
+    check("probes_outlive_both_at_once", a.say(f"count {t.pid}") == "9")
+    check("members_start_a_new_one", wait_for(lambda: brokers() and brokers()[0] not in both))
+    check("and_say_again_what_they_have", wait_for(lambda: len(bpftool("link", "list")) == 1), bpftool("link", "list"))
+    bpftool("map", "pin", "id", str(number), folder + "/again")
+    a.p.kill()
+    a.p.wait()
+    start = time.monotonic()
+
+    def silent():
+        before = bpftool("map", "dump", "pinned", folder + "/again")
+        t.say("3")
+        return bpftool("map", "dump", "pinned", folder + "/again") == before
+
+    check("probes_of_a_killed_loader_disappear", wait_for(silent, 5) and time.monotonic() - start < 3, time.monotonic() - start)
+    run(FERRY, "exec", "--", "rm", "-f", folder + "/again", folder + "/calls", env=ENV)
+    t.end()
+
+
+def pinned_link():
+    t = target()
+    a = loader("entered", t.pid)
+    link, = bpftool("link", "list")
+    number = {m["name"]: m for m in bpftool("map", "list")}["calls"]["id"]
+    bpftool("link", "pin", "id", str(link["id"]), "/sys/fs/bpf/link")
+    a.p.kill()
+    a.p.wait()
+
+    def count():
+        return bpftool("map", "dump", "id", str(number))[0]["formatted"]["value"]
+
+    t.say("4")
+    check("a_pinned_link_outlives_its_loader", count() == 4)
+    os.kill(brokers()[0], signal.SIGKILL)
+    time.sleep(1)
+    t.say("3")
+    check("and_the_broker", count() == 7)
+    later = target("first=1")
+    later.end()
+    run(FERRY, "exec", "--", "rm", "/sys/fs/bpf/link", env=ENV)
+    check("it_ends_with_its_name", wait_for(lambda: bpftool("link", "list") == [] and bpftool("map", "list") == []), bpftool("link", "list"))
+    t.say("2")
+    t.end()
+
+
+def idle():
+    ok = wait_for(lambda: not brokers(), 20)
+    check("the_broker_ends_when_nobody_needs_it", ok, [os.listdir(f"/proc/{p}/fd") for p in brokers()])
+
+
+PARTS = [one_target, records, any_process, refusals, seen_by_tools, closed_descriptors, children, stopped_target]
+DEATHS = [deaths, pinned_link, idle]
+
+
 def main():
-    one_target()
+    parts = [p for p in PARTS + DEATHS if p.__name__ in sys.argv[4:]] if sys.argv[4:] else PARTS + DEATHS
+    for part in parts:
+        if BPFTOOL == "none" and part in (deaths, pinned_link):
+            skip(part.__name__, "there is no bpftool")
+        else:
+            part()
 
 
 try:
     main()
 finally:
+    for pid in brokers():
+        os.kill(pid, signal.SIGKILL)
     shutil.rmtree(RUNTIME, ignore_errors=True)
 done()

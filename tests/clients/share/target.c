@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Calls work(1), work(2)... as told on stdin, a number a line, and says on stdout how many calls
- * there were. `target OPTION...`: first=N: calls before anything else in main.
+ * there were. `target OPTION...`: first=N: calls before anything else in main; hidden: nobody may trace it.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 __attribute__((noinline, noclone, visibility("default"))) long work(long n);
@@ -26,6 +28,8 @@ int main(int argc, char **argv)
 		if (!strncmp(argv[i], "first=", 6))
 			for (n = atol(argv[i] + 6); n > 0; n--)
 				work(++calls);
+		else if (!strcmp(argv[i], "hidden"))
+			prctl(PR_SET_DUMPABLE, 0);
 	printf("%ld\n", calls);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
@@ -34,8 +38,10 @@ int main(int argc, char **argv)
 		else if (!strncmp(line, "closeall", 8))
 			for (i = 3; i < 4096; i++)
 				close(i);
-		else if (!strncmp(line, "fork", 4) && !fork())
-			calls = 0; /* the child goes on with this conversation, and its parent waits for it */
+		else if (!strncmp(line, "fork", 4) && fork()) {
+			wait(NULL); /* the child goes on with this conversation */
+			return 0;
+		}
 		for (n = atol(line); n > 0; n--)
 			work(++calls);
 		printf("%d %ld\n", getpid(), calls);
