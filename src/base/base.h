@@ -48,6 +48,13 @@ char *base_strdup(const char *s);
 void *base_memdup(const void *p, size_t size);
 
 /*
+ * Above 0 while this thread is in a handler of ours for a signal that comes at any moment, maybe in the
+ * middle of malloc(3): then base_alloc() gives NULL, base_free() keeps the memory for later, and nothing
+ * is logged.
+ */
+extern _Thread_local int base_in_signal __attribute__((tls_model("initial-exec")));
+
+/*
  * Room for at least `need` items in the array `items` of `*cap` items of `item_size` bytes: returns
  * the array, perhaps moved, or NULL when out of memory (the old array then stays as it was). New
  * room is zeroed.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory: the allocator hook, growable arrays, arenas, checked sizes. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,30 @@ static void *system_allocator(void *old, size_t size)
 void *(*base_allocator)(void *old, size_t size) = system_allocator;
 _Thread_local u32 base_forking;
 _Thread_local bool base_ending;
+
+_Thread_local int base_in_signal __attribute__((tls_model("initial-exec")));
+
+/* What was freed in handlers of signals: each begins with the address of the next. */
+static void *_Atomic kept;
+
+static void keep(void *p)
+{
+	void *next = kept;
+
+	do
+		memcpy(p, &next, sizeof(next));
+	while (!atomic_compare_exchange_weak(&kept, &next, p));
+}
+
+static void free_kept(void)
+{
+	void *p = atomic_exchange(&kept, NULL), *next;
+
+	for (; p; p = next) {
+		memcpy(&next, p, sizeof(next));
+		base_allocator(p, 0);
+	}
+}
 
 bool base_add(size_t a, size_t b, size_t *out)
 {
@@ -40,8 +65,13 @@ bool base_mul(size_t a, size_t b, size_t *out)
 
 void *base_alloc(size_t size)
 {
-	void *p = base_allocator(NULL, size ? size : 1);
+	void *p;
 
+	if (base_in_signal)
+		return NULL;
+	if (kept)
+		free_kept();
+	p = base_allocator(NULL, size < sizeof(p) ? sizeof(p) : size); /* room for keep() */
 	if (p)
 		memset(p, 0, size);
 	return p;
@@ -56,7 +86,9 @@ void *base_array(size_t n, size_t item_size)
 
 void base_free(void *p)
 {
-	if (p)
+	if (p && base_in_signal)
+		keep(p);
+	else if (p)
 		base_allocator(p, 0);
 }
 
@@ -81,6 +113,8 @@ void *base_grow(void *items, size_t *cap, size_t need, size_t item_size)
 
 	if (items && need <= *cap)
 		return items;
+	if (base_in_signal)
+		return NULL;
 	while (want < need)
 		if (!base_mul(want, 2, &want))
 			return NULL;

@@ -249,6 +249,8 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	char msg[1024];
 	va_list ap;
 
+	if (base_in_signal)
+		return;
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);

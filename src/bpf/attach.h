@@ -23,8 +23,9 @@ struct sys_attach {
 	u64 offset;       /* uprobe: in the file; kprobe: from the function */
 	u64 ref_ctr_off;
 	u64 period;       /* clocks: ns */
-	u32 id;           /* tracepoint: number in tracefs */
-	s32 pid, cpu;     /* -1: any */
+	u32 id;           /* tracepoint: number in tracefs; clock: the process that opened it */
+	bool inherit;     /* clock of a task: also what it starts */
+	s32 pid, cpu;     /* -1: any; of a clock the thread, 0: the one that opened it */
 	const struct module_func *func; /* tracing: a module's function; NULL */
 };
 

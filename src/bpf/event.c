@@ -22,6 +22,7 @@
 /* Types of dynamic events, as session.def has them in event_source. */
 #define TYPE_KPROBE 7
 #define TYPE_UPROBE 8
+#define MAX_RATE    100000 /* session.def has it too */
 
 struct sys_event {
 	struct sys_obj o;
@@ -46,6 +47,8 @@ void sys_event_free(struct sys_obj *o)
 	sys_detach(&e->at);
 	if (e->prog)
 		sys_put(&e->prog->o);
+	if (e->kind == SYS_ATTACH_CLOCK)
+		sys_clock_close(&e->what);
 	if (o->id)
 		close(o->fd);
 	base_free(e->name);
@@ -100,10 +103,14 @@ static int fill(struct sys_event *e, const struct perf_event_attr *attr)
 		     attr->config != PERF_COUNT_SW_TASK_CLOCK) ||
 		    !attr->sample_period)
 			return -ENOSYS;
+		/* perf_event_open(): more often than sysctl kernel.perf_event_max_sample_rate. */
+		if (attr->freq ? attr->sample_freq > MAX_RATE : attr->sample_period >> 63)
+			return -EINVAL;
 		e->kind = SYS_ATTACH_CLOCK;
 		e->what.period = attr->freq ? 1000000000ull / attr->sample_freq
 					    : attr->sample_period;
-		return 0;
+		e->what.inherit = attr->inherit;
+		return sys_clock_open(&e->what);
 	case PERF_TYPE_TRACEPOINT:
 		e->kind = SYS_ATTACH_TRACEPOINT;
 		e->what.id = (u32)attr->config;
@@ -154,10 +161,11 @@ long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 fl
 	e->what.pid = pid;
 	e->what.cpu = cpu;
 	e->enabled = !attr->disabled;
+	e->kind = SYS_ATTACH_KINDS;
 	sys_inside++;
-	ret = fill(e, attr);
-	if (!ret && (cpu < -1 || cpu >= (s32)map_cpus() || (cpu == -1 && pid == -1) || pid < -1))
-		ret = -EINVAL;
+	ret = cpu < -1 || cpu >= (s32)map_cpus() || (cpu == -1 && pid == -1) || pid < -1 ? -EINVAL : 0;
+	if (!ret)
+		ret = fill(e, attr);
 	if (!ret)
 		ret = add(e, flags);
 	if (ret < 0 && !e->o.id)

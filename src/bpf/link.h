@@ -62,5 +62,12 @@ void *sys_event_shared(struct sys_obj *event); /* its attachment in other proces
 void sys_event_unlink(struct sys_obj *event, struct sys_link *l);
 
 void sys_clock_init(void); /* software clocks register as a source (clock.c) */
+void sys_clock_forked(void);
+/*
+ * A clock that is to be attached: fills `id` and `offset`, by which other processes of the session find
+ * what they share with this one; until it is closed. 0, -EMFILE, -ENOMEM.
+ */
+int sys_clock_open(struct sys_attach *a);
+void sys_clock_close(struct sys_attach *a);
 
 #endif

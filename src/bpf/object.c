@@ -85,6 +85,7 @@ static void in_child(void)
 {
 	our_pid = getpid();
 	sys_run_forked();
+	sys_clock_forked();
 	after_fork();
 }
 

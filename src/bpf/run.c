@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/clock_int.h"
 #include "bpf/run_int.h"
 #include "bpf/sys_int.h"
 #include "code/code.h"
@@ -209,6 +210,7 @@ static void wait_all(bool programs)
 	} while (n == ARRAY_SIZE(list));
 	while (ending_inside)
 		sched_yield();
+	beat_wait();
 }
 
 void sys_run_wait(void)
@@ -373,6 +375,19 @@ u64 sys_prog_run_at(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
 {
 	return sys_prog_run_as(&(struct helper_run){ .prog = p, .ctx = ctx, .cookie = cookie,
 						     .func_ip = func_ip });
+}
+
+/* Nothing is freed on leaving either: that is for a moment when the thread may call free(3). */
+u64 sys_run_how_unlisted(const struct helper_run *how)
+{
+	u32 depth = atomic_load_explicit(&self.depth, memory_order_relaxed), ended;
+	u64 ret;
+
+	atomic_store_explicit(&self.depth, depth + 1, memory_order_relaxed);
+	ret = run_inside(how, NULL, &ended);
+	atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
+	atomic_store_explicit(&self.depth, depth, memory_order_release);
+	return ret;
 }
 
 u64 sys_prog_run(const struct prog *p, void *ctx, u64 cookie)

@@ -12,6 +12,13 @@ extern _Atomic bool sys_any_deferred;
 void sys_run_list_self(void);
 void sys_run_free_deferred(void);
 
+struct helper_run;
+/*
+ * sys_prog_run_as() in a handler of a signal, in a thread that may not be in the list and is not put there, as it
+ * may be about to end: whoever calls sees to it that sys_run_wait() waits for it.
+ */
+u64 sys_run_how_unlisted(const struct helper_run *how);
+
 /*
  * Between the two nothing is freed that is freed after sys_run_wait(). Nests; not across blocking.
  * The store must be visible before an address is read. Where membarrier(2) lets the waiter see to

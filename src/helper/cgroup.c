@@ -43,6 +43,8 @@ u64 signal_process(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	if (!(u32)a1 || (u32)a1 >= NSIG)
 		return (u64)-EINVAL;
+	if (helper_run.idle)
+		return (u64)-EPERM;
 	return kill(getpid(), (int)(u32)a1) ? (u64)-errno : 0;
 }
 
@@ -50,5 +52,7 @@ u64 signal_thread(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	if (!(u32)a1 || (u32)a1 >= NSIG)
 		return (u64)-EINVAL;
+	if (helper_run.idle)
+		return (u64)-EPERM;
 	return syscall(SYS_tgkill, getpid(), gettid(), (int)(u32)a1) ? (u64)-errno : 0;
 }

@@ -26,7 +26,8 @@ static pthread_key_t thread_end;
 
 /* self, leader, parent, cred */
 static _Thread_local u8 *mine __attribute__((tls_model("initial-exec")));
-static u8 nobody[4096]; /* without memory: a task of zeros */
+static u8 nobody[4096]; /* without memory, and the idle task: zeros */
+_Thread_local u8 *helper_task_room __attribute__((tls_model("initial-exec")));
 
 static const struct btf_type *find_struct(const struct btf *btf, const char *name)
 {
@@ -125,6 +126,11 @@ static void fill_task(u8 *task, u32 pid, u32 tgid, u8 *leader, u8 *parent, u8 *c
 	put_ptr(task, at.real_cred, cred);
 }
 
+void helper_task_prepare(void)
+{
+	pthread_once(&once, find_members);
+}
+
 /* bpf_get_current_task, bpf_get_current_task_btf: valid until the thread ends. */
 u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
@@ -132,16 +138,18 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	u8 *self, *leader, *parent, *cred;
 
 	pthread_once(&once, find_members);
-	if (!mine && at.size && !base_ending) {
+	if (!mine && at.size && !base_ending && !base_in_signal) {
 		mine = base_alloc(3u * at.size + at.cred_size);
 		pthread_setspecific(thread_end, mine);
 	}
-	if (!mine)
-		return (u64)(uintptr_t)nobody;
 	self = mine;
-	leader = pid == tgid ? self : mine + at.size;
-	parent = mine + 2u * at.size;
-	cred = mine + 3u * at.size;
+	if (!self && at.size && 3u * at.size + at.cred_size <= HELPER_TASK_ROOM)
+		self = helper_task_room;
+	if (!self || helper_run.idle)
+		return (u64)(uintptr_t)nobody;
+	parent = self + 2u * at.size;
+	cred = self + 3u * at.size;
+	leader = pid == tgid ? self : self + at.size;
 	fill_cred(cred);
 	fill_task(parent, (u32)getppid(), (u32)getppid(), parent, NULL, NULL);
 	fill_task(leader, tgid, tgid, leader, parent, cred);

@@ -99,8 +99,17 @@ struct helper_run {
 	const void *user_regs; /* the struct pt_regs of the program that was interrupted; NULL: ctx, or none */
 	struct helper_override *override; /* for bpf_override_return(); NULL: there is nothing to override */
 	void *frame; /* of the caller of the program: where its stack begins */
+	u32 idle;    /* 1 + the processor in whose idle task's name it runs; 0: the thread's own */
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
+
+/*
+ * Memory for what bpf_get_current_task() points to where none can be had (base_in_signal): this thread's,
+ * zeroed at first. helper_task_prepare() is called before, where it can.
+ */
+#define HELPER_TASK_ROOM 16384
+extern _Thread_local u8 *helper_task_room __attribute__((tls_model("initial-exec")));
+void helper_task_prepare(void);
 
 /* Holds a program, or lets it go again: for timers, which may outlive a run. Set once by src/bpf. */
 extern void (*helper_prog_ref)(struct prog *p, bool hold);

@@ -119,6 +119,8 @@ static u32 user_stack(u64 *ips, u32 max)
 
 	if (!max)
 		return 0;
+	if (helper_run.idle) /* it has no user's side */
+		return 0;
 	if (context_regs(helper_run.prog, helper_run.ctx, &ip, &fp)) {
 		ips[0] = ip;
 		return 1 + walk(fp, ips + 1, max - 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Helpers on the thread that runs the program, and on the event. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -14,12 +15,12 @@
 
 u64 task_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
-	return (u64)(u32)getpid() << 32 | (u32)gettid();
+	return helper_run.idle ? 0 : (u64)(u32)getpid() << 32 | (u32)gettid();
 }
 
 u64 task_uid_gid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
-	return (u64)getgid() << 32 | getuid();
+	return helper_run.idle ? 0 : (u64)getgid() << 32 | getuid();
 }
 
 u64 task_comm(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
@@ -27,7 +28,10 @@ u64 task_comm(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	char comm[16] = "";
 	size_t len;
 
-	prctl(PR_GET_NAME, comm, 0, 0, 0);
+	if (helper_run.idle)
+		snprintf(comm, sizeof(comm), "swapper/%u", (helper_run.idle - 1) % 10000);
+	else
+		prctl(PR_GET_NAME, comm, 0, 0, 0);
 	len = strnlen(comm, sizeof(comm) - 1);
 	if (len >= a2)
 		len = a2 - 1;
@@ -55,7 +59,7 @@ u64 task_ns_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 
 u64 task_cpu(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
-	return map_this_cpu();
+	return helper_run.idle ? helper_run.idle - 1 : map_this_cpu();
 }
 
 u64 task_numa_node(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)

@@ -47,7 +47,14 @@ as_json("power_of_two_histogram", "BEGIN { @h = hist(3); @h = hist(10); @h = his
 as_json("linear_histogram", "BEGIN { @h = lhist(7, 0, 10, 2); @h = lhist(6, 0, 10, 2); exit(); }",
         {"hist": {"@h": [{"min": 6, "max": 7, "count": 2}]}})
 one("intervals_come_again", r'interval:ms:50 { @n++; if (@n == 3) { exit(); } } END { printf("n %d\n", @n); }', r"n 3\n")
-one("profile_runs_at_its_rate", "profile:hz:99 { @[comm] = count(); } interval:ms:500 { exit(); }", r"@\[bpftrace\]: \d\d")
+# It waits, so the ticks are those of processors that nobody of the session uses: one each, 99 times a second.
+r = run(FERRY, "exec", "--root", "--", "bpftrace", "-f", "json", "-e",
+        "profile:hz:99 { @[comm] = count(); @pid[pid] = count(); } interval:ms:500 { exit(); }")
+got = [json.loads(x)["data"] for x in r.stdout.splitlines() if x.startswith('{"type": "map"')]
+got = {k: v for x in got for k, v in x.items()}
+ticks = sum(v for k, v in got.get("@", {}).items() if k.startswith("swapper/"))
+check("profile_ticks_once_a_period_and_processor", r.returncode == 0 and ticks == got["@pid"].get("0") and
+      20 <= ticks <= 60 * os.cpu_count(), r.all)
 one("software_clock_runs", "software:cpu-clock:10000000 { @ = count(); } interval:ms:300 { exit(); }", r"@: \d\d")
 LIBC = f"/lib/{os.uname().machine}-linux-gnu/libc.so.6"  # it waits for its own buffers there
 one("uprobe_in_its_own_process", f"uprobe:{LIBC}:epoll_wait {{ @ = count(); }} interval:ms:300 {{ exit(); }}", r"@: [1-9]")

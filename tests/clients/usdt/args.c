@@ -264,7 +264,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(unknown_probe_is_refused),
 	};
 
-	if (no_kernel(argc, argv))
+	if (no_kernel(argc, argv, UPROBES))
 		return skip_all("no uprobes of the machine's kernel");
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

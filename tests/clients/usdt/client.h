@@ -3,14 +3,10 @@
 #ifndef CLIENT_H
 #define CLIENT_H
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <ferry/ferry.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
-#include "kernel_bpf.h"
+#include "clients/either.h"
 #include "test.h"
+
+#define UPROBES "/sys/bus/event_source/devices/uprobe/type"
 
 struct seen {
 	unsigned long long calls;
@@ -18,25 +14,6 @@ struct seen {
 };
 
 static struct bpf_object *obj;
-
-/*
- * With the argument "kernel" (and FERRY=off) the same tests run on the kernel's uprobes, which they must
- * agree with.
- */
-static inline bool no_kernel(int argc, char **argv)
-{
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4,
-				.max_entries = 1 };
-	long fd;
-
-	ferry_hook();
-	if (argc < 2 || strcmp(argv[1], "kernel"))
-		return false;
-	fd = raw_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
-	if (fd >= 0)
-		close((int)fd);
-	return fd < 0 || access("/sys/bus/event_source/devices/uprobe/type", R_OK);
-}
 
 static int setup(void **state)
 {

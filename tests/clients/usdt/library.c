@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(throws_and_catches_are_seen) };
 	void *lib = dlopen("libstdc++.so.6", RTLD_NOW);
 
-	if (no_kernel(argc, argv))
+	if (no_kernel(argc, argv, UPROBES))
 		return skip_all("no uprobes of the machine's kernel");
 	if (!lib || !getenv("USDT_THROWER"))
 		return skip_all("no C++ here");

@@ -107,7 +107,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(arguments_are_found_where_the_compiler_has_them),
 	};
 
-	if (no_kernel(argc, argv))
+	if (no_kernel(argc, argv, UPROBES))
 		return skip_all("no uprobes of the machine's kernel");
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
