@@ -49,7 +49,7 @@ struct beat {
 	u8 *stack;         /* its end */
 	ucontext_t *at;    /* where the thread was interrupted */
 	struct spent spent[CLOCK_MAX];
-	_Alignas(16) u8 task[HELPER_TASK_ROOM];
+	_Alignas(16) u8 task[HELPER_SIGNAL_ROOM];
 };
 
 static struct beat *_Atomic beats[MAX_THREADS];
@@ -201,7 +201,7 @@ static void look_at_clocks(struct beat *b)
 static void take(struct beat *b)
 {
 	const stack_t none = { .ss_flags = SS_DISABLE };
-	u8 *room = helper_task_room;
+	u8 *room = helper_signal_room;
 
 	/*
 	 * The host's stack for signals has on_beat()'s frame, and a fault of the program's would be given
@@ -212,9 +212,9 @@ static void take(struct beat *b)
 	/* Whoever waits reads this after it changed the table: as in sys_run_enter(), with the fence. */
 	atomic_store(&b->inside, 1);
 	base_in_signal++;
-	helper_task_room = b->task;
+	helper_signal_room = b->task;
 	look_at_clocks(b);
-	helper_task_room = room;
+	helper_signal_room = room;
 	base_in_signal--;
 	atomic_store_explicit(&b->left, b->left + 1, memory_order_relaxed);
 	atomic_store_explicit(&b->inside, 0, memory_order_release);
@@ -243,7 +243,7 @@ int beat_init(void)
 	int sig, err = -EBUSY;
 
 	sys_inside++;
-	helper_task_prepare();
+	helper_task_room();
 	code_signals_sent(&act.sa_mask);
 	for (sig = SIGRTMAX - 1; err && sig > SIGRTMIN; sig--) {
 		if (signo && sig != signo)

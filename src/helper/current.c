@@ -27,7 +27,7 @@ static pthread_key_t thread_end;
 /* self, leader, parent, cred */
 static _Thread_local u8 *mine __attribute__((tls_model("initial-exec")));
 static u8 nobody[4096]; /* without memory, and the idle task: zeros */
-_Thread_local u8 *helper_task_room __attribute__((tls_model("initial-exec")));
+_Thread_local u8 *helper_signal_room __attribute__((tls_model("initial-exec")));
 
 static const struct btf_type *find_struct(const struct btf *btf, const char *name)
 {
@@ -126,11 +126,6 @@ static void fill_task(u8 *task, u32 pid, u32 tgid, u8 *leader, u8 *parent, u8 *c
 	put_ptr(task, at.real_cred, cred);
 }
 
-void helper_task_prepare(void)
-{
-	pthread_once(&once, find_members);
-}
-
 /* bpf_get_current_task, bpf_get_current_task_btf: valid until the thread ends. */
 u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
@@ -143,8 +138,8 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 		pthread_setspecific(thread_end, mine);
 	}
 	self = mine;
-	if (!self && at.size && 3u * at.size + at.cred_size <= HELPER_TASK_ROOM)
-		self = helper_task_room;
+	if (!self && at.size && 3u * at.size + at.cred_size <= HELPER_SIGNAL_ROOM)
+		self = helper_signal_room;
 	if (!self || helper_run.idle)
 		return (u64)(uintptr_t)nobody;
 	parent = self + 2u * at.size;

@@ -103,14 +103,6 @@ struct helper_run {
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
 
-/*
- * Memory for what bpf_get_current_task() points to where none can be had (base_in_signal): this thread's,
- * zeroed at first. helper_task_prepare() is called before, where it can.
- */
-#define HELPER_TASK_ROOM 16384
-extern _Thread_local u8 *helper_task_room __attribute__((tls_model("initial-exec")));
-void helper_task_prepare(void);
-
 /* Holds a program, or lets it go again: for timers, which may outlive a run. Set once by src/bpf. */
 extern void (*helper_prog_ref)(struct prog *p, bool hold);
 /*
@@ -125,6 +117,12 @@ bool helper_timers_move(const struct prog *p, prog_callback from, prog_callback 
 /* A thread of this process as a struct task_struct, in helper_task_room() bytes of the caller's. */
 size_t helper_task_room(void);
 const void *helper_task_show(void *room, u32 tid);
+/*
+ * Where bpf_get_current_task() has no memory for it, in handlers of signals (base_in_signal), it takes so much
+ * of this thread's: zeroed at first, NULL is none. helper_task_room() is called before, outside of handlers.
+ */
+#define HELPER_SIGNAL_ROOM 16384
+extern _Thread_local u8 *helper_signal_room __attribute__((tls_model("initial-exec")));
 
 /*
  * What an iterator's program writes to with bpf_seq_printf() and the like: as programs see a struct
