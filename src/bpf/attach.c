@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -59,6 +60,15 @@ int sys_attach_here(enum sys_attach_kind kind, const struct sys_attach *a, struc
 	return err;
 }
 
+/* This process, or, as perf_event_open(2) names tasks, a thread of it? */
+static bool is_ours(s32 pid)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d", pid);
+	return pid == getpid() || (pid > 0 && !access(path, F_OK));
+}
+
 /* Another process, or any, is the session's. */
 static int attach_shared(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out,
 			 struct text *why)
@@ -66,7 +76,7 @@ static int attach_shared(enum sys_attach_kind kind, const struct sys_attach *a, 
 	const struct sys_share_ops *share = sys_shared();
 	int err = 0;
 
-	if (!share || (a->pid > 0 && a->pid == getpid()) || !a->pid)
+	if (!share || !a->pid || is_ours(a->pid))
 		return sys_attach_here(kind, a, out, why);
 	if (a->pid < 0)
 		err = sys_attach_here(kind, a, out, why);

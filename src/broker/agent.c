@@ -248,7 +248,8 @@ static int fill(struct installed *in, const struct wire_msg *m, struct wire_fds 
 					.period = m->what.period,
 					.id = m->what.id,
 					.pid = m->what.pid < 0 ? -1 : getpid(),
-					.cpu = m->what.cpu };
+					.cpu = m->what.cpu,
+					.inherit = m->what.inherit };
 	return 0;
 }
 

@@ -344,7 +344,8 @@ static int attach(enum sys_attach_kind kind, const struct sys_attach *a, void **
 				      .period = a->period,
 				      .id = a->id,
 				      .pid = a->pid,
-				      .cpu = a->cpu };
+				      .cpu = a->cpu,
+				      .inherit = a->inherit };
 	e->prog = a->p->owner;
 	e->pid = getpid();
 	sys_hold(e->prog);

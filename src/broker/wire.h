@@ -25,7 +25,7 @@ struct wire_what {
 	u64 cookie, offset, ref_ctr_off, period;
 	u32 id;
 	s32 pid, cpu;
-	u32 unused;
+	u32 inherit;
 };
 
 /* An object: its memfd is the next descriptor, and, with `event`, its eventfd the one after it. */
