@@ -194,6 +194,7 @@ void thread_sync(void);
  * came in between may have left it by longjmp(3): then it is as if it had ended. `regs` is of the new hit.
  */
 bool thread_inside(struct thread *t, const struct pt_regs *regs);
+bool thread_read(void *to, const void *from, size_t n); /* false: it is not there */
 /* Waits until no other thread is in a hook that it entered before this call. */
 void thread_wait(void);
 

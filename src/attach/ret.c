@@ -182,7 +182,7 @@ static bool is_stale(const struct pending *r)
 {
 	u64 there;
 
-	return !r->site || code_copy_safe(&there, (const void *)(uintptr_t)r->sp, 8) ||
+	return !r->site || !thread_read(&there, (const void *)(uintptr_t)r->sp, 8) ||
 	       (there != slot_addr(r) && there != (u64)(r - records));
 }
 

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "attach/syscall_int.h"
@@ -120,6 +121,7 @@ static struct thread *take(struct thread *c, u32 tid)
 		t->fork_depth = 0;
 		if (t->late)
 			t->late->n = 0;
+		t->regs = NULL; /* no hook */
 		t->busy = 1; /* setspecific may call malloc, which may be probed */
 		thread_self = t;
 		pthread_setspecific(key, t);
@@ -154,12 +156,33 @@ struct thread *thread_get(void)
 /* ---- hooks that were left by longjmp ------------------------------------------------------------ */
 
 /*
+ * Memory that may be gone. By system call: a fault is no way in a handler of faults, where their signal is
+ * blocked, and libc's functions are probed, too.
+ */
+bool thread_read(void *to, const void *from, size_t n)
+{
+	long ret, pid = SYS(SYS_getpid, 0, 0, 0, 0);
+	struct iovec local = { to, n }, remote = { (void *)from, n };
+	register struct iovec *r10 __asm__("r10") = &remote;
+	register long r8 __asm__("r8") = 1;
+	register long r9 __asm__("r9") = 0;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(SYS_process_vm_readv), "D"(pid), "S"(&local), "d"(1), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	if (ret < 0 && ret != -EFAULT) /* forbidden here (seccomp(2)) */
+		return !code_copy_safe(to, from, n);
+	return ret == (long)n;
+}
+
+/*
  * A hook's registers are on the stack below the probed frame, with words that nothing else has in a row.
  * They are there as long as the hook is.
  */
 static bool is_overwritten(const struct pt_regs *regs, u64 mark, struct pt_regs *copy)
 {
-	return code_copy_safe(copy, regs, sizeof(*copy)) || copy->orig_rax != mark || copy->cs != 0x33 ||
+	return !thread_read(copy, regs, sizeof(*copy)) || copy->orig_rax != mark || copy->cs != 0x33 ||
 	       copy->ss != 0x2b;
 }
 
@@ -198,7 +221,7 @@ static void ask(void *question, void *unused)
 			sys_short_leave();
 		}
 	}
-	if (q->inside && t->busy) {
+	if (q->inside && t->busy && t->regs) {
 		q->inside = !is_left(t->regs, t->mark, q->regs);
 		if (!q->inside) {
 			sys_run_left(t->depth);
@@ -213,7 +236,7 @@ bool thread_inside(struct thread *t, const struct pt_regs *regs)
 	u64 below = (u64)(uintptr_t)t->regs - regs->rsp;
 
 	/* What the hook itself calls: right below it, on the same stack. */
-	if (t->busy && below - 1 < 1 << 14 && t->regs->orig_rax == t->mark && t->regs->cs == 0x33 &&
+	if (t->busy && t->regs && below - 1 < 1 << 14 && t->regs->orig_rax == t->mark && t->regs->cs == 0x33 &&
 	    t->regs->ss == 0x2b)
 		return true;
 	code_keep_vectors(ask, &q, NULL);
