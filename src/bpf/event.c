@@ -31,6 +31,7 @@ struct sys_event {
 	struct sys_attach what;
 	char *name;
 	bool enabled, linked;
+	u32 config; /* of the attr, of clocks */
 	struct sys_prog *prog; /* referenced; NULL: none yet */
 	struct sys_attached at;
 };
@@ -98,6 +99,7 @@ static int fill(struct sys_event *e, const struct perf_event_attr *attr)
 
 	switch (attr->type) {
 	case PERF_TYPE_SOFTWARE:
+		e->config = (u32)attr->config;
 		/* Counting is the kernel's; sampling is what a program can be put on. */
 		if ((attr->config != PERF_COUNT_SW_CPU_CLOCK &&
 		     attr->config != PERF_COUNT_SW_TASK_CLOCK) ||
@@ -262,6 +264,7 @@ bool sys_event_show(struct sys_obj *o, void (*fn)(const struct sys_event_shown *
 					  .what = &e->what,
 					  .at = &e->at,
 					  .prog = e->prog ? e->prog->o.id : 0,
+					  .config = e->config,
 					  .linked = e->linked };
 	if (sys_shared() && e->at.shared)
 		shown.attachment = sys_shared()->attachment(e->at.shared);
@@ -364,90 +367,4 @@ bool sys_event_ioctl(int fd, unsigned long request, unsigned long arg, long *ret
 	sys_inside--;
 	sys_put(o);
 	return true;
-}
-
-/* ---- BPF_TASK_FD_QUERY ---------------------------------------------------------------------- */
-
-static u32 query_type(enum sys_attach_kind kind)
-{
-	switch (kind) {
-	case SYS_ATTACH_TRACEPOINT: return BPF_FD_TYPE_TRACEPOINT;
-	case SYS_ATTACH_KPROBE: return BPF_FD_TYPE_KPROBE;
-	case SYS_ATTACH_KRETPROBE: return BPF_FD_TYPE_KRETPROBE;
-	case SYS_ATTACH_UPROBE: return BPF_FD_TYPE_UPROBE;
-	default: return BPF_FD_TYPE_URETPROBE;
-	}
-}
-
-/* bpf_task_fd_query_copy() */
-static long answer(struct sys_call *c, u32 prog_id, u32 type, const char *name, u64 offset)
-{
-	u32 room = c->attr.task_fd_query.buf_len, len = name ? strlen(name) : 0;
-	u64 buf = c->attr.task_fd_query.buf;
-	long err = 0;
-
-	if (SYS_PUT(c, task_fd_query.buf_len, len))
-		return -EFAULT;
-	if (room && buf) {
-		if (!len || room > len) {
-			err = sys_out(buf, name ? name : "", len + 1);
-		} else {
-			err = sys_out(buf, name, room - 1);
-			if (!err)
-				err = sys_out(buf + room - 1, "", 1);
-			if (!err)
-				err = -ENOSPC;
-		}
-	}
-	if (err == -EFAULT || SYS_PUT(c, task_fd_query.prog_id, prog_id) ||
-	    SYS_PUT(c, task_fd_query.fd_type, type) ||
-	    SYS_PUT(c, task_fd_query.probe_offset, offset) ||
-	    SYS_PUT(c, task_fd_query.probe_addr, 0))
-		return -EFAULT;
-	return err;
-}
-
-static long query(struct sys_call *c, struct sys_obj *o)
-{
-	struct sys_event *e;
-	struct sys_link *l;
-
-	if (o->kind == SYS_LINK) {
-		l = container_of(o, struct sys_link, o);
-		if (l->type != BPF_LINK_TYPE_RAW_TRACEPOINT)
-			return -SYS_ENOTSUPP;
-		return answer(c, l->prog->o.id, BPF_FD_TYPE_RAW_TRACEPOINT, l->name, 0);
-	}
-	if (o->kind != SYS_EVENT)
-		return -SYS_ENOTSUPP;
-	e = event_of(o);
-	if (!e->prog)
-		return -ENOENT;
-	if (e->kind == SYS_ATTACH_CLOCK)
-		return -EOPNOTSUPP; /* bpf_get_perf_event_info(): no event of tracing */
-	return answer(c, e->prog->o.id, query_type(e->kind),
-		      e->kind == SYS_ATTACH_TRACEPOINT ? strchr(e->name, ':') + 1 : e->name,
-		      e->what.offset);
-}
-
-long sys_cmd_task_fd_query(struct sys_call *c)
-{
-	s32 pid = c->attr.task_fd_query.pid;
-	struct sys_obj *o;
-	long err;
-
-	if (c->attr.task_fd_query.flags)
-		return -EINVAL;
-	if (pid <= 0 || (kill(pid, 0) && errno == ESRCH))
-		return -ENOENT;
-	if (pid != getpid()) {
-		log_msg(LOG_INFO, "BPF_TASK_FD_QUERY: process %d is another one", pid);
-		return -SYS_ENOTSUPP;
-	}
-	o = sys_fd_get(c->attr.task_fd_query.fd, 0);
-	if (!o)
-		return fcntl(c->attr.task_fd_query.fd, F_GETFD) < 0 ? -EBADF : -SYS_ENOTSUPP;
-	err = query(c, o);
-	sys_put(o);
-	return err;
 }

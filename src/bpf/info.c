@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bpf/link.h"
+#include "bpf/look.h"
 #include "bpf/sys_int.h"
 #include "jit/jit.h"
 
@@ -218,6 +219,17 @@ out:
 	return err;
 }
 
+/* Where else it runs. */
+static void add_others(const struct sys_prog *sp, struct bpf_prog_info *out)
+{
+	struct look_row r = { 0 };
+
+	sys_shared()->sum(sp->o.id, &r);
+	out->run_time_ns += r.run_ns;
+	out->run_cnt += r.runs;
+	out->recursion_misses += r.missed;
+}
+
 static int prog_info(struct sys_call *c, struct sys_prog *sp)
 {
 	const struct prog *p = sp->p;
@@ -240,6 +252,8 @@ static int prog_info(struct sys_call *c, struct sys_prog *sp)
 	out.run_time_ns = p->run_ns;
 	out.run_cnt = p->run_cnt;
 	out.recursion_misses = p->recursion_misses;
+	if (sys_shared())
+		add_others(sp, &out);
 	out.verified_insns = p->verified_insns;
 	out.ifindex = 0;
 	out.netns_dev = out.netns_ino = 0;
@@ -268,13 +282,13 @@ static int prog_info(struct sys_call *c, struct sys_prog *sp)
 
 static int link_info(struct sys_call *c, struct sys_link *l)
 {
-	struct bpf_link_info in, out;
+	union sys_link_info in, out;
 	int err = sys_in_struct(&in, sizeof(in), c->attr.info.info, c->attr.info.info_len), later;
 
 	if (err)
 		return err;
 	err = sys_link_info(l, &in, &out);
-	if (err && err != -ENOSPC)
+	if (err && (err != -ENOSPC || l->type == BPF_LINK_TYPE_PERF_EVENT))
 		return err;
 	later = finish(c, &out, sizeof(out));
 	return later ? later : err;

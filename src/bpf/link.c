@@ -105,7 +105,8 @@ int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struc
 	l = new_link(sp, f->type, f->attach_type);
 	if (!l)
 		return -ENOMEM;
-	err = f->type == BPF_LINK_TYPE_ITER ? iter_from(l, f, map) : 0;
+	l->foreign = f->type != BPF_LINK_TYPE_ITER;
+	err = l->foreign ? 0 : iter_from(l, f, map);
 	if (!err && f->name[0] && !(l->name = base_strdup(f->name)))
 		err = -ENOMEM;
 	if (!err) {
@@ -389,23 +390,10 @@ long sys_cmd_link_detach(struct sys_call *c)
 
 /* ---- what is known of them ------------------------------------------------------------------ */
 
-int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out)
+static int raw_tracepoint_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out)
 {
 	u32 len = l->name ? strlen(l->name) + 1 : 0, room;
 
-	memset(out, 0, sizeof(*out));
-	out->type = l->type;
-	out->id = l->o.id;
-	out->prog_id = l->prog->o.id;
-	if (l->iter)
-		return iter_link_info(l, in, out);
-	if (l->type == BPF_LINK_TYPE_TRACING) {
-		out->tracing.attach_type = l->attach_type;
-		out->tracing.target_obj_id = l->prog->attach_btf ? l->prog->attach_btf->o.id : 0;
-		out->tracing.target_btf_id = l->prog->attach_btf_id;
-	}
-	if (l->type != BPF_LINK_TYPE_RAW_TRACEPOINT)
-		return 0;
 	/* bpf_raw_tp_link_fill_link_info() */
 	if (!in->raw_tracepoint.tp_name != !in->raw_tracepoint.tp_name_len)
 		return -EINVAL;
@@ -419,6 +407,26 @@ int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_
 	if (room >= len)
 		return 0;
 	return sys_out(in->raw_tracepoint.tp_name + room - 1, "", 1) ? -EFAULT : -ENOSPC;
+}
+
+int sys_link_info(struct sys_link *l, union sys_link_info *in, union sys_link_info *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->any.type = l->type;
+	out->any.id = l->o.id;
+	out->any.prog_id = l->prog->o.id;
+	if (l->iter)
+		return iter_link_info(l, &in->any, &out->any);
+	switch (l->type) {
+	case BPF_LINK_TYPE_TRACING:
+		out->any.tracing.attach_type = l->attach_type;
+		out->any.tracing.target_obj_id = l->prog->attach_btf ? l->prog->attach_btf->o.id : 0;
+		out->any.tracing.target_btf_id = l->prog->attach_btf_id;
+		return 0;
+	case BPF_LINK_TYPE_RAW_TRACEPOINT: return raw_tracepoint_info(l, &in->any, &out->any);
+	case BPF_LINK_TYPE_PERF_EVENT: return sys_perf_link_info(l, &in->perf, &out->perf);
+	default: return 0;
+	}
 }
 
 const char *sys_link_type_name(u32 type)

@@ -15,6 +15,7 @@ struct sys_link {
 	struct sys_obj *event;  /* referenced: the event of perf it is on; NULL */
 	char *name;             /* raw tracepoint's; NULL */
 	struct iter_what *iter; /* an iterator's (iter.c); NULL */
+	bool foreign;           /* another process's, to be told of */
 };
 
 /*
@@ -33,7 +34,41 @@ void sys_link_free(struct sys_obj *o);
 /* The link whose file says `f`, with its number or another: 0 and referenced, or -errno. */
 int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out);
-int sys_link_info(struct sys_link *l, struct bpf_link_info *in, struct bpf_link_info *out);
+/* struct bpf_link_info of a link on an event of perf, of which older headers know nothing. */
+struct sys_perf_info {
+	u32 type, id, prog_id, pad;
+	u32 event, pad_event; /* enum bpf_perf_event_type */
+	union {
+		struct {
+			u64 name;
+			u32 name_len, offset;
+			union {
+				struct {
+					u64 cookie, ref_ctr_off;
+				} uprobe;
+				struct {
+					u64 addr, missed, cookie;
+				} kprobe;
+			};
+		} probe;
+		struct {
+			u64 name;
+			u32 name_len, pad;
+			u64 cookie;
+		} tracepoint;
+		struct {
+			u64 config;
+			u32 type, pad;
+			u64 cookie;
+		} clock;
+	};
+};
+union sys_link_info {
+	struct bpf_link_info any;
+	struct sys_perf_info perf;
+};
+int sys_link_info(struct sys_link *l, union sys_link_info *in, union sys_link_info *out);
+int sys_perf_link_info(struct sys_link *l, const struct sys_perf_info *in, struct sys_perf_info *out);
 const char *sys_link_type_name(u32 type); /* as fdinfo names it */
 
 /* The program type of an attach type and what it goes on; BPF_PROG_TYPE_UNSPEC. */
@@ -54,6 +89,7 @@ struct sys_event_shown {
 	const struct sys_attach *what;
 	const struct sys_attached *at;
 	u32 prog;       /* its number; 0 */
+	u32 config;     /* of a clock, PERF_COUNT_SW_... */
 	u64 attachment; /* in other processes; 0 */
 	bool linked;    /* the program is a link's */
 };

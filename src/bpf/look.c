@@ -23,6 +23,7 @@ static struct look_row *add(struct look_rows *rows, u32 what, u32 id)
 	memset(r, 0, sizeof(*r));
 	r->what = what;
 	r->id = id;
+	r->fd = r->event_fd = -1;
 	return r;
 }
 
@@ -65,6 +66,8 @@ static void fill_event(struct look_row *r, enum sys_attach_kind kind, const stru
 	r->type = kind;
 	r->offset = a->offset;
 	r->period = a->period;
+	r->cookie = a->cookie;
+	r->ref_ctr_off = a->ref_ctr_off;
 	r->pid = a->pid;
 	r->cpu = a->cpu;
 	if (a->name)
@@ -92,7 +95,10 @@ int sys_look_attached(struct look_rows *rows, enum sys_attach_kind kind, const s
 
 static void fill_shown(const struct sys_event_shown *e, void *arg)
 {
-	fill_event(arg, e->kind, e->what, e->at);
+	struct look_row *r = arg;
+
+	fill_event(r, e->kind, e->what, e->at);
+	r->config = e->config;
 }
 
 /* Links that are not on events of perf are of kinds that have a type of link of their own. */
@@ -114,7 +120,7 @@ static u32 kind_of(u32 link_type)
 static void fill_link(struct look_rows *rows, struct sys_link *l)
 {
 	const struct sys_attach a = { .name = l->name, .pid = -1, .cpu = -1 };
-	struct look_row *r = add(rows, LOOK_EVENT, l->o.id);
+	struct look_row *r = l->foreign ? NULL : add(rows, LOOK_EVENT, l->o.id);
 
 	if (!r)
 		return;
@@ -123,6 +129,10 @@ static void fill_link(struct look_rows *rows, struct sys_link *l)
 	r->link_type = l->type;
 	r->prog = l->prog->o.id;
 	r->runs = l->prog->p->run_cnt;
+	r->ino = l->o.ino;
+	r->fd = l->o.fd;
+	r->event_ino = l->event ? l->event->ino : 0;
+	r->event_fd = l->event ? l->event->fd : -1;
 	r->own = l->o.has_fd;
 	r->attachment = sys_link_attachment(&l->o);
 }
@@ -142,6 +152,9 @@ static void fill_bare(const struct sys_event_shown *e, void *arg)
 		return;
 	fill_event(r, e->kind, e->what, e->at);
 	r->prog = e->prog;
+	r->config = e->config;
+	r->event_ino = b->o->ino;
+	r->event_fd = b->o->fd;
 	r->runs = e->what->p->run_cnt;
 	r->own = b->o->has_fd;
 	r->attachment = e->attachment;

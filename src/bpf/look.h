@@ -30,10 +30,12 @@ struct look_row {
 	u64 attachment; /* the same for all processes that an event is in; 0: only here */
 	u64 memory;     /* bytes */
 	u64 runs, run_ns, missed; /* of the program, in this process; runs are counted while statistics are */
-	u64 offset, period;
+	u64 offset, period, cookie, ref_ctr_off;
+	u64 ino, event_ino; /* of the memfds of the link and of the event of perf; 0: none */
 	s32 pid, cpu;   /* that an event is limited to; -1: any */
 	u32 own;        /* its descriptor, or that of the event's link, is this process's */
-	u32 unused;
+	u32 config;     /* of a clock: PERF_COUNT_SW_... */
+	s32 fd, event_fd; /* Ferry's own descriptors of the two memfds above; -1 */
 	char how[16];   /* jump, trap...; "" when its source does not say */
 	char why[112];  /* why not the fastest way */
 	char name[32];

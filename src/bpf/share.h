@@ -29,6 +29,7 @@ static inline bool sys_is_shared(u32 kind)
 	return kind == SYS_MAP || kind == SYS_PROG || kind == SYS_BTF || kind == SYS_LINK || kind == SYS_PERF;
 }
 
+struct look_row;
 struct sys_share_ops {
 	/* An object of this process may be found by others from now on, until drop. */
 	void (*publish)(struct sys_obj *o);
@@ -46,6 +47,13 @@ struct sys_share_ops {
 		      struct text *why);
 	void (*detach)(void *event);
 	u64 (*attachment)(void *event); /* its number */
+	/*
+	 * What a member (pid 0: any) shows of the event, or of the link, whose memfd has this inode; false:
+	 * nothing. And runs of a program in all other members, into runs, run_ns, missed (look.h).
+	 */
+	bool (*row)(s32 pid, u64 ino, struct look_row *out);
+	void (*sum)(u32 prog, struct look_row *out);
+	void (*count)(bool on); /* all members count runs, until off as often as on */
 };
 void sys_share(const struct sys_share_ops *ops);
 /* NULL: this process is alone. */

@@ -17,6 +17,8 @@ void sys_stats_count(bool on)
 void sys_stats_free(struct sys_obj *o)
 {
 	sys_stats_on--;
+	if (sys_shared())
+		sys_shared()->count(false);
 	close(o->fd);
 	base_free(o);
 }
@@ -45,6 +47,8 @@ long sys_cmd_enable_stats(struct sys_call *c)
 	}
 	sys_seal(fd);
 	sys_stats_on++;
+	if (sys_shared())
+		sys_shared()->count(true);
 	fd = sys_fd_new(o, 0);
 	sys_put(o);
 	return fd;

@@ -169,6 +169,7 @@ static int take_welcome(int fd, struct wire_msg *m)
 	pthread_mutex_unlock(&lock);
 	sys_obj_each(publish_one, NULL);
 	client_announce_all();
+	client_count_again();
 	/* Links are told apart by their attachments, which the broker knows only now. */
 	return 0;
 }

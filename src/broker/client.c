@@ -409,6 +409,9 @@ static __attribute__((constructor)) void init(void)
 		.attach = attach,
 		.detach = detach,
 		.attachment = attachment,
+		.row = client_row,
+		.sum = client_sum,
+		.count = client_count,
 	};
 
 	sys_share(&ops);

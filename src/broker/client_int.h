@@ -30,6 +30,13 @@ int client_announce(struct client_event *e, bool wait, struct text *why);
 void client_announce_all(void); /* without waiting */
 void client_forked(void);
 
+/* ---- view.c: what other members show -------------------------------------------------------- */
+
+bool client_row(s32 pid, u64 ino, struct look_row *out);
+void client_sum(u32 prog, struct look_row *out);
+void client_count(bool on);
+void client_count_again(void); /* to a new broker */
+
 /* ---- agent.c -------------------------------------------------------------------------------- */
 
 /* A message without answer; lost when there is no broker: the next one hears everything again. */

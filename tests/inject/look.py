@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""ferry ps, top and link list on a session of loaders and targets: look.py FERRY BUILD_DIR SHARE_DIR. TAP."""
+"""ferry ps, top and link list on a session of loaders and targets: look.py FERRY BUILD_DIR SHARE_DIR BPFTOOL. TAP."""
 import json
 import os
 import random
@@ -13,9 +13,9 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
-from tap import check, done  # noqa: E402
+from tap import check, done, skip  # noqa: E402
 
-FERRY, HERE, SHARE = sys.argv[1:4]
+FERRY, HERE, SHARE, BPFTOOL = sys.argv[1:5]
 RUNTIME = tempfile.mkdtemp(prefix="ferry-look-")
 ENV = {k: v for k, v in os.environ.items() if k not in ("FERRY_SESSION", "LD_PRELOAD", "FERRY")}
 ENV["XDG_RUNTIME_DIR"] = RUNTIME
@@ -116,6 +116,8 @@ def main():
     check("a_link_that_is_gone_is_not_listed", all(x["link"] != line[0]["link"] for x in looked("link", "list")))
     s.end()
 
+    bpftool(t, u, every)
+
     os.kill(u.pid, signal.SIGSTOP)
     begin = time.time()
     ps = {x["pid"]: x for x in looked("ps")}
@@ -133,11 +135,46 @@ def main():
     every.end()
 
 
+def tool(*args):
+    r = ferry("exec", "--", BPFTOOL, "-j", *args)
+    try:
+        return json.loads(r.stdout)
+    except ValueError:
+        return [r.stdout + r.stderr]
+
+
+def bpftool(t, u, every):
+    """Another terminal of the same user."""
+    if BPFTOOL == "none":
+        return skip("bpftool_in_another_process_shows_what_runs", "no bpftool here")
+    look = subprocess.Popen([FERRY, "top", "--interval", "20", "--once"], stdout=subprocess.DEVNULL, env=ENV)
+    time.sleep(0.4)
+    before = [x for x in tool("prog", "list") if x["name"] == "entered"][0].get("run_cnt", 0)
+    t.say("300")
+    u.say("21")
+    time.sleep(0.2)
+    progs = {x["name"]: x for x in tool("prog", "list")}
+    check("bpftool_prog_list_has_the_runs_of_all_processes", set(progs) == {"entered", "recorded", "returned"} and
+          progs["entered"]["run_cnt"] == before + 321 and progs["entered"]["run_time_ns"] > 0, f"{before} {progs}")
+    look.kill()
+    look.wait()
+    maps = {x["name"]: x for x in tool("map", "list")}
+    check("bpftool_map_list", set(maps) == {"calls", "records"} and maps["calls"]["max_entries"] == 1024, maps)
+    links = tool("link", "list")
+    check("bpftool_link_list", len(links) == 1 and links[0]["type"] == "perf_event" and
+          links[0]["prog_id"] == progs["entered"]["id"], links)
+    perf = tool("perf", "list")
+    check("bpftool_perf_list_has_each_descriptor_once", len(perf) == 1 and perf[0]["pid"] == every.pid and
+          perf[0]["fd_type"] == "uprobe" and perf[0]["prog_id"] == progs["entered"]["id"] and
+          perf[0]["filename"] == SHARE + "/share_target" and perf[0]["offset"] == looked("link", "list")[0]["offset"], perf)
+
+
 def hostile(pid):
     """A process may write anything where its rows are expected."""
     sessions = [d for d in os.listdir(RUNTIME) if os.path.isdir(os.path.join(RUNTIME, d, "members"))]
     path = os.path.join(RUNTIME, sessions[0], "members", str(pid))
-    row = struct.calcsize("6I6Q4i") + 16 + 112 + 32 + 256
+    with open(path, "rb") as f:
+        row = struct.unpack("8sIIQ", f.read(24))[1]
     bad = []
     for i in range(16):
         kind = i % 4
