@@ -265,7 +265,7 @@ static void what_has_no_source_of_events_is_refused(void **state)
 	struct bpf_insn pass[] = { MOV(0, 1), EXIT() };
 	int skb = load_insns(sys_bpf, BPF_PROG_TYPE_CGROUP_SKB, pass, 2);
 	int tp = trace_event(trace_id("sched/sched_switch"));
-	union bpf_attr a = { .raw_tracepoint = { .name = PTR("sys_enter"), .prog_fd = raw } };
+	union bpf_attr a = { .raw_tracepoint = { .name = PTR("sched_switch"), .prog_fd = raw } };
 
 	(void)state;
 	assert_int_equal(sys_bpf(BPF_RAW_TRACEPOINT_OPEN, &a, sizeof(a)), -EOPNOTSUPP);
