@@ -37,6 +37,8 @@ enum helper_arg {
 	ARG_KPTR,            /* a pointer to an object in a map's value, which the map owns */
 	ARG_KPTR_OBJ,        /* an object for it, whose reference goes there, or NULL */
 	ARG_TASK,            /* a task_struct, by BTF */
+	ARG_SOCK,            /* a socket of any kind */
+	ARG_SOCK_RELEASE,    /* the same, whose reference is given back */
 	ARG_SEQ,             /* a seq_file, by BTF: the helper sees whether it is the iterator's */
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
@@ -49,6 +51,11 @@ enum helper_ret {
 	RET_CPU_VAR_OR_NULL,
 	RET_KPTR_OBJ_OR_NULL,  /* the object that was in ARG_KPTR: a reference */
 	RET_TASK,              /* a valid pointer to a task_struct, by BTF */
+	/* Sockets: with HELPER_ACQUIRES a reference; else as long as ARG_SOCK's is held, if that is one. */
+	RET_SOCK_OR_NULL,
+	RET_SOCK_COMMON_OR_NULL,
+	RET_TCP_SOCK_OR_NULL,
+	RET_KERNEL_SOCK_OR_NULL, /* the kernel's struct that the helper is named after (skc_to_NAME) */
 	RET_SLICE_OR_NULL,     /* of the ARG_DYNPTR, as many bytes as ARG_CONST_SIZE says */
 	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */
 };

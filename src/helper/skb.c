@@ -140,7 +140,7 @@ u64 skb_change_head(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 
 	if (a3)
 		return (u64)-EINVAL;
-	if (more > p->data - p->hard_start)
+	if (!helper_headroom(p, more))
 		return (u64)-ENOMEM;
 	p->data -= more;
 	p->data_meta = p->data;

@@ -56,6 +56,7 @@ struct prog_pkt {
 	u32 remote_port, local_port, gso_segs, gso_size, wire_len, rx_queue_index, egress_ifindex;
 	u64 hwtstamp;
 	u8 tstamp_type;
+	u8 encapsulated; /* by bpf_skb_adjust_room() */
 };
 
 enum { /* groups of helpers that a program type may call; see helper.def */
@@ -77,6 +78,9 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_ITER = 1 << 16,    /* what iterators write to their readers */
 	HELPERS_FUNC = 1 << 17,    /* arguments of the traced function */
 	HELPERS_EXIT = 1 << 18,    /* its result */
+	HELPERS_LOOKUP = 1 << 19,  /* look-ups of sockets */
+	HELPERS_SOCKET = 1 << 20,  /* what a packet's socket is */
+	HELPERS_COOKIE = 1 << 21,  /* whose it is */
 };
 
 struct prog_type {
@@ -105,8 +109,9 @@ const char *prog_type_name(u32 type);           /* for people; "type N" when unk
  */
 const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_type, u32 off,
 					u32 size, bool write);
-/* The same for reads of the struct bpf_sock that a pointer to a socket leads to; `common`: of any kind. */
-const struct ctx_field *prog_sock_field(bool common, u32 off, u32 size);
+/* May so many bytes be read of the struct bpf_sock, or bpf_tcp_sock, that a pointer to a socket leads to? */
+enum prog_sock { PROG_SOCK_FULL, PROG_SOCK_COMMON, PROG_SOCK_TCP };
+bool prog_sock_field(enum prog_sock kind, u32 off, u32 size);
 /* Values a program may return, where the kernel bounds them (depends on the attach type). */
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max);
 /* Groups of helpers for the type's programs with this expected attach type: HELPERS_*. */

@@ -147,6 +147,7 @@ enum {
 #include "prog/type.def"
 
 #define BASE    HELPERS_BASE
+#define SOCKETS (HELPERS_LOOKUP | HELPERS_SOCKET | HELPERS_COOKIE)
 #define NET     (HELPERS_BASE | HELPERS_EVENTS | HELPERS_COARSE)
 #define PKT     sizeof(struct prog_pkt)
 #define REGS    sizeof(bpf_user_pt_regs_t)
@@ -209,10 +210,18 @@ const struct ctx_field *prog_type_field(const struct prog_type *t, u32 attach_ty
 	return find_field(t->fields, t->nfields, attach_type, off, size, write);
 }
 
-const struct ctx_field *prog_sock_field(bool common, u32 off, u32 size)
+bool prog_sock_field(enum prog_sock kind, u32 off, u32 size)
 {
-	return common ? find_field(common_fields, ARRAY_SIZE(common_fields), 0, off, size, false) :
-			find_field(full_fields, ARRAY_SIZE(full_fields), 0, off, size, false);
+	bool wide;
+
+	if (kind == PROG_SOCK_TCP) { /* bpf_tcp_sock_is_valid_access() */
+		wide = off == offsetof(struct bpf_tcp_sock, bytes_received) ||
+		       off == offsetof(struct bpf_tcp_sock, bytes_acked);
+		return off < sizeof(struct bpf_tcp_sock) && size == (wide ? 8 : 4) && off % size == 0;
+	}
+	return kind == PROG_SOCK_COMMON ?
+		       find_field(common_fields, ARRAY_SIZE(common_fields), 0, off, size, false) :
+		       find_field(full_fields, ARRAY_SIZE(full_fields), 0, off, size, false);
 }
 
 bool prog_type_ret(const struct prog_type *t, u32 attach_type, s32 *min, s32 *max)

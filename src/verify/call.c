@@ -12,7 +12,8 @@ struct call {
 	u32 map_index;
 	u64 alloc_size;        /* ARG_CONST_SIZE */
 	u64 max_size;          /* the largest ARG_SIZE */
-	u32 release;           /* reference of ARG_ALLOC_MEM */
+	u32 release;           /* reference of ARG_ALLOC_MEM, ARG_SOCK_RELEASE */
+	u32 sock;              /* of ARG_SOCK; 0 */
 	struct reg var;        /* ARG_CPU_VAR */
 	u32 slice;             /* id of ARG_DYNPTR */
 	bool key_known;
@@ -293,6 +294,32 @@ static int arg_typed(struct verifier *v, u32 r, const char *name, const char *po
 	return 0;
 }
 
+/* Pointers to the kernel's structs of sockets, too, where they are known. */
+static int arg_sock(struct verifier *v, struct call *c, u32 r, bool release)
+{
+	static const char *const names[] = { "sock", "sock_common", "tcp_sock", "inet_sock", "udp6_sock", "tcp6_sock",
+					     "unix_sock", "tcp_request_sock", "tcp_timewait_sock", "mptcp_sock" };
+	const struct reg *reg = cur_reg(v, r);
+	bool ok = reg->type == REG_SOCK;
+	u32 i;
+
+	for (i = 0; reg->type == REG_BTF && i < ARRAY_SIZE(names) && !ok; i++)
+		ok = !strcmp(vtyped_name(v, reg), names[i]);
+	if (!ok || reg->flags & REG_NULLABLE)
+		return expected(v, r, "sock_common, sock, tcp_sock, ptr_sock");
+	if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)
+		return refuse(v, -EINVAL, "pass the pointer as it was returned",
+			      "R%u must have zero offset when passed to a helper on sockets", r);
+	c->sock = reg->ref;
+	if (!release)
+		return 0;
+	if (!reg->ref || !state_has_ref(v->cur, reg->ref))
+		return refuse(v, -EINVAL, "release only what was looked up, once",
+			      "R%u must be referenced when passed to release function", r);
+	c->release = reg->ref;
+	return 0;
+}
+
 static int arg(struct verifier *v, struct call *c, u32 r)
 {
 	u8 kind = c->h->args[r - 1];
@@ -317,6 +344,10 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return arg_key_or_value(v, c, r, ARG_MAP_VALUE);
 	case ARG_TASK:
 		return arg_typed(v, r, "task_struct", "ptr_task_struct");
+	case ARG_SOCK:
+		return arg_sock(v, c, r, false);
+	case ARG_SOCK_RELEASE:
+		return arg_sock(v, c, r, true);
 	case ARG_SEQ:
 		return arg_typed(v, r, "seq_file", "ptr_seq_file");
 	case ARG_MAP_KEY:
@@ -456,6 +487,30 @@ static int inner_map(struct verifier *v, const struct call *c, struct reg *r0)
 	return 0;
 }
 
+/* What is cast goes when what it was cast from is released; a listener is nobody's. */
+static int sock_result(struct verifier *v, const struct call *c, struct reg *r0)
+{
+	static const u8 kinds[] = { [RET_SOCK_OR_NULL] = PROG_SOCK_FULL, [RET_SOCK_COMMON_OR_NULL] = PROG_SOCK_COMMON,
+				    [RET_TCP_SOCK_OR_NULL] = PROG_SOCK_TCP };
+	int err = 0;
+
+	if (c->h->ret == RET_KERNEL_SOCK_OR_NULL) {
+		err = vtyped_kernel(v, r0, c->h->name + strlen("skc_to_"), REG_NULLABLE | REG_RDONLY);
+	} else {
+		reg_pointer(r0, REG_SOCK);
+		r0->what = kinds[c->h->ret];
+		r0->flags = REG_NULLABLE;
+		r0->id = ++v->ids;
+	}
+	if (!err && c->h->flags & HELPER_ACQUIRES)
+		return state_add_ref(v, v->cur, v->insn, &r0->ref);
+	if (!err && c->sock && c->h->id != BPF_FUNC_get_listener_sock) {
+		r0->ref = c->sock;
+		r0->flags |= REG_BORROWED;
+	}
+	return err;
+}
+
 static int set_result(struct verifier *v, struct call *c)
 {
 	struct reg *r0 = cur_reg(v, 0);
@@ -489,6 +544,11 @@ static int set_result(struct verifier *v, struct call *c)
 		return vkptr_result(v, c->kptr, r0);
 	case RET_TASK:
 		return vtyped_kernel(v, r0, "task_struct", REG_TRUSTED | REG_RDONLY);
+	case RET_SOCK_OR_NULL:
+	case RET_SOCK_COMMON_OR_NULL:
+	case RET_TCP_SOCK_OR_NULL:
+	case RET_KERNEL_SOCK_OR_NULL:
+		return sock_result(v, c, r0);
 	case RET_SLICE_OR_NULL:
 		reg_pointer(r0, REG_MEM);
 		r0->flags = REG_NULLABLE | REG_BORROWED;

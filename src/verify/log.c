@@ -116,6 +116,8 @@ const char *reg_type_name(const struct reg *r)
 	case REG_FUNC: return "func";
 	case REG_DYNPTR: return "dynptr_ptr";
 	case REG_SOCK:
+		if (r->what == PROG_SOCK_TCP)
+			return null ? "tcp_sock_or_null" : "tcp_sock";
 		if (r->what)
 			return null ? "sock_common_or_null" : "sock_common";
 		return null ? "sock_or_null" : "sock";

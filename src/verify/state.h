@@ -27,7 +27,7 @@ enum reg_type {
 	 */
 	REG_DYNPTR,
 	REG_ITER,     /* only in slots: enum iter_state `what`, `size` numbers were given (iter.c) */
-	REG_SOCK,     /* a socket: struct bpf_sock as programs see it; `what` 1: of any kind */
+	REG_SOCK,     /* a socket as programs see it: enum prog_sock `what` */
 	REG_FUNC,     /* subprogram `what`, to be called back */
 	/*
 	 * A struct of `type_id` in the BTF `what` of the run (typed.c). type_id 0: behind a pointer to

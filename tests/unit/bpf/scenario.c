@@ -78,6 +78,8 @@ static void run_case(void **state)
 	struct scenario s = { .bpf = who };
 
 	c->run(&s);
+	if (getenv("SCENARIO_PRINT")) /* to write what is right down */
+		fprintf(stderr, "%s: %s\n", c->name, text_str(&s.out));
 	assert_string_equal(text_str(&s.out), c->right);
 	text_free(&s.out);
 }

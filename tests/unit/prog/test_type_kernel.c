@@ -142,7 +142,7 @@ static void fields_of_sockets_are_those_of_the_kernel(void **state)
 			bool kernel = load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					   BPF_CGROUP_INET4_CONNECT, insns, 4, "GPL") >= 0;
 
-			if (kernel == (prog_sock_field(false, off, 1u << s) != NULL))
+			if (kernel == prog_sock_field(PROG_SOCK_FULL, off, 1u << s))
 				continue;
 			wrong++;
 			print_message("# sock: %u bytes at %u: kernel %d\n", 1u << s, off, kernel);
@@ -162,7 +162,7 @@ static void fields_of_sockets_are_those_of_the_kernel(void **state)
 			};
 			bool kernel = load(BPF_PROG_TYPE_SCHED_CLS, 0, insns, 5, "GPL") >= 0;
 
-			if (kernel == (prog_sock_field(true, off, 1u << s) != NULL))
+			if (kernel == prog_sock_field(PROG_SOCK_COMMON, off, 1u << s))
 				continue;
 			wrong++;
 			print_message("# sock_common: %u bytes at %u: kernel %d\n", 1u << s, off,
