@@ -71,6 +71,7 @@ bool func_gap(u64 addr, u64 *start, u64 *end);
 bool func_is_padding(u64 from, u64 to);
 /* setjmp and its like, vfork: a slot is good for one return. */
 bool func_returns_twice(const void *addr);
+bool func_starts_at(u64 addr); /* false when that is not known */
 
 /* ---- area.c: executable memory near an address ------------------------------------------------- */
 
@@ -119,6 +120,7 @@ struct site {
 	const u8 *moved;         /* the original instructions, then back */
 	struct moved m;
 	u8 orig[MAX_STOLEN], now[MAX_STOLEN]; /* bytes of the program, and what is there instead */
+	bool is_start;           /* of a function */
 	u8 patched;              /* bytes written; 0 is none */
 	bool queued;             /* in the batch being written */
 	enum probe_how how;
@@ -217,6 +219,7 @@ void probe_entry(void);
 void probe_return(void);
 
 u32 probe_hit(struct site *s, struct pt_regs *regs);
+void probe_count_missed(struct site *s, const struct hooks *h);
 u32 probe_hit_short(struct site *s, struct pt_regs *regs);
 u64 probe_returned(u64 slot, struct pt_regs *regs); /* the address to go on at */
 void probe_run_hooks(struct thread *t, const struct hooks *h, struct pt_regs *regs);

@@ -241,6 +241,14 @@ bool func_gap(u64 addr, u64 *start, u64 *end)
 	return !r.end && r.next && addr - r.before < 4096;
 }
 
+bool func_starts_at(u64 addr)
+{
+	struct range r = { .addr = addr };
+
+	dl_iterate_phdr(look, &r);
+	return r.end && r.start == addr;
+}
+
 bool func_returns_twice(const void *addr)
 {
 	static const char *const names[] = { "setjmp", "_setjmp", "__sigsetjmp", "sigsetjmp",

@@ -8,6 +8,7 @@
 #include "bpf/run.h"
 #include "bpf/sys.h"
 #include "code/code.h"
+#include "helper/helper.h"
 
 struct hook_call {
 	const struct hook *hook;
@@ -53,6 +54,17 @@ struct thread *thread_first(void)
 	return t;
 }
 
+/* Counted where tools look: bpf_prog_info.recursion_misses. The list stays while the thread is inside. */
+void probe_count_missed(struct site *s, const struct hooks *h)
+{
+	u32 i;
+
+	s->missed++;
+	for (i = 0; h && i < h->n; i++)
+		if (h->hook[i].fn == probe_run_prog)
+			((struct prog *)((const struct sys_attach *)h->hook[i].arg)->p)->recursion_misses++;
+}
+
 u32 probe_hit(struct site *s, struct pt_regs *regs)
 {
 	struct thread *t = thread_self;
@@ -64,14 +76,14 @@ u32 probe_hit(struct site *s, struct pt_regs *regs)
 	}
 	/* The second: a signal handler came by while a short run was under way. */
 	if ((t->busy || sys_short_inside()) && thread_inside(t, regs)) {
-		s->missed++;
+		probe_count_missed(s, s->entry);
 		return 0;
 	}
 	thread_enter(t, s, regs);
 	probe_run_hooks(t, s->entry, regs);
 	out = t->override == regs;
 	if (!out && s->ret && !ret_hijack(t, s, regs))
-		s->missed++;
+		probe_count_missed(s, s->ret);
 	thread_leave(t);
 	return out;
 }
@@ -96,7 +108,18 @@ u32 probe_hit_short(struct site *s, struct pt_regs *regs)
 void probe_run_prog(struct pt_regs *regs, void *arg)
 {
 	const struct sys_attach *a = arg;
+	struct helper_override override;
+	struct helper_run how = { .prog = a->p, .ctx = regs, .cookie = a->cookie,
+				  .func_ip = thread_self->site->addr };
 
-	if (!sys_inside)
-		sys_prog_run_at(a->p, regs, a->cookie, thread_self->site->addr);
+	if (sys_inside)
+		return;
+	/* Only where the address of the caller is on top of the stack. */
+	if (thread_self->site->is_start && regs->rip == how.func_ip) {
+		override.set = false;
+		how.override = &override;
+	}
+	sys_prog_run_as(&how);
+	if (how.override && override.set)
+		probe_override(regs, override.value);
 }

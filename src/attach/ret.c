@@ -262,7 +262,7 @@ u64 probe_returned(u64 slot, struct pt_regs *regs)
 	}
 	nested = (t->busy || sys_short_inside()) && thread_inside(t, regs);
 	if (nested) {
-		s->missed++;
+		probe_count_missed(s, s->ret);
 	} else {
 		thread_enter(t, s, regs);
 		if (!run_short(s, regs))

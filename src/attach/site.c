@@ -193,6 +193,7 @@ static int make_site(u64 addr, const u8 *bytes, size_t avail, struct site **out,
 		return -ENOMEM;
 	}
 	s->addr = addr;
+	s->is_start = func_starts_at(addr);
 	s->hit = probe_hit;
 	s->stub = room + 8;
 	s->moved = s->stub + sizeof(STUB);

@@ -76,3 +76,24 @@ int count(void *ctx)
 		__sync_fetch_and_add(&s->calls, 1);
 	return 0;
 }
+
+/* The function is left out where its first argument is 13. */
+SEC("uprobe")
+int instead(struct pt_regs *ctx)
+{
+	if (PT_REGS_PARM1(ctx) == 13)
+		bpf_override_return(ctx, 99);
+	return 0;
+}
+
+SEC("uprobe")
+int ids(void *ctx)
+{
+	struct seen *s = of(4);
+
+	if (s)
+		s->a = bpf_get_current_uid_gid();
+	if (s)
+		__sync_fetch_and_add(&s->calls, 1);
+	return 0;
+}

@@ -181,6 +181,57 @@ static void library_loaded_later_is_probed(void **state)
 	bpf_link__destroy(l);
 }
 
+/* The helper asks libc for the number, and so comes by the probe itself. */
+static void hits_inside_of_a_program_are_left_out_and_counted(void **state)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = "getgid");
+	struct bpf_program *p = bpf_object__find_program_by_name(obj, "ids");
+	struct bpf_link *l = bpf_program__attach_uprobe_opts(p, 0, "libc.so.6", 0, &opts);
+	struct bpf_prog_info info = { 0 };
+	unsigned size = sizeof(info);
+	int i;
+
+	(void)state;
+	assert_non_null(l);
+	for (i = 0; i < 5; i++) {
+		gid_t gid = getgid();
+
+		assert_int_equal(gid, look(4).a >> 32);
+	}
+	assert_int_equal(look(4).calls, 5);
+	assert_int_equal(bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &size), 0);
+	assert_int_equal(info.recursion_misses, 5);
+	bpf_link__destroy(l);
+}
+
+/* Its second instruction is at 4. */
+long by_hand(long x);
+__asm__(".text\n.p2align 4\n.type by_hand, @function\nby_hand:\n.cfi_startproc\nlea 5(%rdi), %rax\n"
+	"add $1, %rax\nret\n.cfi_endproc\n.size by_hand, . - by_hand\n");
+
+/* The kernel refuses this on functions of user space; here the process is the program's own. */
+static void program_returns_instead_of_the_function(void **state)
+{
+	struct bpf_link *l = attach("instead", "/proc/self/exe", offset_of(target), false, 0);
+	struct bpf_link *r = attach("returned", "/proc/self/exe", offset_of(target), true, 0), *m;
+	unsigned long long before = look(2).calls;
+
+	(void)state;
+	assert_non_null(l);
+	assert_int_equal(target(13, 1), 99);
+	assert_int_equal(look(2).calls, before); /* it was not entered */
+	assert_int_equal(target(12, 1), 1201);
+	assert_int_equal(look(2).calls, before + 1);
+	bpf_link__destroy(l);
+	assert_int_equal(target(13, 1), 1301);
+	bpf_link__destroy(r);
+	/* On another instruction than the first nothing can be left out. */
+	m = attach("instead", "/proc/self/exe", offset_of(by_hand) + 4, false, 0);
+	assert_non_null(m);
+	assert_int_equal(by_hand(13), 19);
+	bpf_link__destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,6 +239,8 @@ int main(void)
 		cmocka_unit_test(return_sees_result_and_fills_a_ring_buffer),
 		cmocka_unit_test(function_of_a_library_by_name),
 		cmocka_unit_test(library_loaded_later_is_probed),
+		cmocka_unit_test(program_returns_instead_of_the_function),
+		cmocka_unit_test(hits_inside_of_a_program_are_left_out_and_counted),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
