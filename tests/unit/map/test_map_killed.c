@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "map/map_int.h"
 #include "map_test.h"
 
 #define ROUNDS 40
@@ -172,6 +173,165 @@ static void stack_traces_stay_whole(void **state)
 	map_put(m);
 }
 
+/* ---- by key: per-CPU types ------------------------------------------------------------------- */
+
+static void step_key(struct map *m, u32 *s)
+{
+	struct value v[256];
+	u32 key = next_random(s) % (ROOM + 20), cpu;
+
+	for (cpu = 0; cpu < map_cpus() && cpu < ARRAY_SIZE(v); cpu++)
+		v[cpu] = make(next_random(s));
+	switch (next_random(s) % 4) {
+	case 0: m->ops->remove(m, &key); break;
+	case 1: m->ops->update(m, &key, v, BPF_ANY); break; /* as a program: this CPU's */
+	default: map_update_user(m, &key, v, BPF_ANY); break;
+	}
+}
+
+static void keyed(u32 type, u32 flags)
+{
+	struct map *m = map_make(type, 4, sizeof(struct value), ROOM, flags);
+	bool seen[ROOM + 20] = { false };
+	struct value v[256];
+	u32 key, next, n = 0;
+
+	if (map_cpus() > ARRAY_SIZE(v))
+		return;
+	kill_at_random(m, step_key);
+	for (; !map_next_key_user(m, n ? &key : NULL, &next); key = next, n++) {
+		assert_true(next < ARRAY_SIZE(seen) && !seen[next]);
+		seen[next] = true;
+		assert_int_equal(map_lookup_user(m, &next, v, 0), 0);
+	}
+	for (key = 0; key < ARRAY_SIZE(seen); key++)
+		assert_int_equal(map_delete_user(m, &key), seen[key] ? 0 : -ENOENT);
+	memset(v, 0, sizeof(v));
+	for (n = key = 0; key < ARRAY_SIZE(seen); key++)
+		assert_int_equal(map_update_user(m, &key, v, 0),
+				 key < ROOM || type == BPF_MAP_TYPE_LRU_PERCPU_HASH ? 0 : -E2BIG);
+	for (key = 0; key < ARRAY_SIZE(seen); key++)
+		n += !map_lookup_user(m, &key, v, 0);
+	assert_int_equal(n, ROOM);
+	map_put(m);
+}
+
+static void per_cpu_hashes_stay_whole(void **state)
+{
+	(void)state;
+	keyed(BPF_MAP_TYPE_PERCPU_HASH, 0);
+	keyed(BPF_MAP_TYPE_LRU_PERCPU_HASH, 0);
+	keyed(BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_F_NO_COMMON_LRU);
+}
+
+/* ---- filters, users' rings, task storage ------------------------------------------------------ */
+
+static _Atomic u8 *added; /* shared with the children: this value's update has returned */
+
+static void step_bloom(struct map *m, u32 *s)
+{
+	u64 v = next_random(s) % 500;
+
+	map_update_user(m, NULL, &v, 0);
+	added[v] = 1;
+}
+
+static void a_filter_keeps_what_was_added(void **state)
+{
+	struct map *m = map_make(BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 500, 0);
+	u32 n = 0;
+
+	(void)state;
+	added = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	kill_at_random(m, step_bloom);
+	for (u64 v = 0; v < 500; v++) {
+		n += added[v];
+		assert_true(!added[v] || !map_lookup_user(m, NULL, &v, 0));
+	}
+	assert_true(n > 0);
+	munmap((void *)added, 4096);
+	map_put(m);
+}
+
+static u8 *users_ring;
+
+static u64 drain_one(void *arg, void *sample, u32 size)
+{
+	struct value v;
+
+	memcpy(&v, sample, sizeof(v));
+	if (size != sizeof(v) || !whole(&v))
+		abort();
+	*(u32 *)arg += 1;
+	return 0;
+}
+
+/* All of a ring's room is filled, then children that drain it are killed. */
+static void step_drain(struct map *m, u32 *s)
+{
+	u32 n = 0;
+
+	(void)s;
+	map_user_ringbuf_drain(m, drain_one, &n, 0);
+	/* As if new records came: the same ones again. */
+	__atomic_fetch_add((u64 *)(void *)users_ring, n * 32, __ATOMIC_RELEASE);
+}
+
+static void a_users_ring_is_drained_by_who_is_left(void **state)
+{
+	struct map *m = map_make(BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0);
+	u32 head[2] = { sizeof(struct value), 0 }, i, n = 0;
+
+	(void)state;
+	users_ring = map_ringbuf_mmap(m, NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 4096);
+	for (i = 0; i < 128; i++) {
+		struct value v = make(i);
+
+		memcpy(users_ring + 4096 + i * 32, head, 8);
+		memcpy(users_ring + 4096 + i * 32 + 8, &v, sizeof(v));
+	}
+	*(u64 *)(void *)users_ring = 4096;
+	kill_at_random(m, step_drain);
+	assert_in_range(map_user_ringbuf_drain(m, drain_one, &n, 0), 0, 128);
+	assert_int_equal(map_user_ringbuf_drain(m, drain_one, &n, 0), 0);
+	map_put(m);
+}
+
+static void step_task(struct map *m, u32 *s)
+{
+	struct value v = make(next_random(s));
+	u64 self = map_self();
+
+	if (next_random(s) % 4)
+		map_task_update(m, (u32)self, &v, BPF_ANY);
+	else
+		map_task_delete(m, (u32)self);
+}
+
+static void storage_of_killed_tasks_is_nobodys(void **state)
+{
+	struct map *m = map_make(BPF_MAP_TYPE_TASK_STORAGE, 4, sizeof(struct value), 0, BPF_F_NO_PREALLOC);
+	u32 self = (u32)map_self(), pid;
+	struct value v = make(5);
+	int status;
+
+	(void)state;
+	kill_at_random(m, step_task);
+	assert_null(map_task_lookup(m, self));
+	assert_int_equal(map_task_update(m, self, &v, BPF_NOEXIST), 0);
+	assert_true(whole(map_task_lookup(m, self)));
+	pid = (u32)fork();
+	if (!pid) {
+		map_task_update(m, (u32)map_self(), &v, BPF_ANY);
+		kill(getpid(), SIGKILL);
+	}
+	waitpid((pid_t)pid, &status, 0);
+	assert_null(map_task_lookup(m, pid));
+	assert_int_equal(map_task_update(m, pid, &v, BPF_ANY), -ENOENT);
+	assert_int_equal(map_task_delete(m, self), 0);
+	map_put(m);
+}
+
 static struct map_perf *perf;
 
 static void drop(const struct map *m, void *obj)
@@ -255,6 +415,10 @@ int main(void)
 		cmocka_unit_test(a_trie_stays_whole_and_keeps_its_room),
 		cmocka_unit_test(stack_traces_stay_whole),
 		cmocka_unit_test(a_perf_buffer_flows_on),
+		cmocka_unit_test(per_cpu_hashes_stay_whole),
+		cmocka_unit_test(a_filter_keeps_what_was_added),
+		cmocka_unit_test(a_users_ring_is_drained_by_who_is_left),
+		cmocka_unit_test(storage_of_killed_tasks_is_nobodys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
