@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine's bpf(2): maps, and programs that loop over map operations. */
 #include <linux/bpf.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +16,11 @@ static int sys(int cmd, union bpf_attr *attr)
 
 int kernel_map(u32 type, u32 key_size, u32 value_size, u32 entries)
 {
+	return kernel_map_flags(type, key_size, value_size, entries, 0);
+}
+
+int kernel_map_flags(u32 type, u32 key_size, u32 value_size, u32 entries, u32 flags)
+{
 	union bpf_attr a;
 
 	memset(&a, 0, sizeof(a));
@@ -22,6 +28,7 @@ int kernel_map(u32 type, u32 key_size, u32 value_size, u32 entries)
 	a.key_size = key_size;
 	a.value_size = value_size;
 	a.max_entries = entries;
+	a.map_flags = flags;
 	return sys(BPF_MAP_CREATE, &a);
 }
 
@@ -74,13 +81,94 @@ static u32 put_map(struct bpf_insn *p, u32 n, int map)
 	return n;
 }
 
-/* What one turn of the loop does with the key at r10-64 and the value at r10-72. */
-static u32 put_op(struct bpf_insn *p, u32 n, enum kernel_op op, int map)
+/* Another random number of 32 bits in `to`, from the state in r6. */
+static u32 put_random(struct bpf_insn *p, u32 n, u8 to)
+{
+	p[n++] = ALUI(BPF_MUL, BPF_REG_6, 1103515245);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_6, 12345);
+	p[n++] = MOV(to, BPF_REG_6);
+	p[n++] = ALUI(BPF_RSH, to, 32);
+	return n;
+}
+
+/* r1 *= r2, both fractions of 2^32: the product of some is near 0 more often than not. */
+static u32 put_fraction(struct bpf_insn *p, u32 n)
+{
+	p[n++] = INSN(BPF_ALU64 | BPF_MUL | BPF_X, BPF_REG_1, BPF_REG_2, 0, 0);
+	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
+	return n;
+}
+
+/* The next key to r10-64. */
+static u32 put_key(struct bpf_insn *p, u32 n, enum kernel_op op, u32 key_size, u32 entries)
+{
+	n = put_random(p, n, BPF_REG_1);
+	if (op == KERNEL_LPM) {
+		p[n++] = INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -64, 32);
+		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_W, BPF_REG_10, BPF_REG_1, -60, 0);
+		return n;
+	}
+	if (op == KERNEL_CACHE) {
+		n = put_fraction(p, put_random(p, n, BPF_REG_2));
+		n = put_fraction(p, put_random(p, n, BPF_REG_2));
+	}
+	p[n++] = ALUI(BPF_MUL, BPF_REG_1, (s32)entries);
+	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
+	p[n++] = INSN(BPF_STX | BPF_MEM | (key_size == 4 ? BPF_W : BPF_DW), BPF_REG_10, BPF_REG_1,
+		      -64, 0);
+	return n;
+}
+
+/* Adds the key at r10-64 with the value at r10-72. */
+static u32 put_update(struct bpf_insn *p, u32 n, int map)
 {
 	n = put_map(p, n, map);
 	p[n++] = MOV(BPF_REG_2, BPF_REG_10);
 	p[n++] = ALUI(BPF_ADD, BPF_REG_2, -64);
+	p[n++] = MOV(BPF_REG_3, BPF_REG_10);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_3, -72);
+	p[n++] = MOVI(BPF_REG_4, 0);
+	p[n++] = CALL(BPF_FUNC_map_update_elem);
+	return n;
+}
+
+/* 16 bytes from r10-72 to this CPU's buffer; r9 is the context. */
+static u32 put_perf(struct bpf_insn *p, u32 n, int map)
+{
+	n = put_map(p, n, map);
+	p[n++] = MOV(BPF_REG_2, BPF_REG_1);
+	p[n++] = MOV(BPF_REG_1, BPF_REG_9);
+	p[n++] = INSN(BPF_ALU | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, -1);
+	p[n++] = MOV(BPF_REG_4, BPF_REG_10);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_4, -72);
+	p[n++] = MOVI(BPF_REG_5, 16);
+	p[n++] = CALL(BPF_FUNC_perf_event_output);
+	return n;
+}
+
+/* What one turn of the loop does with the key at r10-64 and the value at r10-72. */
+static u32 put_op(struct bpf_insn *p, u32 n, enum kernel_op op, int map)
+{
+	u32 jump;
+
+	if (op == KERNEL_RINGBUF_TIME || op == KERNEL_PERF_TIME) {
+		p[n++] = CALL(BPF_FUNC_ktime_get_ns);
+		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_DW, BPF_REG_10, BPF_REG_0, -72, 0);
+	}
+	if (op == KERNEL_PERF || op == KERNEL_PERF_TIME)
+		return put_perf(p, n, map);
+	n = put_map(p, n, map);
+	p[n++] = MOV(BPF_REG_2, BPF_REG_10);
+	p[n++] = ALUI(BPF_ADD, BPF_REG_2, op == KERNEL_RINGBUF_TIME ? -72 : -64);
 	switch (op) {
+	case KERNEL_CACHE:
+		p[n++] = CALL(BPF_FUNC_map_lookup_elem);
+		jump = n++;
+		p[n++] = ALUI(BPF_ADD, BPF_REG_8, 1);
+		n = put_update(p, n, map);
+		p[jump] = INSN(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, (s32)(n - jump) - 1, 0);
+		break;
+	case KERNEL_LPM:
 	case KERNEL_LOOKUP:
 		p[n++] = CALL(BPF_FUNC_map_lookup_elem);
 		p[n++] = INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 2, 0);
@@ -93,10 +181,9 @@ static u32 put_op(struct bpf_insn *p, u32 n, enum kernel_op op, int map)
 		p[n++] = MOVI(BPF_REG_4, 0);
 		p[n++] = CALL(BPF_FUNC_map_update_elem);
 		break;
-	case KERNEL_RINGBUF:
-	case KERNEL_RINGBUF_QUIET:
+	default:
 		p[n++] = MOVI(BPF_REG_3, 16);
-		p[n++] = MOVI(BPF_REG_4, op == KERNEL_RINGBUF ? 0 : BPF_RB_NO_WAKEUP);
+		p[n++] = MOVI(BPF_REG_4, op == KERNEL_RINGBUF_QUIET ? BPF_RB_NO_WAKEUP : 0);
 		p[n++] = CALL(BPF_FUNC_ringbuf_output);
 		break;
 	}
@@ -105,11 +192,17 @@ static u32 put_op(struct bpf_insn *p, u32 n, enum kernel_op op, int map)
 
 int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries)
 {
-	struct bpf_insn p[64];
+	return kernel_prog_loop(op, map, key_size, entries, KERNEL_LOOP);
+}
+
+int kernel_prog_loop(enum kernel_op op, int map, u32 key_size, u32 entries, u32 turns)
+{
+	struct bpf_insn p[80];
 	union bpf_attr a;
 	u32 n = 0, loop;
 	int i;
 
+	p[n++] = MOV(BPF_REG_9, BPF_REG_1);
 	p[n++] = CALL(BPF_FUNC_get_prandom_u32);
 	p[n++] = MOV(BPF_REG_6, BPF_REG_0);
 	p[n++] = MOVI(BPF_REG_7, 0);
@@ -117,17 +210,10 @@ int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries)
 	for (i = -72; i < 0; i += 8)
 		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_DW, BPF_REG_10, BPF_REG_7, i, 0);
 	loop = n;
-	p[n++] = ALUI(BPF_MUL, BPF_REG_6, 1103515245);
-	p[n++] = ALUI(BPF_ADD, BPF_REG_6, 12345);
-	p[n++] = MOV(BPF_REG_1, BPF_REG_6);
-	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
-	p[n++] = ALUI(BPF_MUL, BPF_REG_1, (s32)entries);
-	p[n++] = ALUI(BPF_RSH, BPF_REG_1, 32);
-	p[n++] = INSN(BPF_STX | BPF_MEM | (key_size == 4 ? BPF_W : BPF_DW), BPF_REG_10, BPF_REG_1,
-		      -64, 0);
+	n = put_key(p, n, op, key_size, entries);
 	n = put_op(p, n, op, map);
 	p[n++] = ALUI(BPF_ADD, BPF_REG_7, 1);
-	p[n] = INSN(BPF_JMP | BPF_JLT | BPF_K, BPF_REG_7, 0, (s32)loop - (s32)n - 1, KERNEL_LOOP);
+	p[n] = INSN(BPF_JMP | BPF_JLT | BPF_K, BPF_REG_7, 0, (s32)loop - (s32)n - 1, (s32)turns);
 	n++;
 	p[n++] = MOV(BPF_REG_0, BPF_REG_8);
 	p[n++] = INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
@@ -142,6 +228,11 @@ int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries)
 
 double kernel_run(int prog, u32 repeat)
 {
+	return kernel_run_ret(prog, repeat, NULL);
+}
+
+double kernel_run_ret(int prog, u32 repeat, u32 *ret)
+{
 	union bpf_attr a;
 	u8 packet[64] = { 0 };
 
@@ -152,5 +243,23 @@ double kernel_run(int prog, u32 repeat)
 	a.test.repeat = repeat;
 	if (sys(BPF_PROG_TEST_RUN, &a) < 0)
 		return -1;
+	if (ret)
+		*ret = a.test.retval;
 	return a.test.duration;
+}
+
+s64 kernel_memlock(int map)
+{
+	char path[64], line[128];
+	long long bytes = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", map);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "memlock: %lld", &bytes) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return bytes;
 }

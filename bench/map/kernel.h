@@ -10,8 +10,19 @@
 
 #define KERNEL_LOOP 1000 /* operations in one run of a program */
 
-enum kernel_op { KERNEL_LOOKUP, KERNEL_UPDATE, KERNEL_RINGBUF, KERNEL_RINGBUF_QUIET };
+enum kernel_op {
+	KERNEL_LOOKUP,
+	KERNEL_UPDATE,
+	KERNEL_RINGBUF,
+	KERNEL_RINGBUF_QUIET,
+	KERNEL_LPM,   /* look-ups of random IPv4 addresses */
+	KERNEL_CACHE, /* a skewed key is looked up, and added when it is not there; returns how many were not */
+	KERNEL_PERF,  /* 16 bytes to this CPU's perf buffer */
+	KERNEL_RINGBUF_TIME, /* a record with the time it was sent at */
+	KERNEL_PERF_TIME,
+};
 
+int kernel_map_flags(u32 type, u32 key_size, u32 value_size, u32 entries, u32 flags);
 int kernel_map(u32 type, u32 key_size, u32 value_size, u32 entries); /* descriptor or -1 */
 int kernel_lookup(int map, const void *key, void *value);
 int kernel_update(int map, const void *key, const void *value, u64 flags);
@@ -19,7 +30,11 @@ int kernel_update(int map, const void *key, const void *value, u64 flags);
 int kernel_fill(int map, const void *keys, const void *values, u32 n);
 /* A program that does KERNEL_LOOP operations on random keys below `entries`: descriptor or -1. */
 int kernel_prog(enum kernel_op op, int map, u32 key_size, u32 entries);
-/* Runs it `repeat` times: ns for one run, or -1. */
+/* The same with another number of operations in a run. */
+int kernel_prog_loop(enum kernel_op op, int map, u32 key_size, u32 entries, u32 loop);
+/* Runs it `repeat` times: ns for one run, or -1. `ret` (may be NULL): what the last run returned. */
+double kernel_run_ret(int prog, u32 repeat, u32 *ret);
 double kernel_run(int prog, u32 repeat);
+s64 kernel_memlock(int map); /* bytes that it takes, by its fdinfo; -1 */
 
 #endif

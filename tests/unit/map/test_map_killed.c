@@ -10,7 +10,7 @@
 #include "map/map_int.h"
 #include "map_test.h"
 
-#define ROUNDS 40
+#define ROUNDS 30
 #define ROOM   50u
 
 static u32 next_random(u32 *s)
