@@ -35,6 +35,8 @@ int kernel_prog_loop(enum kernel_op op, int map, u32 key_size, u32 entries, u32 
 /* Runs it `repeat` times: ns for one run, or -1. `ret` (may be NULL): what the last run returned. */
 double kernel_run_ret(int prog, u32 repeat, u32 *ret);
 double kernel_run(int prog, u32 repeat);
+struct perf_event_attr;
+int kernel_event(const struct perf_event_attr *attr, int cpu); /* perf_event_open(2): descriptor or -1 */
 s64 kernel_memlock(int map); /* bytes that it takes, by its fdinfo; -1 */
 
 #endif

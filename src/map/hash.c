@@ -170,8 +170,11 @@ static void replace(struct htab *t, struct stripe *s, const struct hash_pos *pos
 	}
 	map_store(hash_elem(t, e), key, t->key_size);
 	fill_value(t, e, value, ALL_CPUS, false);
-	if (t->ref)
-		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
+	if (t->ref) { /* used as often as the one that it replaces, and once more */
+		atomic_store_explicit(&t->ref[e], atomic_load_explicit(&t->ref[pos->elem], memory_order_relaxed),
+				      memory_order_relaxed);
+		hash_used(t, e);
+	}
 	atomic_store_explicit(&s->given, pos->elem + 1, memory_order_relaxed);
 	atomic_store_explicit(&t->buckets[pos->bucket].slot[pos->slot], slot_word(pos->word, h, e),
 			      memory_order_release);
@@ -232,7 +235,7 @@ static int change(struct map *m, const void *key, const void *value, u64 flags, 
 	else
 		replace(t, s, &pos, h, key, value);
 	if (there && !err && t->values && t->ref)
-		atomic_store_explicit(&t->ref[pos.elem], 1, memory_order_relaxed);
+		hash_used(t, pos.elem);
 	map_unlock(&s->lock);
 	return err;
 }
@@ -471,7 +474,7 @@ static void *hash_lookup_cpu(struct map *m, const void *key, u32 cpu)
 	if (e == NONE)
 		return NULL;
 	if (t->ref)
-		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
+		hash_used(t, e);
 	return value_at(t, e, cpu);
 }
 

@@ -124,8 +124,8 @@ INLINE void *lookup(struct map *m, const void *key, u32 size, bool percpu, bool 
 
 	if (e == NONE)
 		return NULL;
-	if (lru && !atomic_load_explicit(&t->ref[e], memory_order_relaxed))
-		atomic_store_explicit(&t->ref[e], 1, memory_order_relaxed);
+	if (lru)
+		hash_used(t, e);
 	if (percpu)
 		return t->values + map_this_cpu() * t->cpu_stride + (size_t)e * t->stride;
 	return hash_elem(t, e) + t->val_off;

@@ -77,7 +77,7 @@ struct htab {
 	 */
 	_Atomic u64 *taken[POOL_LEVELS];
 	u32 levels;
-	_Atomic u8 *ref; /* LRU: used since the hand passed; else NULL */
+	_Atomic u8 *ref; /* LRU: see hash_used(); else NULL */
 	struct hash_state *state;
 	u8 *values; /* per-CPU types: value 0 of CPU 0; else NULL */
 	u32 stride, cpus;
@@ -159,6 +159,19 @@ static inline u8 *hash_elem(const struct htab *t, u32 e)
 static inline struct stripe *hash_stripe(const struct htab *t, u32 home)
 {
 	return &t->stripes[home & t->stripe_mask];
+}
+
+/*
+ * LRU: how often an element was used, up to 3, less the times that the hand has passed it. More than
+ * one bit, so that what is used often outlives what is used now and then.
+ */
+#define REF_MAX 3
+static inline void hash_used(const struct htab *t, u32 e)
+{
+	u8 n = atomic_load_explicit(&t->ref[e], memory_order_relaxed);
+
+	if (n < REF_MAX)
+		atomic_store_explicit(&t->ref[e], (u8)(n + 1), memory_order_relaxed);
 }
 
 /* hash_pool.c: all with the stripe's lock held. */

@@ -226,15 +226,17 @@ static void bury(struct htab *t, const struct stripe *mine)
 
 /* ---- eviction ------------------------------------------------------------------------------- */
 
-enum { EVICT_TRIES = 1024, EVICT_POLITE = 512 };
+enum { EVICT_TRIES = 1024, EVICT_POLITE = 512, PASSED_FREE = 4 };
 
 /*
- * LRU: the hand goes over the elements, lets those off that were used since it last came, and takes
- * the first that was not. After EVICT_POLITE steps it takes any.
+ * LRU: the hand goes over the elements, counts down those that were used, and takes the first that
+ * has nothing left. The first PASSED_FREE of those that were used are not counted down, so that most
+ * of the map can be what is used again and again, whatever passes through the rest (the kernel's active
+ * and inactive lists). After EVICT_POLITE steps it takes any.
  */
 static bool evict(struct htab *t, struct stripe *s, u32 *elem)
 {
-	u32 n;
+	u32 n, passed = 0;
 
 	for (n = 0; n < EVICT_TRIES; n++) {
 		u32 e = atomic_fetch_add_explicit(&t->state->hand, 1, memory_order_relaxed) %
@@ -243,11 +245,15 @@ static bool evict(struct htab *t, struct stripe *s, u32 *elem)
 		struct stripe *v;
 		struct hash_pos pos;
 		u32 home;
+		u8 used;
 
 		if (!own || own > t->stripe_mask + 1)
 			continue;
-		if (n < EVICT_POLITE && atomic_load_explicit(&t->ref[e], memory_order_relaxed)) {
-			atomic_store_explicit(&t->ref[e], 0, memory_order_relaxed);
+		used = atomic_load_explicit(&t->ref[e], memory_order_relaxed);
+		if (n < EVICT_POLITE && used) {
+			if (passed++ >= PASSED_FREE)
+				atomic_store_explicit(&t->ref[e], (u8)(used < REF_MAX ? used - 1 : REF_MAX - 1),
+						      memory_order_relaxed);
 			continue;
 		}
 		v = &t->stripes[own - 1];

@@ -22,8 +22,10 @@ struct map_head *map_head(const struct map *m)
  */
 static bool fits_machine(const struct map_attr *attr, size_t bytes)
 {
-	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	static _Atomic long known; /* asking takes a system call */
+	long pages = known ? known : sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
+	known = pages;
 	if (attr->flags & BPF_F_NO_PREALLOC) /* max_entries is a limit and no promise */
 		return bytes < 1ull << 40;
 	return pages <= 0 || page <= 0 || bytes / (size_t)page < (size_t)pages;
@@ -68,7 +70,8 @@ int map_mem_create(struct map *m, size_t bytes)
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
-	madvise(mem, size, MADV_HUGEPAGE); /* where the machine has huge pages for shared memory */
+	if (size >= 2u << 20)
+		madvise(mem, size, MADV_HUGEPAGE); /* where the machine has them for shared memory */
 	m->mem = mem;
 	m->mem_size = size;
 	m->frozen_all = &map_head(m)->frozen;

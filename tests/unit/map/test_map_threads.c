@@ -14,7 +14,11 @@
 #include "map_test.h"
 
 #define THREADS 3
-#define STEPS   15000
+#ifdef __SANITIZE_THREAD__
+#define STEPS 4000
+#else
+#define STEPS 15000
+#endif
 #define KEYS    96u
 #define ROOM    64u
 
