@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What /proc/self/fdinfo says of an object: the kernel's lines behind those of every file. */
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static int fd_of(const char *path)
 
 static void common(const char *path, int number, struct text *t)
 {
-	char buf[512];
+	char buf[512], *flags;
 	ssize_t n;
 	int fd;
 
@@ -41,10 +42,44 @@ static void common(const char *path, int number, struct text *t)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	n = read(fd, buf, sizeof(buf));
-	if (n > 0)
-		text_add(t, buf, n);
+	n = read(fd, buf, sizeof(buf) - 1);
 	close(fd);
+	buf[n < 0 ? 0 : n] = '\0';
+	flags = strstr(buf, "\nlock:"); /* Ferry's own (held.c) */
+	if (flags)
+		flags[1] = '\0';
+	flags = strstr(buf, "\nflags:");
+	if (!flags || !strchr(flags + 1, '\n')) {
+		text_puts(t, buf);
+		return;
+	}
+	/* A memfd allows large offsets, an object has none (O_LARGEFILE, which libc has as 0). */
+	text_add(t, buf, (size_t)(flags - buf));
+	text_printf(t, "\nflags:\t0%lo%s", strtoul(flags + 8, NULL, 8) & ~0100000ul, strchr(flags + 1, '\n'));
+}
+
+/* What readlink(2) says of /proc/self/fd/N in the kernel; NULL: whatever is there. */
+const char *sys_fd_link(const char *path)
+{
+	static const char *const names[] = { [SYS_MAP] = "anon_inode:bpf-map", [SYS_PROG] = "anon_inode:bpf-prog",
+					     [SYS_BTF] = "anon_inode:btf", [SYS_LINK] = "anon_inode:bpf_link",
+					     [SYS_PERF] = "anon_inode:[perf_event]",
+					     [SYS_EVENT] = "anon_inode:[perf_event]" };
+	const char *name = NULL;
+	struct sys_obj *o;
+	char *end;
+	long fd;
+
+	if (!sys_objects || strncmp(path, "/proc/self/fd/", 14) || !isdigit((unsigned char)path[14]))
+		return NULL;
+	fd = strtol(path + 14, &end, 10);
+	if (*end || fd >= 1 << 24)
+		return NULL;
+	o = sys_fd_get((int)fd, 0);
+	if (o && o->kind < ARRAY_SIZE(names))
+		name = names[o->kind];
+	sys_put(o);
+	return name;
 }
 
 static void map_lines(const struct sys_map *sm, struct text *t)
@@ -54,7 +89,7 @@ static void map_lines(const struct sys_map *sm, struct text *t)
 
 	text_printf(t,
 		    "map_type:\t%u\nkey_size:\t%u\nvalue_size:\t%u\nmax_entries:\t%u\n"
-		    "map_flags:\t%#x\nmap_extra:\t%#llx\nmemlock:\t%zu\nmap_id:\t%u\nfrozen:\t%u\n",
+		    "map_flags:\t0x%x\nmap_extra:\t0x%llx\nmemlock:\t%zu\nmap_id:\t%u\nfrozen:\t%u\n",
 		    a->type, a->key_size, a->value_size, a->max_entries, a->flags,
 		    (unsigned long long)a->extra, sm->map->mem_size, sm->o.id, (u32)map_is_frozen(sm->map));
 	if (owner)

@@ -16,6 +16,7 @@ struct sys_link {
 	char *name;             /* raw tracepoint's; NULL */
 	struct iter_what *iter; /* an iterator's (iter.c); NULL */
 	bool foreign;           /* another process's, to be told of */
+	bool awaited;           /* a thread waits until no other process has a descriptor (held.c) */
 };
 
 /*
@@ -31,6 +32,8 @@ struct link_file {
 };
 
 void sys_link_free(struct sys_obj *o);
+void sys_link_given(int fd);            /* a new description of the link's file goes to the host */
+bool sys_link_held(struct sys_link *l); /* has another process a descriptor of it? Looked for again when it is closed */
 /* The link whose file says `f`, with its number or another: 0 and referenced, or -errno. */
 int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out);

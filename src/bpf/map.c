@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bpf/ops.h"
 #include "bpf/remote.h"
@@ -515,6 +516,21 @@ static int check_mmap(const struct map *m, size_t len, int prot, int flags, s64 
 	return 0;
 }
 
+/* So that mprotect(2) cannot make it writable, as in the kernel. */
+static void *map_for_reading(const struct map *m, void *addr, size_t len, int prot, int flags, s64 off)
+{
+	int fd = map_fd_readonly(m), err;
+	void *ret;
+
+	if (fd < 0)
+		return MAP_FAILED;
+	ret = mmap(addr, len, prot, flags, fd, off);
+	err = errno;
+	close(fd);
+	errno = err;
+	return ret;
+}
+
 bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void **ret)
 {
 	struct sys_obj *o;
@@ -538,8 +554,10 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 			*ret = map_ringbuf_mmap(m, addr, len, prot, flags, off);
 		else if (map_is_frozen(m))
 			*ret = map_mmap_frozen(m, addr, len, prot, flags, off);
-		else
+		else if (prot & PROT_WRITE)
 			answered = false; /* the memfd's first bytes are the values */
+		else
+			*ret = map_for_reading(m, addr, len, prot, flags, off);
 	} else if (o->kind == SYS_PERF) {
 		*ret = map_perf_mmap(sys_perf_of(o), addr, len, prot, flags, off);
 	} else {

@@ -385,6 +385,9 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	char path[40];
 	int fd;
 
+	/* As the kernel's (btf_new_fd, bpf_link_prime). */
+	if (o->kind == SYS_BTF || o->kind == SYS_LINK)
+		flags |= BPF_F_RDONLY;
 	/* Together under the lock: a sweep between the two would not know of the descriptor. */
 	lock_tables();
 	if (flags & (BPF_F_RDONLY | BPF_F_WRONLY)) {
@@ -396,6 +399,8 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 	} else {
 		fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
 	}
+	if (fd >= 0 && o->kind == SYS_LINK)
+		sys_link_given(fd);
 	if (fd < 0) {
 		fd = -errno;
 	} else if (sys_remote) {
@@ -537,7 +542,8 @@ void sys_fd_sweep(void)
 	if (mark_seen()) {
 		while (hash_next(&by_ino, &pos, NULL, &value)) {
 			o = value;
-			if (!o->has_fd || o->seen)
+			if (!o->has_fd || o->seen ||
+			    (o->kind == SYS_LINK && sys_link_held(container_of(o, struct sys_link, o))))
 				continue;
 			o->has_fd = false;
 			o->next_gone = gone;

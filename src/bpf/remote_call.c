@@ -57,13 +57,15 @@ static long call_mmap(const u64 *args)
 static long call_epoll_ctl(const u64 *args)
 {
 	struct epoll_event event = { 0 };
-	int event_fd = sys_ringbuf_poll((int)args[2]), set;
+	u32 never = 0;
+	int event_fd = sys_ringbuf_poll((int)args[2], &never, false), set;
 	long ret;
 
 	if (event_fd < 0)
 		return NOT_OURS;
 	if (args[1] != EPOLL_CTL_DEL && sys_in(&event, args[3], sizeof(event)))
 		return -EFAULT;
+	event.events &= ~never;
 	set = sys_remote_fd((int)args[0]);
 	if (set < 0)
 		return -EBADF;

@@ -44,10 +44,11 @@ static bool translate(struct wait *w)
 	bool any = false;
 
 	for (u32 i = 0; i < w->n; i++) {
-		int fd = w->theirs[i].fd, event = fd >= 0 ? sys_ringbuf_poll(fd) : -1;
+		u32 never = 0;
+		int fd = w->theirs[i].fd, event = fd >= 0 ? sys_ringbuf_poll(fd, &never, true) : -1;
 
 		any |= event >= 0;
-		w->ours[i].events = w->theirs[i].events;
+		w->ours[i].events = w->theirs[i].events & (short)~never;
 		w->ours[i].fd = event >= 0 ? dup(event) : sys_remote_fd(fd);
 	}
 	return any;

@@ -3,6 +3,7 @@
  * The level of eventfds of ring and perf buffers: readable as long as there is something to read,
  * as poll(2) says.
  */
+#include <poll.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -35,7 +36,29 @@ static bool holds_something(struct sys_obj *o)
 	return map_ringbuf_query(container_of(o, struct sys_map, o)->map, BPF_RB_AVAIL_DATA);
 }
 
-int sys_ringbuf_poll(int fd)
+#define INPUT  (POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND)
+#define OUTPUT (POLLOUT | POLLWRNORM | POLLWRBAND)
+
+static bool is_for_output(const struct sys_obj *o)
+{
+	return o->kind == SYS_MAP &&
+	       container_of(o, struct sys_map, o)->map->attr.type == BPF_MAP_TYPE_USER_RINGBUF;
+}
+
+/* Readable, if there is something and nobody was told. */
+static void raise_level(struct sys_obj *o, int event)
+{
+	struct pollfd p = { event, POLLIN, 0 };
+	u64 one = 1;
+	ssize_t n;
+
+	if (is_for_output(o) || !holds_something(o) || poll(&p, 1, 0))
+		return;
+	n = write(event, &one, sizeof(one));
+	(void)n;
+}
+
+int sys_ringbuf_poll(int fd, u32 *never, bool level)
 {
 	struct sys_obj *o = sys_fd_get(fd, 0);
 	int event = -1;
@@ -46,6 +69,9 @@ int sys_ringbuf_poll(int fd)
 		return -1;
 	event = sys_event_of(o);
 	if (event >= 0) {
+		*never = is_for_output(o) ? INPUT : OUTPUT;
+		if (level)
+			raise_level(o, event);
 		sys_fd_own(event, true);
 		sys_slow_lock();
 		for (i = 0; i < npolled && polled[i] != o; i++)

@@ -99,13 +99,16 @@ void *sys_file(const char *path, size_t *size);
  */
 int sys_file_open(const char *path, int flags);
 bool sys_file_known(const char *path);
+const char *sys_fd_link(const char *path);
 
 /*
  * The descriptor to wait on when `fd` is a ring or perf buffer: an eventfd, as its memfd is always
  * ready. -1 when it is none. Eventfds stay readable after the records were read, unlike the kernel's
  * poll: called before a wait, sys_ringbuf_settle() empties those of buffers that hold nothing.
+ * *never: events of poll(2) that an eventfd has and the buffer has not. `level`: as poll(2) asks, what is
+ * there counts, whether or not it woke anybody; a set of epoll(7) is told of wake-ups only.
  */
-int sys_ringbuf_poll(int fd);
+int sys_ringbuf_poll(int fd, u32 *never, bool level);
 void sys_ringbuf_settle(void);
 
 /*

@@ -177,6 +177,7 @@ bool map_fits(const struct map *tmpl, const struct map *m);
  * -EINVAL when it is no map of Ferry's, or one that was laid out for another number of CPUs.
  */
 int map_attach(int fd, struct map **out);
+int map_fd_readonly(const struct map *m); /* a descriptor of the file that cannot write; -1 */
 void map_tag_write(struct map *m, const struct map_tag *tag);
 void map_tag_read(const struct map *m, struct map_tag *tag);
 /*

@@ -70,7 +70,6 @@ void map_fields_free(struct map *m);
 bool map_write_begin(struct map *m);
 void map_write_end(struct map *m);
 int map_attach_sealed(struct map *m); /* a map whose memory cannot be written */
-int map_fd_readonly(const struct map *m); /* a descriptor that cannot write; -1 */
 
 /* ringbuf.c, for user ring buffers */
 int map_ring_check(const struct map_attr *a, size_t *bytes);

@@ -238,13 +238,14 @@ void *hook_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t o
 /* ---- waiting -------------------------------------------------------------------------------- */
 
 /* What to wait on for `fd`: a ring buffer's eventfd, or itself. errno stays. */
-static int wait_fd(int fd)
+static int wait_fd(int fd, u32 *never, bool level)
 {
 	int saved = errno, event = -1;
 
+	*never = 0;
 	if (sys_objects && !sys_inside) {
 		sys_inside++;
-		event = sys_ringbuf_poll(fd);
+		event = sys_ringbuf_poll(fd, never, level);
 		sys_inside--;
 	}
 	errno = saved;
@@ -262,7 +263,16 @@ static void settle(void)
 
 int hook_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	return real.epoll_ctl(epfd, op, wait_fd(fd), event);
+	struct epoll_event ours;
+	u32 never;
+
+	fd = wait_fd(fd, &never, false);
+	if (never && event && op != EPOLL_CTL_DEL) {
+		ours = *event;
+		ours.events &= ~never;
+		event = &ours;
+	}
+	return real.epoll_ctl(epfd, op, fd, event);
 }
 
 int hook_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
@@ -288,7 +298,8 @@ static struct pollfd *poll_set(struct pollfd *fds, nfds_t n, struct pollfd small
 		return NULL;
 	settle();
 	for (i = 0; i < n; i++) {
-		int fd = fds[i].fd >= 0 ? wait_fd(fds[i].fd) : -1;
+		u32 never = 0;
+		int fd = fds[i].fd >= 0 ? wait_fd(fds[i].fd, &never, true) : fds[i].fd;
 
 		if (fd == fds[i].fd)
 			continue;
@@ -299,6 +310,7 @@ static struct pollfd *poll_set(struct pollfd *fds, nfds_t n, struct pollfd small
 			memcpy(set, fds, n * sizeof(*set));
 		}
 		set[i].fd = fd;
+		set[i].events &= (short)~never;
 	}
 	return set;
 }

@@ -33,12 +33,13 @@ static bool has_ours(int n, fd_set *const sets[SETS])
 {
 	int fd, saved = errno;
 	bool ours = false;
+	u32 never;
 
 	if (!sys_objects || sys_inside)
 		return false;
 	sys_inside++;
 	for (fd = 0; fd < n && fd < FD_SETSIZE && !ours; fd++)
-		ours = sets[READ] && FD_ISSET(fd, sets[READ]) && sys_ringbuf_poll(fd) >= 0;
+		ours = sets[READ] && FD_ISSET(fd, sets[READ]) && sys_ringbuf_poll(fd, &never, false) >= 0;
 	sys_inside--;
 	errno = saved;
 	return ours;
