@@ -58,11 +58,14 @@ static void common(const char *path, int number, struct text *t)
 	text_printf(t, "\nflags:\t0%lo%s", strtoul(flags + 8, NULL, 8) & ~0100000ul, strchr(flags + 1, '\n'));
 }
 
-/* What readlink(2) says of /proc/self/fd/N in the kernel; NULL: whatever is there. */
+/*
+ * What readlink(2) says of /proc/self/fd/N in the kernel; NULL: whatever is there. (A link's is bpf_link to who made it,
+ * bpf-link to who got it by name or number, where tools look.)
+ */
 const char *sys_fd_link(const char *path)
 {
 	static const char *const names[] = { [SYS_MAP] = "anon_inode:bpf-map", [SYS_PROG] = "anon_inode:bpf-prog",
-					     [SYS_BTF] = "anon_inode:btf", [SYS_LINK] = "anon_inode:bpf_link",
+					     [SYS_BTF] = "anon_inode:btf", [SYS_LINK] = "anon_inode:bpf-link",
 					     [SYS_PERF] = "anon_inode:[perf_event]",
 					     [SYS_EVENT] = "anon_inode:[perf_event]" };
 	const char *name = NULL;

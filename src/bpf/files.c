@@ -31,6 +31,8 @@ void *sys_file(const char *path, size_t *size)
 		data = sys_btf_copy(path + sizeof(btf_dir) - 1, &n);
 	else if (!strcmp(path, "/proc/kallsyms"))
 		data = sys_kallsyms(&n);
+	else if (!strcmp(path, "/proc/mounts") || !strcmp(path, "/proc/self/mounts"))
+		data = sys_mounts(&n);
 	else if (!strncmp(path, "/proc/", 6))
 		data = sys_fdinfo(path, &n);
 	sys_inside--;

@@ -273,6 +273,8 @@ int sys_btf_unregister(const char *name); /* a module, and its BTF with it; -ENO
  */
 long sys_remote_mmap(int fd, size_t len, int prot, int flags, s64 off);
 
+void *sys_mounts(u32 *size); /* the text of /proc/mounts; NULL: the machine's (mounts.c) */
+
 /* The text of /proc/PID/fdinfo/FD when that is an object of this process (fdinfo.c); NULL. */
 void *sys_fdinfo(const char *path, u32 *size);
 

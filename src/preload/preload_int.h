@@ -20,6 +20,9 @@
 
 #include "preload/preload.h"
 
+struct FTW;
+typedef int (*preload_ftw)(const char *path, const struct stat *st, int type, struct FTW *at);
+
 /* Where the hooked calls go that are not ours; filled before the first hook is in place. */
 struct real {
 #define HOOK(ret, name, params) ret(*name) params;

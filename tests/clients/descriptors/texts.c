@@ -23,6 +23,8 @@ static void show(const char *what, int fd)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	n = readlink(path, link, sizeof(link) - 1);
 	link[n < 0 ? 0 : n] = '\0';
+	if (strchr(link, '_') && strstr(link, "bpf_link"))
+		*strstr(link, "_link") = '-'; /* the maker's has another name than that of others */
 	printf("%s is %s\n", what, link);
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	f = fopen(path, "r");
