@@ -13,17 +13,26 @@ static u32 id_of(struct world *w, int fd)
 	return info[1];
 }
 
+/* The kernel may be short of memory for a moment, when others load programs too. */
+#define PATIENTLY(call)                                                                            \
+	({                                                                                         \
+		int fd_, tries_ = 0;                                                               \
+		while ((fd_ = (call)) == -ENOMEM && tries_++ < 50)                                 \
+			usleep(20000);                                                             \
+		fd_;                                                                               \
+	})
+
 void world_make(struct world *w, bpf_fn bpf)
 {
 	w->bpf = bpf;
-	w->array = make_map(bpf, BPF_MAP_TYPE_ARRAY, 4, 8, 4, 0);
-	w->hash = make_map(bpf, BPF_MAP_TYPE_HASH, 4, 8, 4, 0);
-	w->prog = make_prog(bpf, BPF_PROG_TYPE_SOCKET_FILTER);
-	w->xdp = make_prog(bpf, BPF_PROG_TYPE_XDP);
-	w->perf = make_prog(bpf, BPF_PROG_TYPE_PERF_EVENT);
-	w->raw = make_prog(bpf, BPF_PROG_TYPE_RAW_TRACEPOINT);
+	w->array = PATIENTLY(make_map(bpf, BPF_MAP_TYPE_ARRAY, 4, 8, 4, 0));
+	w->hash = PATIENTLY(make_map(bpf, BPF_MAP_TYPE_HASH, 4, 8, 4, 0));
+	w->prog = PATIENTLY(make_prog(bpf, BPF_PROG_TYPE_SOCKET_FILTER));
+	w->xdp = PATIENTLY(make_prog(bpf, BPF_PROG_TYPE_XDP));
+	w->perf = PATIENTLY(make_prog(bpf, BPF_PROG_TYPE_PERF_EVENT));
+	w->raw = PATIENTLY(make_prog(bpf, BPF_PROG_TYPE_RAW_TRACEPOINT));
 	assert_true(w->perf >= 0 && w->raw >= 0);
-	w->btf = make_btf(bpf);
+	w->btf = PATIENTLY(make_btf(bpf));
 	assert_true(w->array >= 0 && w->hash >= 0 && w->prog >= 0 && w->xdp >= 0 && w->btf >= 0);
 	w->map_id = id_of(w, w->array);
 	w->prog_id = id_of(w, w->prog);
