@@ -73,6 +73,24 @@ static void list_symbols(const struct module *m, struct text *out)
 			    (unsigned long long)(uintptr_t)m->vars[i].addr, m->vars[i].name, m->name);
 }
 
+static const char *const calls[] = {
+#define SYSCALL(name, ...) "__x64_sys_" #name,
+#include "bpf/syscalls.def"
+#undef SYSCALL
+};
+
+/*
+ * What of the kernel can be probed here: the functions of system calls, by whose names tools tell which
+ * wrappers a kernel has. The addresses are of the kernel's half and mean nothing.
+ */
+static void list_calls(struct text *out)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		text_printf(out, "%016llx T %s\n", 0xffffffff81000000ull + i * 16, calls[i]);
+}
+
 void *sys_kallsyms(u32 *size)
 {
 	struct text out = { 0 };
@@ -80,12 +98,12 @@ void *sys_kallsyms(u32 *size)
 	void *data;
 	u32 n;
 
+	list_calls(&out);
 	for (n = 0; (m = module_nth_get(n)); n++) {
 		list_symbols(m, &out);
 		module_put(m);
 	}
 	*size = (u32)out.len;
-	/* With no module the list is empty: the machine's kernel has nothing that programs here can use. */
 	data = out.oom ? NULL : base_memdup(text_str(&out), out.len + 1);
 	text_free(&out);
 	return data;

@@ -46,6 +46,13 @@ static int make_file(const char *base, const char *name, const char *text)
 	return 0;
 }
 
+/* The functions of the kernel that can be probed here, one a line. */
+static const char probeable[] =
+#define SYSCALL(name, ...) "__x64_sys_" #name "\n"
+#include "bpf/syscalls.def"
+#undef SYSCALL
+	;
+
 static int make_tree(const char *base)
 {
 	static const struct {

@@ -255,8 +255,8 @@ void sys_prog_tag(const struct bpf_insn *insns, u32 cnt, u8 tag[BPF_TAG_SIZE]);
 void sys_explain_ksym(const char *name, struct text *out);
 
 /*
- * The functions and variables of modules as /proc/kallsyms lists symbols, which is where libbpf looks
- * for `extern const void x __ksym`. Freed with base_free; NULL without memory.
+ * What can be probed of the kernel, and functions and variables of modules, as /proc/kallsyms lists
+ * symbols: there libbpf looks for `extern const void x __ksym`, bcc for system calls' names. Freed with base_free; NULL without memory.
  */
 void *sys_kallsyms(u32 *size);
 
