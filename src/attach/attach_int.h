@@ -216,6 +216,7 @@ bool trap_is_blocked(void);
 /* ---- entry_x86_64.S, and what it calls --------------------------------------------------------- */
 
 void probe_entry(void);
+void probe_entry_start(void); /* where DF is known to be clear */
 void probe_return(void);
 
 u32 probe_hit(struct site *s, struct pt_regs *regs);

@@ -30,9 +30,8 @@
 
 	.text
 
-/* All but r11, rip and rsp, into the pt_regs at rsp; the flags were pushed just above it. */
+/* All but r11, rip, rsp and the flags, into the pt_regs at rsp. rax is free then. */
 .macro save_regs
-	mov %rax, RAX(%rsp)
 	mov %r15, R15(%rsp)
 	mov %r14, R14(%rsp)
 	mov %r13, R13(%rsp)
@@ -49,6 +48,26 @@
 	movq $-1, ORIG_RAX(%rsp)
 	movq $0x33, CS(%rsp)
 	movq $0x2b, SS(%rsp)
+.endm
+
+/*
+ * The flags into the pt_regs at rsp, and rax. Where functions begin DF is clear (SysV ABI 3.2.1): the rest is had
+ * without pushf, which is slow in front of a locked instruction. IF and the bit that is always set are put in.
+ */
+.macro save_flags
+	mov %rax, RAX(%rsp)
+	lahf
+	seto %al
+	movzbl %al, %r10d
+	movzbl %ah, %eax
+	shl $11, %r10d
+	lea 0x200(%rax,%r10), %eax
+	mov %rax, EFLAGS(%rsp)
+.endm
+
+/* Anywhere else they were pushed just above. Behind a return, which is mispredicted, that is quicker, too. */
+.macro save_pushed_flags
+	mov %rax, RAX(%rsp)
 	mov REGS_SIZE(%rsp), %rax
 	mov %rax, EFLAGS(%rsp)
 	test $FLAGS_DF, %eax
@@ -113,12 +132,28 @@
 	.globl probe_entry
 	.hidden probe_entry
 	.type probe_entry, @function
+	.globl probe_entry_start
+	.hidden probe_entry_start
+	.type probe_entry_start, @function
+	.p2align 4
+probe_entry_start: /* where functions begin */
+	.cfi_startproc
+	.cfi_signal_frame
+	lea -(REGS_SIZE + 8)(%rsp), %rsp
+	mov %r10, R10(%rsp)
+	save_flags
+	mov R10(%rsp), %r10
+	jmp .Lentry
+	.cfi_endproc
+	.size probe_entry_start, . - probe_entry_start
 	.p2align 4
 probe_entry:
 	.cfi_startproc
 	.cfi_signal_frame
 	pushfq
 	lea -REGS_SIZE(%rsp), %rsp
+	save_pushed_flags
+.Lentry:
 	save_regs
 	mov REGS_SIZE + 16(%rsp), %rax
 	mov %rax, R11(%rsp)
@@ -166,6 +201,7 @@ probe_return:
 	.cfi_signal_frame
 	pushfq
 	lea -REGS_SIZE(%rsp), %rsp
+	save_pushed_flags
 	save_regs
 	mov %r11, R11(%rsp)
 	movq $0, RIP(%rsp)

@@ -115,7 +115,8 @@ static const u8 STUB[] = {
 
 static int write_stub(struct site *s)
 {
-	u64 self = (u64)(uintptr_t)s, entry = (u64)(uintptr_t)probe_entry;
+	u64 self = (u64)(uintptr_t)s;
+	u64 entry = (u64)(uintptr_t)(s->is_start ? probe_entry_start : probe_entry);
 	s32 rel = -(s32)(8 + STUB_CALL + 4);
 	u8 buf[STUB_ROOM];
 
