@@ -6,32 +6,14 @@
 #include "attach/attach.h"
 #include "bpf/attach.h"
 #include "bpf/run.h"
+#include "code/code.h"
 
 #define JUMP_SIZE 5  /* jmp rel32 */
 #define MAX_STOLEN 20 /* four bytes and the longest instruction, with room */
 #define MAX_MOVED 8
 
-/*
- * A system call by itself: libc's functions may be what is probed, and its errno is not always ours.
- * The section has where these are: they are not the program's (syscall_site.c). The result or -errno.
- */
-static inline long sys4(long n, long a, long b, long c, long d)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = -1; /* mmap's descriptor */
-	register long r9 __asm__("r9") = 0;
-	long ret;
-
-	__asm__ volatile("0: syscall\n"
-			 ".pushsection ferry_syscalls, \"a\"\n"
-			 ".long 0b - .\n"
-			 ".popsection"
-			 : "=a"(ret)
-			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return ret;
-}
-#define SYS(n, a, b, c, d) sys4(n, (long)(a), (long)(b), (long)(c), (long)(d))
+/* libc's functions may be what is probed, and its errno is not always ours. The result or -errno. */
+#define SYS(n, a, b, c, d) code_syscall(n, (long)(a), (long)(b), (long)(c), (long)(d))
 
 /* ---- move.c: instructions carried out elsewhere ------------------------------------------------ */
 
@@ -159,7 +141,6 @@ struct thread {
 	struct pending *spare;   /* slots of its own to use */
 	const struct site *site; /* of the hook that runs */
 	const struct pt_regs *regs; /* the same's */
-	u64 mark;                /* their orig_rax */
 	u32 depth;               /* of programs when it began */
 	struct pt_regs *override;
 	/* Of system calls (syscall_hit.c, syscall_special.c). */
@@ -173,7 +154,6 @@ struct thread {
 static inline void thread_enter(struct thread *t, struct site *s, const struct pt_regs *regs)
 {
 	t->regs = regs;
-	t->mark = regs->orig_rax;
 	t->depth = sys_runner.depth;
 	__atomic_store_n(&t->hits, __atomic_load_n(&t->hits, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->busy, 1, __ATOMIC_RELAXED);

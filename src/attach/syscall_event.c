@@ -162,9 +162,14 @@ static struct sc_list *make_list(s32 nr, bool exit)
 {
 	u32 n = collect(NULL, nr, exit);
 	struct sc_list *l = base_alloc(sizeof(*l) + n * sizeof(l->hook[0]));
+	u32 i;
 
-	if (l)
-		collect(l, nr, exit);
+	if (!l)
+		return NULL;
+	collect(l, nr, exit);
+	l->is_short = true;
+	for (i = 0; i < l->n; i++)
+		l->is_short &= l->hook[i].form != SC_FUNC && sys_short_may(l->hook[i].p);
 	return l;
 }
 

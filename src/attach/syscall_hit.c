@@ -25,42 +25,52 @@ struct moment {
 	struct helper_override override;
 };
 
-static void run_one(const struct sc_hook *h, struct moment *m)
+static void fill(union sc_context *ctx, const struct sc_hook *h, const struct moment *m)
 {
 	const struct pt_regs *r = m->regs;
-	union {
-		u64 raw[12]; /* as many as a program may read */
-		struct {
-			const struct pt_regs *regs;
-			s64 id;
-			u64 args[6];
-		} tp;
-		struct pt_regs func;
-	} ctx = { .raw = { (u64)(uintptr_t)r, m->exit ? r->rax : (u64)(s64)m->nr } };
-	struct helper_run how = { .prog = h->p, .ctx = &ctx, .cookie = h->cookie, .func_ip = h->func,
-				  .user_regs = r };
+	u32 i;
 
-	switch (h->form) {
-	case SC_RAW: break;
-	case SC_ALL:
-	case SC_ONE:
-		ctx.tp.id = h->form == SC_ALL ? m->nr : (s64)(u32)m->nr;
-		ctx.tp.args[0] = m->exit ? r->rax : r->rdi;
-		ctx.tp.args[1] = r->rsi;
-		ctx.tp.args[2] = r->rdx;
-		ctx.tp.args[3] = r->r10;
-		ctx.tp.args[4] = r->r8;
-		ctx.tp.args[5] = r->r9;
-		break;
-	case SC_FUNC:
-		/* x64_sys_call(regs, nr): the function's argument is where the registers are. */
-		ctx.func = (struct pt_regs){ .rdi = (u64)(uintptr_t)r, .rsi = (u64)(s64)m->nr,
-					     .rip = h->func, .rax = m->exit ? r->rax : 0,
-					     .orig_rax = ~0ul, .cs = 0x10, .ss = 0x18,
-					     .eflags = 0x246 };
-		how.override = m->exit ? NULL : &m->override;
-		break;
+	ctx->tp.regs = r;
+	if (h->form == SC_RAW) {
+		ctx->raw[1] = m->exit ? r->rax : (u64)(s64)m->nr;
+		for (i = 2; i < 12; i++)
+			ctx->raw[i] = 0;
+		return;
 	}
+	ctx->tp.id = h->form == SC_ALL ? m->nr : (s64)(u32)m->nr;
+	ctx->tp.args[0] = m->exit ? r->rax : r->rdi;
+	ctx->tp.args[1] = r->rsi;
+	ctx->tp.args[2] = r->rdx;
+	ctx->tp.args[3] = r->r10;
+	ctx->tp.args[4] = r->r8;
+	ctx->tp.args[5] = r->r9;
+}
+
+/* x64_sys_call(regs, nr): the function's argument is where the registers are. */
+static void run_func(const struct sc_hook *h, struct moment *m)
+{
+	const struct pt_regs *r = m->regs;
+	struct pt_regs func = { .rdi = (u64)(uintptr_t)r, .rsi = (u64)(s64)m->nr, .rip = h->func,
+				.rax = m->exit ? r->rax : 0, .orig_rax = ~0ul, .cs = 0x10,
+				.ss = 0x18, .eflags = 0x246 };
+	struct helper_run how = { .prog = h->p, .ctx = &func, .cookie = h->cookie,
+				  .func_ip = h->func, .user_regs = r,
+				  .override = m->exit ? NULL : &m->override };
+
+	sys_prog_run_as(&how);
+}
+
+static void run_one(const struct sc_hook *h, struct moment *m)
+{
+	struct helper_run how = { .prog = h->p, .cookie = h->cookie, .user_regs = m->regs };
+	union sc_context ctx;
+
+	if (h->form == SC_FUNC) {
+		run_func(h, m);
+		return;
+	}
+	fill(&ctx, h, m);
+	how.ctx = &ctx;
 	sys_prog_run_as(&how);
 }
 
@@ -108,16 +118,21 @@ static bool is_alive(struct thread *t, s32 nr)
 	return t->alive;
 }
 
+static const struct sc_list *find_list(s32 nr, bool exit)
+{
+	const struct sc_table *t = syscall_table;
+
+	if (!t)
+		return NULL;
+	return nr >= 0 && nr < SC_CALLS && t->calls[nr][exit] ? t->calls[nr][exit] : t->any[exit];
+}
+
 /* The thread is inside, which keeps the table. */
 static void tell(struct moment *m)
 {
-	const struct sc_table *t = syscall_table;
 	bool ending = base_ending;
 
-	m->list = t ? m->nr >= 0 && m->nr < SC_CALLS && t->calls[m->nr][m->exit] ?
-			      t->calls[m->nr][m->exit] :
-			      t->any[m->exit] :
-		      NULL;
+	m->list = find_list(m->nr, m->exit);
 	if (!m->list || !m->list->n)
 		return;
 	if (!thread_self->alive && !is_alive(thread_self, m->nr))
@@ -174,12 +189,43 @@ static void tell_postponed(struct thread *t)
 
 /* ---- a call --------------------------------------------------------------------------------------- */
 
+/* The same without a record of the thread: true when that is all. */
+static bool happen_short(struct sc_frame *f, bool exit)
+{
+	const struct thread *t = thread_self;
+	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
+	const struct sc_list *l;
+	union sc_context ctx;
+	bool done;
+	u32 i;
+
+	if (base_forking || !t || t->busy || t->shared || (t->late && t->late->n) || f->home ||
+	    !sys_short_enter())
+		return false;
+	l = find_list(m.nr, exit); /* once inside: it is freed when nobody is */
+	done = !l || l->is_short;
+	if (done && l) {
+		sys_runner.regs = m.regs;
+		helper_run.user_regs = m.regs;
+		for (i = 0; i < l->n; i++) {
+			fill(&ctx, &l->hook[i], &m);
+			sys_short_run(l->hook[i].p, &ctx, l->hook[i].cookie, 0);
+		}
+		helper_run.user_regs = NULL;
+		sys_runner.regs = NULL;
+	}
+	sys_short_leave();
+	return done;
+}
+
 static bool happen(struct sc_frame *f, bool exit)
 {
 	struct thread *t = thread_self;
-	struct pt_regs here;
 	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
+	struct pt_regs here;
 
+	if (happen_short(f, exit))
+		return false;
 	if (!t && !(t = thread_first())) {
 		syscall_missed++;
 		return false;
@@ -187,7 +233,7 @@ static bool happen(struct sc_frame *f, bool exit)
 	if (((t->busy || sys_short_inside()) && thread_inside(t, &f->regs)) ||
 	    (t->shared && (u32)SYS(SYS_gettid, 0, 0, 0, 0) != t->tid)) {
 		syscall_missed += !sys_inside;
-		f->quiet = true;
+		f->quiet = SC_NESTED;
 		return false;
 	}
 	if (f->home) { /* its stack pointer is not where we are */
@@ -218,7 +264,7 @@ struct sc_frame *syscall_enter(struct sc_frame *f)
 	f->exit = want & (SC_EXIT | SC_SPECIAL);
 	f->child = 0;
 	f->home = NULL;
-	f->quiet = sys_inside && !base_forking;
+	f->quiet = sys_inside && !base_forking ? SC_OWN : 0;
 	if (want & SC_ENTER && !f->quiet && happen(f, false))
 		f->action = SC_SKIP;
 	if (want & SC_SPECIAL && f->action != SC_SKIP)

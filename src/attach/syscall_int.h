@@ -19,34 +19,38 @@ enum sc_action {
 
 struct sc_frame {
 	struct pt_regs regs; /* as the kernel would have them; `rip` is behind the instruction */
-	u64 resume;          /* where to go on: there, or at what was moved from there */
 	u64 args[6];
 	u32 action;          /* enum sc_action */
 	u8 exit;             /* syscall_exit() is to be called */
-	u8 quiet;            /* Ferry's own, or one while a hook runs: no event */
+	u8 quiet;            /* no event: enum sc_quiet */
 	u8 depth;            /* of vfork() */
 	u8 child;            /* of calls that make one: enum sc_child */
 	struct sc_frame *home; /* where it was before it was put where a child cannot reach; NULL */
 	u64 room[16];
+	u64 resume;          /* last: where to go on, the return address of the call by the stub */
 };
-_Static_assert(sizeof(struct sc_frame) == 368 && offsetof(struct sc_frame, resume) == 168 &&
-		       offsetof(struct sc_frame, args) == 176 &&
-		       offsetof(struct sc_frame, action) == 224 &&
-		       offsetof(struct sc_frame, exit) == 228,
+_Static_assert(sizeof(struct sc_frame) == 368 && offsetof(struct sc_frame, args) == 168 &&
+		       offsetof(struct sc_frame, action) == 216 &&
+		       offsetof(struct sc_frame, exit) == 220 &&
+		       offsetof(struct sc_frame, resume) == 360,
 	       "the assembly knows these");
+
+enum sc_quiet {
+	SC_OWN = 1,    /* Ferry's own work */
+	SC_NESTED,     /* a hook runs */
+};
 
 enum sc_child {
 	SC_CHILD_FOREIGN = 1 << 0, /* its thread-local storage is none that Ferry may look at */
+	SC_CHILD_THREAD = 1 << 2,  /* has storage of its own, libc's */
 	SC_CHILD_WAITS = 1 << 1,   /* the parent waits for it, with the same storage */
 };
 
 /*
- * All calls come here: by a jump from where `syscall` was, with rcx behind the instruction and r11
- * where to go on, both of which the kernel would overwrite, and all else as it was.
+ * All calls come here: called by a stub, 128 bytes below the program's stack pointer, with rcx behind the
+ * instruction, and all else but that and r11 (which the kernel would overwrite) as it was.
  */
 void syscall_entry(void);
-/* The one `syscall` instruction that carries them out lies in here. */
-extern const u8 syscall_range[], syscall_range_end[];
 
 enum sc_want {
 	SC_ENTER = 1 << 0,
@@ -74,8 +78,18 @@ struct sc_hook {
 	u64 func;  /* SC_FUNC: address that the function is said to have */
 	u8 form;   /* enum sc_form */
 };
+/* A program's context for each form: what the event has, and for raw tracepoints all that may be read. */
+union sc_context {
+	u64 raw[12];
+	struct {
+		const struct pt_regs *regs;
+		s64 id;
+		u64 args[6];
+	} tp;
+};
 struct sc_list {
 	u32 n;
+	bool is_short; /* sys_short_may() run all of it so */
 	struct sc_hook hook[];
 };
 /* Replaced as a whole; freed when no thread can be reading it. */

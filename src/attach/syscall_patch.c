@@ -30,19 +30,9 @@ static struct probe *watch; /* on the loader's word that it changed something */
 static u64 libc_start, libc_end;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-extern const s32 __start_ferry_syscalls[], __stop_ferry_syscalls[]
-	__attribute__((visibility("hidden")));
-
 bool sc_is_own(u64 addr)
 {
-	const s32 *p;
-
-	if (addr >= (u64)(uintptr_t)syscall_range && addr < (u64)(uintptr_t)syscall_range_end)
-		return true;
-	for (p = __start_ferry_syscalls; p < __stop_ferry_syscalls; p++)
-		if ((u64)(uintptr_t)p + (u64)(s64)*p == addr)
-			return true;
-	return false;
+	return addr >= (u64)(uintptr_t)__start_ferry_calls && addr < (u64)(uintptr_t)__stop_ferry_calls;
 }
 
 bool syscall_is_libc(u64 addr)

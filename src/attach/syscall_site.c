@@ -251,12 +251,19 @@ static void put_rel(struct stub *s, const char *op, size_t len, u64 to)
 	put(s, &rel, 4);
 }
 
-/* lea ip, %rcx; lea resume, %r11; jmp *entry, which is at the stub's start. */
-static void put_entry(struct stub *s, u64 ip, u64 resume)
+#define ENTRY 18 /* bytes */
+
+/* lea ip, %rcx; lea -128(%rsp), %rsp; call *entry, which is at the stub's start; then back to here. */
+static void put_entry(struct stub *s, u64 ip)
 {
 	put_rel(s, "\x48\x8d\x0d", 3, ip);
-	put_rel(s, "\x4c\x8d\x1d", 3, resume);
-	put_rel(s, "\xff\x25", 2, s->at);
+	put(s, "\x48\x8d\x64\x24\x80", 5);
+	put_rel(s, "\xff\x15", 2, s->at);
+}
+
+static void put_jump(struct stub *s, u64 to)
+{
+	put_rel(s, "\xe9", 1, to);
 }
 
 static void begin(struct stub *s, u64 at)
@@ -325,7 +332,8 @@ static int make_before(struct sc_site *site, const struct body *b, u32 call, con
 	(void)call;
 	for (i = 1; i < m.n; i++)
 		add_way(site, site->addr + m.from[i], base + m.to[i]);
-	put_entry(s, ip, ip);
+	put_entry(s, ip);
+	put_jump(s, ip);
 	jump_to(site, base);
 	return 0;
 }
@@ -336,6 +344,7 @@ static int make_around(struct sc_site *site, const struct body *b, u32 call, con
 	u64 ip = site->call + 2, base = s->at + s->n, behind;
 	struct moved m;
 	int err = 0;
+	s8 back;
 	u32 i;
 
 	if (w->first < call) {
@@ -346,10 +355,13 @@ static int make_around(struct sc_site *site, const struct body *b, u32 call, con
 			add_way(site, site->addr + m.from[i], base + m.to[i]);
 		add_way(site, site->call, s->at + s->n);
 	}
-	/* The entry has 20 bytes; two more lead to it from where a call that begins anew looks for it. */
-	behind = s->at + s->n + 22;
-	put_entry(s, ip, behind);
-	put(s, "\xeb\xea", 2);
+	/* Behind, two bytes lead back to it: from there a call that begins anew goes back two bytes. */
+	put_entry(s, ip);
+	put(s, "\xeb\x02", 2);
+	back = (s8)-(ENTRY + 4);
+	put(s, "\xeb", 1);
+	put(s, &back, 1);
+	behind = s->at + s->n;
 	err = move(s, b, call + 1, w->last, true, &m);
 	if (err)
 		return err;
@@ -364,7 +376,8 @@ static int make_hop(struct sc_site *site, u64 pad, struct sc_site *hop, struct s
 {
 	u64 base = s->at + s->n, ip = site->call + 2;
 
-	put_entry(s, ip, ip);
+	put_entry(s, ip);
+	put_jump(s, ip);
 	hop->addr = pad;
 	hop->len = JUMP_SIZE;
 	memcpy(hop->orig, (const void *)(uintptr_t)pad, JUMP_SIZE);

@@ -9,6 +9,7 @@
 #include <ucontext.h>
 
 #include "attach/syscall_int.h"
+#include "bpf/sys.h"
 #include "code/code.h"
 
 #define FORK_STACK ((size_t)64 << 10)
@@ -90,6 +91,8 @@ static void child_kind(struct sc_frame *f, u64 flags)
 
 	if (flags & CLONE_SETTLS && !syscall_is_libc(f->regs.rip))
 		f->child |= SC_CHILD_FOREIGN;
+	if (flags & CLONE_SETTLS && !f->child)
+		f->child |= SC_CHILD_THREAD;
 	if (flags & CLONE_VM && flags & CLONE_VFORK && !(flags & CLONE_SETTLS))
 		f->child |= SC_CHILD_WAITS;
 	/* It runs at the same time with the same storage. (Ferry's own makes no such calls: world.c.) */
@@ -195,8 +198,12 @@ void syscall_returned(struct sc_frame *f, struct sc_frame **go_on)
 {
 	struct thread *t = thread_self;
 
-	if (!f->regs.rax)
+	if (!f->regs.rax) {
+		/* A thread of Ferry's own is so from its first call on. */
+		if (f->quiet == SC_OWN && f->child & SC_CHILD_THREAD)
+			sys_inside++;
 		return;
+	}
 	/* The parent. The child may have been killed in a hook, with this record. */
 	if (t && f->child & SC_CHILD_WAITS && !f->quiet)
 		t->busy = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where system calls come by. The `syscall` instructions of the process were replaced by jumps to
- * here; rcx and r11, which the kernel overwrites, bring the address behind the instruction and the one
- * to go on at. All other registers are the program's, and its red zone is left alone.
+ * stubs, which leave the red zone alone and call this. rcx, which the kernel overwrites, brings the
+ * address behind the instruction; all other registers are the program's.
  */
 #define R15 0
 #define R14 8
@@ -25,11 +25,12 @@
 #define EFLAGS 144
 #define RSP 152
 #define SS 160
-#define RESUME 168
-#define ARGS 176
-#define ACTION 224
-#define EXIT 228
+#define ARGS 168
+#define ACTION 216
+#define EXIT 220
 #define FRAME 368
+#define RESUME 360
+#define BELOW (FRAME - 8)  /* the return address is the frame's last word */
 #define ABOVE (FRAME + 128)
 #define FLAGS_DF 0x400
 #define ENOSYS 38
@@ -38,22 +39,21 @@
 #define ACTION_SKIP 2
 #define ACTION_SIGRETURN 3
 
-	.text
-	.globl syscall_entry, syscall_range, syscall_range_end
-	.hidden syscall_entry, syscall_range, syscall_range_end
+	/* With what else makes system calls of its own (src/code). */
+	.section ferry_calls, "ax", @progbits
+	.globl syscall_entry
+	.hidden syscall_entry
 	.type syscall_entry, @function
 	.p2align 6
-syscall_range:
 syscall_entry:
 	.cfi_startproc
 	.cfi_signal_frame
-	.cfi_def_cfa rsp, 0
+	.cfi_def_cfa rsp, 136
 	.cfi_register rip, rcx
-	lea -ABOVE(%rsp), %rsp
-	.cfi_adjust_cfa_offset ABOVE
+	lea -BELOW(%rsp), %rsp
+	.cfi_adjust_cfa_offset BELOW
 	mov %rcx, RIP(%rsp)
 	.cfi_offset rip, RIP - ABOVE
-	mov %r11, RESUME(%rsp)
 	/* Is there anything to do? Flags stay as they are. */
 	movzwl %ax, %ecx
 	lea syscall_want(%rip), %r11
@@ -61,13 +61,12 @@ syscall_entry:
 	jrcxz 1f
 	jmp 2f
 1:	syscall
-	mov RESUME(%rsp), %rcx
-	lea ABOVE(%rsp), %rsp
-	.cfi_adjust_cfa_offset -ABOVE
+	lea BELOW(%rsp), %rsp
+	.cfi_adjust_cfa_offset -BELOW
 	.cfi_register rip, rcx
-	jmp *%rcx
+	ret $128
 
-	.cfi_adjust_cfa_offset ABOVE
+	.cfi_adjust_cfa_offset BELOW
 	.cfi_offset rip, RIP - ABOVE
 2:	pushfq
 	.cfi_adjust_cfa_offset 8
@@ -156,11 +155,13 @@ syscall_entry:
 	mov R10(%rbx), %r10
 	mov R8(%rbx), %r8
 	mov R9(%rbx), %r9
-	mov RESUME(%rbx), %rcx
-	mov RBX(%rbx), %r11
-	mov RSP(%rbx), %rsp
-	mov %r11, %rbx
-	jmp *%rcx
+	/* The stack may be another one than before, or the child of vfork() have written to it. */
+	mov RESUME(%rbx), %r11
+	mov RSP(%rbx), %rcx
+	mov RBX(%rbx), %rbx
+	lea -136(%rcx), %rsp
+	mov %r11, (%rsp)
+	ret $128
 7:	cmp $ACTION_SKIP, %ecx
 	je 5b
 	cmp $ACTION_SIGRETURN, %ecx
@@ -182,6 +183,5 @@ syscall_entry:
 	hlt
 	.cfi_endproc
 	.size syscall_entry, . - syscall_entry
-syscall_range_end:
 
 	.section .note.GNU-stack, "", @progbits

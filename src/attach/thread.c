@@ -51,15 +51,15 @@ static void forked(void)
 			if (&chunks[i][j] != thread_self)
 				chunks[i][j].tid = 0;
 	if (thread_self)
-		thread_self->tid = (u32)syscall(SYS_gettid);
-	have_barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+		thread_self->tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0);
+	have_barrier = !SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0);
+	SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
 }
 
 /* Every processor fetches its instructions anew before it comes back to this process's code. */
 void thread_sync(void)
 {
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
+	if (SYS(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0))
 		usleep(20000);
 }
 
@@ -69,8 +69,8 @@ int thread_init(void)
 
 	if (!err)
 		err = pthread_atfork(NULL, NULL, forked);
-	have_barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+	have_barrier = !SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0);
+	SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
 	return -err;
 }
 
@@ -180,10 +180,14 @@ bool thread_read(void *to, const void *from, size_t n)
  * A hook's registers are on the stack below the probed frame, with words that nothing else has in a row.
  * They are there as long as the hook is.
  */
-static bool is_overwritten(const struct pt_regs *regs, u64 mark, struct pt_regs *copy)
+static bool is_regs(const struct pt_regs *r)
 {
-	return !thread_read(copy, regs, sizeof(*copy)) || copy->orig_rax != mark || copy->cs != 0x33 ||
-	       copy->ss != 0x2b;
+	return r->orig_rax + 1 <= 1 << 16 && r->cs == 0x33 && r->ss == 0x2b;
+}
+
+static bool is_overwritten(const struct pt_regs *regs, struct pt_regs *copy)
+{
+	return !thread_read(copy, regs, sizeof(*copy)) || !is_regs(copy);
 }
 
 static bool on_other_stack(void)
@@ -194,11 +198,11 @@ static bool on_other_stack(void)
 }
 
 /* Stacks grow downwards: a hit that is not below the hook's own frame is one that came after it. */
-static bool is_left(const struct pt_regs *old, u64 mark, const struct pt_regs *regs)
+static bool is_left(const struct pt_regs *old, const struct pt_regs *regs)
 {
 	struct pt_regs copy;
 
-	return is_overwritten(old, mark, &copy) || (regs->rsp >= copy.rsp - 128 && !on_other_stack());
+	return is_overwritten(old, &copy) || (regs->rsp >= copy.rsp - 128 && !on_other_stack());
 }
 
 struct question {
@@ -215,14 +219,14 @@ static void ask(void *question, void *unused)
 	(void)unused;
 	q->inside = t->busy || sys_short_inside();
 	if (sys_short_inside() && sys_runner.regs) {
-		q->inside = !is_left(sys_runner.regs, ~0ull, q->regs);
+		q->inside = !is_left(sys_runner.regs, q->regs);
 		if (!q->inside) {
 			sys_runner.regs = NULL;
 			sys_short_leave();
 		}
 	}
 	if (q->inside && t->busy && t->regs) {
-		q->inside = !is_left(t->regs, t->mark, q->regs);
+		q->inside = !is_left(t->regs, q->regs);
 		if (!q->inside) {
 			sys_run_left(t->depth);
 			thread_leave(t);
@@ -230,14 +234,18 @@ static void ask(void *question, void *unused)
 	}
 }
 
+/* What the hook itself calls: right below it, on the same stack. */
+static bool is_below(const struct pt_regs *old, const struct pt_regs *regs)
+{
+	return (u64)(uintptr_t)old - regs->rsp - 1 < 1 << 14 && is_regs(old);
+}
+
 bool thread_inside(struct thread *t, const struct pt_regs *regs)
 {
 	struct question q = { t, regs, true };
-	u64 below = (u64)(uintptr_t)t->regs - regs->rsp;
 
-	/* What the hook itself calls: right below it, on the same stack. */
-	if (t->busy && t->regs && below - 1 < 1 << 14 && t->regs->orig_rax == t->mark && t->regs->cs == 0x33 &&
-	    t->regs->ss == 0x2b)
+	if ((t->busy && t->regs && is_below(t->regs, regs)) ||
+	    (sys_short_inside() && sys_runner.regs && is_below(sys_runner.regs, regs)))
 		return true;
 	code_keep_vectors(ask, &q, NULL);
 	return q.inside;
@@ -256,14 +264,14 @@ void thread_wait(void)
 	u64 hits;
 
 	if (!have_barrier ||
-	    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
+	    SYS(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0))
 		usleep(20000); /* stores of other CPUs are long seen by then */
 	for (i = 0; i < MAX_CHUNKS && (c = chunks[i]); i++)
 		for (j = 0; j < CHUNK; j++) {
 			hits = c[j].hits;
 			n = 0;
 			while (&c[j] != thread_self && inside(&c[j], hits)) {
-				if (++n % 1000 == 0 && c[j].regs && is_overwritten(c[j].regs, c[j].mark, &copy))
+				if (++n % 1000 == 0 && c[j].regs && is_overwritten(c[j].regs, &copy))
 					break;
 				/* A thread that ended in a hook (pthread_exit) took its word along. */
 				if (syscall(SYS_tgkill, getpid(), c[j].tid, 0) && errno == ESRCH)

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #include "bpf/session.h"
 #include "bpf/run_int.h"
 #include "bpf/sys_int.h"
+#include "code/code.h"
 #include "helper/helper.h"
 
 _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
@@ -38,6 +40,12 @@ static struct hash own_fds;          /* descriptor -> anything */
 static _Atomic int first_own = INT32_MAX; /* no descriptor below is in it */
 static u32 last_id[SYS_KINDS];
 static pid_t our_pid;
+
+/* None of the program's system calls, as events have it. */
+static pid_t this_pid(void)
+{
+	return (pid_t)code_syscall(SYS_getpid, 0, 0, 0, 0);
+}
 
 /*
  * Whoever holds a lock counts as inside: a signal handler that interrupts it and closes a
@@ -83,7 +91,7 @@ static void after_fork(void)
 
 static void in_child(void)
 {
-	our_pid = getpid();
+	our_pid = this_pid();
 	sys_run_forked();
 	sys_clock_forked();
 	after_fork();
@@ -104,7 +112,7 @@ static void run_enter(void)
 
 static void init(void)
 {
-	our_pid = getpid();
+	our_pid = this_pid();
 	pthread_atfork(before_fork, after_fork, in_child);
 	map_drop_obj = sys_map_drop;
 	helper_prog_ref = prog_ref;
@@ -210,8 +218,14 @@ static struct sys_obj *lookup_fd(int fd)
 {
 	struct sys_obj *o;
 	struct stat st;
+	bool is_file;
 
-	if (fd < 0 || !sys_objects || fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (fd < 0 || !sys_objects)
+		return NULL;
+	sys_inside++; /* none of the program's system calls */
+	is_file = !fstat(fd, &st) && S_ISREG(st.st_mode);
+	sys_inside--;
+	if (!is_file)
 		return NULL;
 	lock_tables();
 	o = hash_get(&by_ino, st.st_ino);
@@ -442,7 +456,7 @@ int sys_fd_mode(const struct sys_map *m, int fd, bool write)
 
 bool sys_fd_watched(void)
 {
-	return sys_objects && !sys_inside && getpid() == our_pid;
+	return sys_objects && !sys_inside && this_pid() == our_pid;
 }
 
 struct sys_obj *sys_fd_closing(int fd)
@@ -534,7 +548,7 @@ void sys_fd_sweep(void)
 	size_t pos = 0;
 	void *value;
 
-	if (!sys_objects || getpid() != our_pid)
+	if (!sys_objects || this_pid() != our_pid)
 		return;
 	sys_inside++;
 	/* Under the lock no descriptor is given out between the look and the decision. */

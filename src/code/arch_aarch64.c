@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What src/code needs to know of AArch64. */
+#include <errno.h>
 #include <signal.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "code/code_int.h"
 
@@ -35,6 +37,13 @@ static void set_pc(void *ucontext, const void *to)
 }
 
 /* The kernel's vdso has the return from signals: no restorer. */
+long code_syscall(long n, long a, long b, long c, long d)
+{
+	long ret = syscall(n, a, b, c, d, -1, 0);
+
+	return ret < 0 ? -errno : ret;
+}
+
 const struct code_arch code_arch = {
 	.name = "AArch64",
 	.fill_traps = fill_traps,

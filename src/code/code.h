@@ -85,6 +85,16 @@ static inline void code_keep_vectors(void (*fn)(void *a, void *b), void *a, void
 #endif
 void code_kept_call(void);
 
+/*
+ * A system call of Ferry's own, by the instruction itself: no event of the program's, and not by way of
+ * libc, which may be what is probed. The result or -errno; mmap(2) is of no file. x86-64: such
+ * instructions lie in a section of their own.
+ */
+long code_syscall(long n, long a, long b, long c, long d);
+#if defined(__x86_64__)
+extern const u8 __start_ferry_calls[], __stop_ferry_calls[] __attribute__((visibility("hidden")));
+#endif
+
 /* What hooks of sigaction(2) in src/preload need: the host's handler for a signal we handle. */
 bool code_fault_owns(int sig);
 struct sigaction;

@@ -126,10 +126,4 @@ mark code_x86_guard_resume
 	ret
 endfunc code_x86_guard
 
-/* The return from a signal handler; debuggers know a signal frame by exactly these bytes. */
-func code_x86_sigreturn
-	movq $15, %rax
-	syscall
-endfunc code_x86_sigreturn
-
 	.section .note.GNU-stack, "", @progbits

@@ -10,7 +10,8 @@ struct call {
 	unsigned int tid;
 	long nr, orig, ret;
 	unsigned long args[6];
-	int sane, pad; /* the registers agree with one another */
+	unsigned int nargs;
+	int sane; /* the registers agree with one another */
 };
 
 #endif
