@@ -130,6 +130,13 @@ static inline void probe_short(const struct hook *h, struct pt_regs *regs, u64 f
 
 /* ---- thread.c: threads that came by, and waiting for them -------------------------------------- */
 
+/* Why a system call of this thread is not like others. */
+enum thread_care {
+	CARE_SHARED = 1 << 0, /* some child runs with this record: see whose it is */
+	CARE_LATE = 1 << 1,   /* calls are to be told that came between handlers of pthread_atfork() */
+	CARE_FORK = 1 << 2,   /* it may be on another stack: inside vfork() */
+};
+
 struct pending;
 struct site;
 struct thread {
@@ -145,7 +152,7 @@ struct thread {
 	struct pt_regs *override;
 	/* Of system calls (syscall_hit.c, syscall_special.c). */
 	bool alive;              /* its destructors have not run */
-	bool shared;             /* some child runs with this record: see whose it is */
+	u32 care;                /* enum thread_care */
 	u32 fork_depth;
 	u8 *fork_stack[4];       /* for vfork() in vfork() ... */
 	struct sc_late *late;

@@ -152,7 +152,9 @@ static u32 collect(struct sc_list *l, s32 nr, bool exit)
 			    (e->form == SC_FUNC) != (pass == !exit))
 				continue;
 			if (l)
-				l->hook[l->n++] = (struct sc_hook){ e->p, e->cookie, 0, e->form };
+				l->hook[l->n++] = (struct sc_hook){
+					e->p, e->cookie, 0, e->form, (u8)((e->p->max_ctx_off + 7) / 8)
+				};
 			n++;
 		}
 	return n;

@@ -25,15 +25,17 @@ struct moment {
 	struct helper_override override;
 };
 
-static void fill(union sc_context *ctx, const struct sc_hook *h, const struct moment *m)
+static inline void fill(union sc_context *ctx, const struct sc_hook *h, const struct moment *m)
 {
 	const struct pt_regs *r = m->regs;
 	u32 i;
 
+	if (!h->words)
+		return;
 	ctx->tp.regs = r;
 	if (h->form == SC_RAW) {
 		ctx->raw[1] = m->exit ? r->rax : (u64)(s64)m->nr;
-		for (i = 2; i < 12; i++)
+		for (i = 2; i < h->words; i++)
 			ctx->raw[i] = 0;
 		return;
 	}
@@ -171,6 +173,7 @@ static void postpone(struct thread *t, const struct pt_regs *regs, bool exit)
 		}
 	l->call[l->n].regs = *regs;
 	l->call[l->n++].exit = exit;
+	t->care |= CARE_LATE;
 }
 
 static void tell_postponed(struct thread *t)
@@ -185,12 +188,13 @@ static void tell_postponed(struct thread *t)
 		tell(&m);
 	}
 	t->late->n = 0;
+	t->care &= ~(u32)CARE_LATE;
 }
 
 /* ---- a call --------------------------------------------------------------------------------------- */
 
 /* The same without a record of the thread: true when that is all. */
-static bool happen_short(struct sc_frame *f, bool exit)
+static __attribute__((noinline)) bool happen_short(struct sc_frame *f, bool exit)
 {
 	const struct thread *t = thread_self;
 	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
@@ -199,8 +203,7 @@ static bool happen_short(struct sc_frame *f, bool exit)
 	bool done;
 	u32 i;
 
-	if (base_forking || !t || t->busy || t->shared || (t->late && t->late->n) || f->home ||
-	    !sys_short_enter())
+	if (!t || t->busy | t->care | base_forking || !sys_short_enter())
 		return false;
 	l = find_list(m.nr, exit); /* once inside: it is freed when nobody is */
 	done = !l || l->is_short;
@@ -218,20 +221,19 @@ static bool happen_short(struct sc_frame *f, bool exit)
 	return done;
 }
 
-static bool happen(struct sc_frame *f, bool exit)
+/* Says whether the call is not to be made. */
+static __attribute__((noinline)) bool happen(struct sc_frame *f, bool exit)
 {
 	struct thread *t = thread_self;
 	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
 	struct pt_regs here;
 
-	if (happen_short(f, exit))
-		return false;
 	if (!t && !(t = thread_first())) {
 		syscall_missed++;
 		return false;
 	}
 	if (((t->busy || sys_short_inside()) && thread_inside(t, &f->regs)) ||
-	    (t->shared && (u32)SYS(SYS_gettid, 0, 0, 0, 0) != t->tid)) {
+	    (t->care & CARE_SHARED && (u32)SYS(SYS_gettid, 0, 0, 0, 0) != t->tid)) {
 		syscall_missed += !sys_inside;
 		f->quiet = SC_NESTED;
 		return false;
@@ -246,7 +248,7 @@ static bool happen(struct sc_frame *f, bool exit)
 	if (base_forking) {
 		postpone(t, &f->regs, exit);
 	} else {
-		if (t->late && t->late->n)
+		if (t->care & CARE_LATE)
 			tell_postponed(t);
 		tell(&m);
 	}
@@ -265,7 +267,7 @@ struct sc_frame *syscall_enter(struct sc_frame *f)
 	f->child = 0;
 	f->home = NULL;
 	f->quiet = sys_inside && !base_forking ? SC_OWN : 0;
-	if (want & SC_ENTER && !f->quiet && happen(f, false))
+	if (want & SC_ENTER && !f->quiet && !happen_short(f, false) && happen(f, false))
 		f->action = SC_SKIP;
 	if (want & SC_SPECIAL && f->action != SC_SKIP)
 		f = syscall_special(f);
@@ -279,7 +281,8 @@ struct sc_frame *syscall_exit(struct sc_frame *f)
 
 	if (want & SC_SPECIAL && f->action != SC_SKIP)
 		syscall_returned(f, &go_on);
-	if (want & SC_EXIT && !f->quiet && !(f->child & SC_CHILD_FOREIGN && !f->regs.rax))
+	if (want & SC_EXIT && !f->quiet && !(f->child & SC_CHILD_FOREIGN && !f->regs.rax) &&
+	    !happen_short(f, true))
 		happen(f, true);
 	return go_on;
 }

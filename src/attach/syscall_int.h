@@ -77,8 +77,9 @@ struct sc_hook {
 	u64 cookie;
 	u64 func;  /* SC_FUNC: address that the function is said to have */
 	u8 form;   /* enum sc_form */
+	u8 words;  /* of its context that the program looks at */
 };
-/* A program's context for each form: what the event has, and for raw tracepoints all that may be read. */
+/* A program's context, for each form as the kernel has it. */
 union sc_context {
 	u64 raw[12];
 	struct {

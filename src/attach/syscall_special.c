@@ -61,6 +61,7 @@ static struct sc_frame *share_stack(struct sc_frame *f)
 	}
 	copy = (void *)(t->fork_stack[t->fork_depth] + FORK_STACK - sizeof(*copy));
 	f->depth = (u8)t->fork_depth++;
+	t->care |= CARE_FORK;
 	f->exit = true;
 	copy_words(copy, f, sizeof(*f));
 	copy->home = f;
@@ -97,7 +98,7 @@ static void child_kind(struct sc_frame *f, u64 flags)
 		f->child |= SC_CHILD_WAITS;
 	/* It runs at the same time with the same storage. (Ferry's own makes no such calls: world.c.) */
 	if (t && !f->quiet && flags & CLONE_VM && !(flags & (CLONE_SETTLS | CLONE_VFORK)))
-		t->shared = true;
+		t->care |= CARE_SHARED;
 }
 
 static struct sc_frame *call_clone(struct sc_frame *f)
@@ -212,6 +213,8 @@ void syscall_returned(struct sc_frame *f, struct sc_frame **go_on)
 	/* The child no longer uses the stack, which is where we were. */
 	if (t)
 		t->fork_depth = f->depth;
+	if (t && !f->depth)
+		t->care &= ~(u32)CARE_FORK;
 	copy_words(f->home, f, sizeof(*f));
 	(*go_on)->home->home = NULL;
 	*go_on = f->home;

@@ -117,7 +117,8 @@ static struct thread *take(struct thread *c, u32 tid)
 		/* The slots stay with the record; returns that the last owner awaited never come. */
 		ret_forget(t);
 		t->override = NULL;
-		t->shared = t->alive = false;
+		t->alive = false;
+		t->care = 0;
 		t->fork_depth = 0;
 		if (t->late)
 			t->late->n = 0;
