@@ -126,3 +126,13 @@ u8 *area_alloc(const void *near, size_t size)
 	chunks[nchunks++].used = size;
 	return p;
 }
+
+bool area_has(const void *addr)
+{
+	u32 i;
+
+	for (i = 0; i < nchunks; i++)
+		if ((const u8 *)addr >= chunks[i].at && (const u8 *)addr < chunks[i].at + CHUNK)
+			return true;
+	return false;
+}

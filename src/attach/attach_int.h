@@ -12,8 +12,8 @@
 #define MAX_STOLEN 20 /* four bytes and the longest instruction, with room */
 #define MAX_MOVED 8
 
-/* libc's functions may be what is probed, and its errno is not always ours. The result or -errno. */
-#define SYS(n, a, b, c, d) code_syscall(n, (long)(a), (long)(b), (long)(c), (long)(d))
+/* libc's functions may be what is probed, and its errno is not always ours. mmap(2) is of no file. */
+#define SYS(n, a, b, c, d) code_syscall(n, (long)(a), (long)(b), (long)(c), (long)(d), -1)
 
 /* ---- move.c: instructions carried out elsewhere ------------------------------------------------ */
 
@@ -59,6 +59,7 @@ bool func_starts_at(u64 addr); /* false when that is not known */
 
 /* `size` bytes (at most 4096) within reach of a rel32 from `near`; kept for ever. NULL. */
 u8 *area_alloc(const void *near, size_t size);
+bool area_has(const void *addr);
 /* Writes code of this process, whoever may run it: single bytes or with the world stopped. */
 int area_write(void *to, const void *from, size_t n);
 
@@ -151,6 +152,7 @@ struct thread {
 	u32 depth;               /* of programs when it began */
 	struct pt_regs *override;
 	/* Of system calls (syscall_hit.c, syscall_special.c). */
+	bool dispatched;         /* its calls from elsewhere raise SIGSYS */
 	bool alive;              /* its destructors have not run */
 	u32 care;                /* enum thread_care */
 	u32 fork_depth;
@@ -192,6 +194,7 @@ void thread_wait(void);
 /* The function entered with `regs` will come back to us; false: no room. */
 bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs);
 int ret_init(void);
+bool ret_has(const void *addr); /* the slots' code */
 void ret_forget(struct thread *t); /* what it awaited never comes */
 
 /* ---- trap.c ------------------------------------------------------------------------------------ */

@@ -105,6 +105,11 @@ int ret_init(void)
 	return 0;
 }
 
+bool ret_has(const void *addr)
+{
+	return code && (const u8 *)addr - code >= 0 && (const u8 *)addr - code < (s64)(NSLOTS * STRIDE);
+}
+
 /* ---- slots --------------------------------------------------------------------------------------- */
 
 static u64 slot_addr(const struct pending *r)

@@ -215,23 +215,59 @@ fail:
 /* Numbers that syscall_special() knows: once they come by, always, as a thread may be on its way. */
 static bool is_special(u32 nr)
 {
-	return nr == SYS_clone || nr == SYS_clone3 || nr == SYS_vfork || nr == SYS_rt_sigreturn ||
-	       nr == SYS_exit;
+	switch (nr) {
+	case SYS_clone:
+	case SYS_clone3:
+	case SYS_fork:
+	case SYS_vfork:
+	case SYS_rt_sigreturn:
+	case SYS_exit:
+	case SYS_mmap:
+	case SYS_mprotect: return true;
+	/* What could block SIGSYS. */
+	case SYS_rt_sigprocmask:
+	case SYS_rt_sigaction:
+	case SYS_rt_sigsuspend:
+	case SYS_ppoll:
+	case SYS_pselect6:
+	case SYS_epoll_pwait:
+#ifdef SYS_epoll_pwait2
+	case SYS_epoll_pwait2:
+#endif
+		return syscall_dispatching;
+	default: return false;
+	}
 }
 
 static void set_wants(const struct sc_table *t)
 {
+	bool dispatching;
 	u32 nr, k;
 	u8 want;
 
+again:
+	dispatching = syscall_dispatching;
 	for (nr = 0; nr < ARRAY_SIZE(syscall_want); nr++) {
-		want = is_special(nr) ? SC_SPECIAL : 0;
+		want = (is_special(nr) ? SC_SPECIAL : 0) | (syscall_dispatching ? SC_THREAD : 0);
 		for (k = 0; t && k < 2; k++)
 			if (t->any[k]->n || (nr < SC_CALLS && t->calls[nr][k]))
 				want |= k ? SC_EXIT : SC_ENTER;
 		if (syscall_want[nr] != want)
 			syscall_want[nr] = want;
 	}
+	if (dispatching != syscall_dispatching) /* another thread has just made code */
+		goto again;
+}
+
+/* By a thread that is in a system call: no lock, as all it does is to set bits. */
+void syscall_want_dispatch(void)
+{
+	u32 nr;
+
+	syscall_dispatch(true);
+	for (nr = 0; nr < ARRAY_SIZE(syscall_want); nr++)
+		__atomic_fetch_or(&syscall_want[nr], SC_THREAD | (is_special(nr) ? SC_SPECIAL : 0),
+				  __ATOMIC_RELAXED);
 }
 
 /* The table of what is attached now. The old one is gone when it returns. Under lock. */

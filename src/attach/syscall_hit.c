@@ -267,6 +267,8 @@ struct sc_frame *syscall_enter(struct sc_frame *f)
 	f->child = 0;
 	f->home = NULL;
 	f->quiet = sys_inside && !base_forking ? SC_OWN : 0;
+	if (want & SC_THREAD && (thread_self || thread_first()))
+		syscall_dispatch_thread(thread_self);
 	if (want & SC_ENTER && !f->quiet && !happen_short(f, false) && happen(f, false))
 		f->action = SC_SKIP;
 	if (want & SC_SPECIAL && f->action != SC_SKIP)

@@ -55,6 +55,7 @@ void syscall_entry(void);
 enum sc_want {
 	SC_ENTER = 1 << 0,
 	SC_EXIT = 1 << 1,
+	SC_THREAD = 1 << 3,  /* see to dispatch in this thread */
 	SC_SPECIAL = 1 << 2, /* needs care: children, signal frames, memory that becomes code */
 };
 /* By number (16 bits): what is to be done about it. 0: carried out at once. */
@@ -115,6 +116,17 @@ _Static_assert(sizeof(struct sc_late) <= 4096, "a page");
 
 struct sc_frame *syscall_special(struct sc_frame *f);
 void syscall_returned(struct sc_frame *f, struct sc_frame **go_on);
+
+/* ---- syscall_dispatch.c: calls from elsewhere ---------------------------------------------------- */
+
+extern _Atomic bool syscall_dispatching;
+int syscall_dispatch_claim(void); /* SIGSYS is ours: 0 or -errno */
+void syscall_dispatch(bool on);
+void syscall_dispatch_thread(struct thread *t); /* this one: as it is for the process */
+void syscall_dispatch_child(void);
+void syscall_let_through(struct sc_frame *f); /* takes SIGSYS out of what it is to block */
+void syscall_want_dispatch(void); /* from now on, at every number (syscall_event.c) */
+bool sc_is_new_code(const struct sc_frame *f); /* syscall_code.c: does this call make such? */
 
 /* ---- syscall_site.c: the instructions, found and replaced ---------------------------------------- */
 

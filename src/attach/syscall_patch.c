@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "attach/syscall_site.h"
@@ -38,6 +39,30 @@ bool sc_is_own(u64 addr)
 bool syscall_is_libc(u64 addr)
 {
 	return addr >= libc_start && addr < libc_end;
+}
+
+static const struct text_of *text_at(u64 addr)
+{
+	u32 i;
+
+	for (i = 0; i < ntexts; i++)
+		if (addr >= texts[i]->t.start && addr < ((texts[i]->t.end + 4095) & ~4095ull))
+			return texts[i];
+	return NULL;
+}
+
+bool sc_is_text(u64 addr)
+{
+	const struct text_of *x = text_at(addr + 4095);
+
+	return x || text_at(addr);
+}
+
+bool sc_is_loader(u64 addr)
+{
+	const struct text_of *x = text_at(addr);
+
+	return x && x->base == _r_debug.r_ldbase;
 }
 
 /* ---- what is loaded ----------------------------------------------------------------------------- */
@@ -212,6 +237,56 @@ static void loaded(struct pt_regs *regs, void *arg)
 	pthread_mutex_unlock(&lock);
 }
 
+/* How it is to be done: FERRY_SYSCALLS is 'patch', 'dispatch', or what fits. */
+static bool asked_for(const char *way)
+{
+	const char *s = getenv("FERRY_SYSCALLS");
+
+	return s && !strcmp(s, way);
+}
+
+static bool is_complete(void)
+{
+	size_t k;
+	u32 i;
+
+	for (i = 0; i < ntexts; i++) {
+		if (texts[i]->t.unknown)
+			return false;
+		for (k = 0; k < texts[i]->t.nsites; k++)
+			if (!texts[i]->t.sites[k].written)
+				return false;
+	}
+	return !sc_has_other_code();
+}
+
+/* Under lock. */
+static int begin(struct text *why)
+{
+	int err = look();
+
+	if (!err && !asked_for("dispatch"))
+		err = write_all(true);
+	if (err == -EPERM) {
+		log_msg(LOG_INFO, "no other thread of this process can be stopped to write its code: "
+				  "its system calls are dispatched by SIGSYS");
+		err = 0;
+	}
+	if (err) {
+		text_puts(why, "out of memory");
+		return err;
+	}
+	if (!asked_for("patch") && (asked_for("dispatch") || !is_complete())) {
+		if (syscall_dispatch_claim()) {
+			log_msg(LOG_WARN, "system calls of some code are not seen: SIGSYS cannot be had");
+			return 0;
+		}
+		syscall_dispatch(true);
+		log_msg(LOG_INFO, "system calls of code that is not a library's are dispatched by SIGSYS");
+	}
+	return 0;
+}
+
 int syscall_patch(struct text *why)
 {
 	struct probe_spec spec = { (const void *)(uintptr_t)_r_debug.r_brk, PROBE_ENTRY, 0, loaded, NULL };
@@ -222,14 +297,11 @@ int syscall_patch(struct text *why)
 	err = probe_init();
 	if (!err && !watch && _r_debug.r_brk && probe_add(&spec, 1, &watch, NULL))
 		log_msg(LOG_INFO, "system calls of libraries that are loaded later will not be seen");
+	if (!err && !asked_for("patch"))
+		syscall_dispatch_claim(); /* for code that is made later */
 	if (!err)
-		err = look();
-	if (!err)
-		err = write_all(true);
+		err = begin(why);
 	wanted = !err;
-	if (err)
-		text_puts(why, err == -EPERM ? "no other thread of this process can be stopped to write its code" :
-					       "out of memory");
 	sys_inside--;
 	pthread_mutex_unlock(&lock);
 	return err;
@@ -240,6 +312,7 @@ void syscall_unpatch(void)
 	pthread_mutex_lock(&lock);
 	sys_inside++;
 	wanted = false;
+	syscall_dispatch(false);
 	/* Failing is harmless: the jumps stay, and nothing is wanted of the calls. */
 	if (write_all(false))
 		log_msg(LOG_INFO, "code that makes system calls could not be put back");

@@ -163,12 +163,16 @@ static bool find_before(const struct sc_text *t, const struct body *b, u32 call,
 {
 	u32 i, bytes = 0;
 
-	for (i = call; i-- > 0 && call - i <= BEFORE && b->insns[i].plain && bytes < JUMP_SIZE;)
+	/*
+	 * A branch that cannot be followed does not land behind where the number is set: without it there
+	 * would be no call.
+	 */
+	for (i = call; i-- > 0 && call - i <= BEFORE && b->insns[i].plain &&
+		       (bytes < JUMP_SIZE || (b->computed && !b->insns[i + 1].mov_eax));)
 		bytes += b->insns[i].len;
 	w->first = i + 1;
 	w->last = call - 1;
-	/* With one instruction alone a branch that is not seen cannot land inside. */
-	if (bytes < JUMP_SIZE || (b->computed && !(w->first == w->last && b->insns[w->first].mov_eax)))
+	if (bytes < JUMP_SIZE || (b->computed && !b->insns[w->first].mov_eax))
 		return false;
 	return is_closed(t, b, w->first, call);
 }

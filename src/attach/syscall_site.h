@@ -35,6 +35,9 @@ struct sc_text {
 /* Finds the instructions and plans them; the stubs are made. 0 or -ENOMEM. */
 int sc_find(struct sc_text *t);
 u8 *sc_targets(u64 start, u64 end);
+bool sc_is_text(u64 addr);   /* of an object that was looked through */
+bool sc_is_loader(u64 addr); /* the dynamic loader's */
+bool sc_has_other_code(void);
 bool sc_is_own(u64 addr); /* one of Ferry's own instructions */
 
 #endif

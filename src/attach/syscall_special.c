@@ -146,11 +146,18 @@ static struct sc_frame *call_clone3(struct sc_frame *f)
  */
 static struct sc_frame *call_sigreturn(struct sc_frame *f)
 {
-	const ucontext_t *uc = (const ucontext_t *)(uintptr_t)f->regs.rsp;
+	ucontext_t *uc = (ucontext_t *)(uintptr_t)f->regs.rsp;
 	struct sc_frame left = { .quiet = f->quiet };
 	greg_t g[NGREG];
+	u64 mask;
 
 	f->action = SC_SIGRETURN;
+	/* What was blocked before SIGSYS was ours. */
+	if (syscall_dispatching && !code_copy_safe(&mask, &uc->uc_sigmask, sizeof(mask)) &&
+	    mask & code_signals_owned()) {
+		mask &= ~code_signals_owned();
+		code_copy_safe(&uc->uc_sigmask, &mask, sizeof(mask));
+	}
 	if (f->quiet || code_copy_safe(g, uc->uc_mcontext.gregs, sizeof(g)))
 		return f;
 	left.regs.r8 = (u64)g[REG_R8];
@@ -191,15 +198,34 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 		if (thread_self && !thread_self->busy)
 			thread_end();
 		return f;
-	default: return f;
+	case SYS_fork:
+	case SYS_mmap:
+	case SYS_mprotect: return f;
+	default:
+		if (syscall_dispatching)
+			syscall_let_through(f);
+		return f;
 	}
+}
+
+static bool makes_child(u64 nr)
+{
+	return nr == SYS_clone || nr == SYS_clone3 || nr == SYS_fork || nr == SYS_vfork;
 }
 
 void syscall_returned(struct sc_frame *f, struct sc_frame **go_on)
 {
 	struct thread *t = thread_self;
 
+	if (!makes_child(f->regs.orig_rax)) {
+		if ((f->regs.orig_rax == SYS_mmap || f->regs.orig_rax == SYS_mprotect) &&
+		    !syscall_dispatching && sc_is_new_code(f))
+			syscall_want_dispatch();
+		return;
+	}
 	if (!f->regs.rax) {
+		if (!(f->child & SC_CHILD_FOREIGN))
+			syscall_dispatch_child();
 		/* A thread of Ferry's own is so from its first call on. */
 		if (f->quiet == SC_OWN && f->child & SC_CHILD_THREAD)
 			sys_inside++;

@@ -164,14 +164,8 @@ bool thread_read(void *to, const void *from, size_t n)
 {
 	long ret, pid = SYS(SYS_getpid, 0, 0, 0, 0);
 	struct iovec local = { to, n }, remote = { (void *)from, n };
-	register struct iovec *r10 __asm__("r10") = &remote;
-	register long r8 __asm__("r8") = 1;
-	register long r9 __asm__("r9") = 0;
 
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"(SYS_process_vm_readv), "D"(pid), "S"(&local), "d"(1), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
+	ret = code_syscall(SYS_process_vm_readv, pid, (long)&local, 1, (long)&remote, 1);
 	if (ret < 0 && ret != -EFAULT) /* forbidden here (seccomp(2)) */
 		return !code_copy_safe(to, from, n);
 	return ret == (long)n;

@@ -27,8 +27,7 @@ static bool on_trap(siginfo_t *info, void *ctx)
 	struct site *s = site_at((u64)g[REG_RIP] - 1);
 	struct pt_regs r;
 
-	(void)info;
-	if (!s)
+	if (!s || info->si_code <= 0)
 		return false;
 	regs_of(g, &r);
 	r.rip--;

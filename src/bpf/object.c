@@ -44,7 +44,7 @@ static pid_t our_pid;
 /* None of the program's system calls, as events have it. */
 static pid_t this_pid(void)
 {
-	return (pid_t)code_syscall(SYS_getpid, 0, 0, 0, 0);
+	return (pid_t)code_syscall(SYS_getpid, 0, 0, 0, 0, 0);
 }
 
 /*

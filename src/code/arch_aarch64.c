@@ -37,9 +37,9 @@ static void set_pc(void *ucontext, const void *to)
 }
 
 /* The kernel's vdso has the return from signals: no restorer. */
-long code_syscall(long n, long a, long b, long c, long d)
+long code_syscall(long n, long a, long b, long c, long d, long e)
 {
-	long ret = syscall(n, a, b, c, d, -1, 0);
+	long ret = syscall(n, a, b, c, d, e, 0);
 
 	return ret < 0 ? -errno : ret;
 }

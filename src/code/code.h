@@ -23,6 +23,8 @@ size_t code_size(const struct code_region *r);
 int code_seal(struct code_region *r);        /* 0 or -errno; unused room is filled with traps */
 void code_free(struct code_region *r);       /* nobody may be inside */
 
+bool code_has(const void *addr);             /* in some region that was not freed */
+
 /* May this process make machine code at all? No with FERRY_NO_JIT=1 and under hardened kernels. */
 bool code_allowed(void);
 
@@ -87,10 +89,10 @@ void code_kept_call(void);
 
 /*
  * A system call of Ferry's own, by the instruction itself: no event of the program's, and not by way of
- * libc, which may be what is probed. The result or -errno; mmap(2) is of no file. x86-64: such
+ * libc, which may be what is probed. The result or -errno. x86-64: such
  * instructions lie in a section of their own.
  */
-long code_syscall(long n, long a, long b, long c, long d);
+long code_syscall(long n, long a, long b, long c, long d, long e);
 #if defined(__x86_64__)
 extern const u8 __start_ferry_calls[], __stop_ferry_calls[] __attribute__((visibility("hidden")));
 #endif
@@ -102,7 +104,7 @@ int code_fault_host_action(int sig, const struct sigaction *act, struct sigactio
 
 /*
  * SIGTRAP and SIGSYS that instructions of ours raise: `fn` says whether it was one, and has then put the
- * registers where to go on. Others are the host's. 0, -EINVAL (another signal), -errno.
+ * registers where to go on; it is asked about signals that were sent too (si_code). Others are the host's. 0, -EINVAL (another signal), -errno.
  */
 typedef bool (*code_signal_fn)(siginfo_t *info, void *ucontext);
 int code_signal_claim(int sig, code_signal_fn fn);

@@ -231,10 +231,10 @@ static void on_signal(int sig, siginfo_t *info, void *ucontext)
 	bool done;
 
 	/* A signal that was sent is not a fault of the instruction it interrupts. */
-	if (info->si_code <= 0)
-		done = false;
-	else if (claim)
+	if (claim)
 		done = claim(info, ucontext);
+	else if (info->si_code <= 0)
+		done = false;
 	else
 		done = handle(ucontext, info->si_addr) || leave_guarded(sig, ucontext);
 	if (!done)

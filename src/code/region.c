@@ -23,7 +23,11 @@ struct code_region {
 	u8 *writable;  /* the view to write through; NULL once sealed */
 	bool twice;    /* MODE_MEMFD: `writable` is a mapping of its own */
 	int fd;        /* memfd until sealed; -1 */
+	struct code_region *next, **prev; /* of all that there are */
 };
+
+static struct code_region *regions;
+static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static size_t page_size(void)
 {
@@ -193,8 +197,27 @@ int code_alloc(size_t size, const void *near, struct code_region **out)
 		return err == -EACCES ? -EPERM : err == -EPERM ? -EPERM : -ENOMEM;
 	}
 	code_arch.fill_traps(r->writable, r->size);
+	pthread_mutex_lock(&regions_lock);
+	r->next = regions;
+	r->prev = &regions;
+	if (regions)
+		regions->prev = &r->next;
+	regions = r;
+	pthread_mutex_unlock(&regions_lock);
 	*out = r;
 	return 0;
+}
+
+bool code_has(const void *addr)
+{
+	const struct code_region *r;
+
+	pthread_mutex_lock(&regions_lock);
+	for (r = regions; r; r = r->next)
+		if ((const u8 *)addr >= r->base && (const u8 *)addr - r->base < (ptrdiff_t)(r->size + 2 * page_size()))
+			break;
+	pthread_mutex_unlock(&regions_lock);
+	return r != NULL;
 }
 
 u8 *code_write(struct code_region *r)
@@ -240,6 +263,13 @@ void code_free(struct code_region *r)
 {
 	if (!r)
 		return;
+	if (r->prev) {
+		pthread_mutex_lock(&regions_lock);
+		*r->prev = r->next;
+		if (r->next)
+			r->next->prev = r->prev;
+		pthread_mutex_unlock(&regions_lock);
+	}
 	if (r->twice && r->writable)
 		munmap(r->writable, r->size);
 	if (r->fd >= 0)

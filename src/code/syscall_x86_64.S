@@ -8,7 +8,7 @@
 	.hidden code_syscall
 	.type code_syscall, @function
 	.p2align 4
-/* long code_syscall(long n, long a, long b, long c, long d): its result or -errno. */
+/* long code_syscall(long n, long a, long b, long c, long d, long e): its result or -errno. */
 code_syscall:
 	.cfi_startproc
 	mov %rdi, %rax
@@ -16,7 +16,7 @@ code_syscall:
 	mov %rdx, %rsi
 	mov %rcx, %rdx
 	mov %r8, %r10
-	mov $-1, %r8 /* mmap's descriptor */
+	mov %r9, %r8
 	xor %r9d, %r9d
 	syscall
 	ret

@@ -285,7 +285,8 @@ static void write_all(int fd, bool any_order)
 		exits_last(calls + first + 8, last - first - 8);
 	for (k = 0; k < ntids; k++)
 		for (i = first + 1; i < last; i++)
-			if (calls[i].tid == tids[k] && !(calls[i].nr == SYS_getppid && i < first + 8))
+			/* Whether a thread that ends has to be waited for is a matter of time. */
+			if (calls[i].tid == tids[k] && calls[i].nr != SYS_futex && !(calls[i].nr == SYS_getppid && i < first + 8))
 				write_down(fd, &calls[i], tids, ntids);
 }
 
@@ -406,7 +407,7 @@ static bool kernel_works(void)
 int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[NWORKS];
-	size_t i;
+	size_t i, n = 0;
 
 	calls = calloc(MAX_CALLS, sizeof(*calls));
 	if (argc > 3) {
@@ -423,8 +424,12 @@ int main(int argc, char **argv)
 		return 2;
 	if (!kernel_works())
 		return skip_all("the machine's kernel has no tracepoints of system calls for this user");
-	for (i = 0; i < NWORKS; i++)
-		tests[i] = (struct CMUnitTest){ works[i].name, is_seen_as_by_the_kernel, NULL, NULL,
+	for (i = 0; i < NWORKS; i++) {
+		/* posix_spawn() resets the handlers that it knows, and one more is there. */
+		if (getenv("FERRY_SYSCALLS") && works[i].fn == children)
+			continue;
+		tests[n++] = (struct CMUnitTest){ works[i].name, is_seen_as_by_the_kernel, NULL, NULL,
 						(void *)(uintptr_t)i };
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	}
+	return _cmocka_run_group_tests("compare", tests, n, NULL, NULL);
 }

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls of code that has no instruction to replace: made while it runs, of languages that do
+ * without libc, or where a jump does not fit. Syscall user dispatch (Linux 5.11, prctl(2)) makes the
+ * kernel raise SIGSYS for each call that does not come from our own section; the handler goes on where
+ * the stubs lead. That costs microseconds a call, and all others of the thread some nanoseconds, so that
+ * it is for processes that have such code.
+ *
+ * The kernel keeps it by thread and ends it at fork and clone: threads begin and end it when a signal of ours
+ * tells them to, or when they come by. Compiled without vector registers.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "attach/syscall_site.h"
+#include "bpf/sys.h"
+#include "code/code.h"
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_OFF 0
+#define PR_SYS_DISPATCH_ON 1
+#endif
+#ifndef SYS_USER_DISPATCH
+#define SYS_USER_DISPATCH 2 /* si_code of SIGSYS */
+#endif
+
+_Atomic bool syscall_dispatching;
+static bool claimed;
+
+static long set(bool on)
+{
+	u64 start = (u64)(uintptr_t)__start_ferry_calls, n = (u64)(uintptr_t)__stop_ferry_calls - start;
+
+	return on ? code_syscall(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, (long)start,
+				 (long)n, 0) :
+		    code_syscall(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
+}
+
+/* ---- the handler --------------------------------------------------------------------------------- */
+
+static bool on_call(siginfo_t *info, void *context)
+{
+	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+	u64 *sp;
+
+	if (info->si_code == SI_QUEUE && info->si_value.sival_ptr == &syscall_dispatching) {
+		if (thread_self)
+			syscall_dispatch_thread(thread_self);
+		else
+			set(syscall_dispatching);
+		/* What the kernel puts back when the handler is done must not block it. */
+		sigdelset(&((ucontext_t *)context)->uc_sigmask, SIGSYS);
+		return true;
+	}
+	if (info->si_code != SYS_USER_DISPATCH)
+		return false;
+	if (!syscall_dispatching) {
+		set(false);
+		if (thread_self)
+			thread_self->dispatched = false;
+		g[REG_RIP] -= 2; /* again, by itself */
+		return true;
+	}
+	/* As a stub would: its address would be the one to go on at. */
+	g[REG_RCX] = g[REG_RIP];
+	g[REG_RSP] -= 128 + 8;
+	sp = (u64 *)(uintptr_t)g[REG_RSP];
+	*sp = (u64)g[REG_RIP];
+	g[REG_RIP] = (greg_t)(uintptr_t)syscall_entry;
+	return true;
+}
+
+/* ---- threads --------------------------------------------------------------------------------------- */
+
+void syscall_dispatch_thread(struct thread *t)
+{
+	u64 owned;
+
+	if (t->dispatched == syscall_dispatching)
+		return;
+	if (syscall_dispatching) {
+		/* The kernel kills who gets the signal while it is blocked. */
+		owned = code_signals_owned();
+		SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &owned, 0, sizeof(owned));
+	}
+	if (!set(syscall_dispatching))
+		t->dispatched = syscall_dispatching;
+}
+
+void syscall_dispatch_child(void)
+{
+	if (syscall_dispatching)
+		set(true);
+}
+
+/* Handlers that block it while they run were made before. */
+static void open_masks(void)
+{
+	u64 act[4], owned = code_signals_owned(); /* handler, flags, restorer, mask */
+	int sig;
+
+	for (sig = 1; sig < 65; sig++) {
+		if (SYS(SYS_rt_sigaction, sig, 0, act, sizeof(u64)) || !(act[3] & owned))
+			continue;
+		act[3] &= ~owned;
+		SYS(SYS_rt_sigaction, sig, act, 0, sizeof(u64));
+	}
+}
+
+int syscall_dispatch_claim(void)
+{
+	int err = claimed ? 0 : code_signal_claim(SIGSYS, on_call);
+
+	claimed = !err;
+	return err;
+}
+
+/* All other threads are told. Those that have the signal blocked hear of it when they come by. */
+static void tell_threads(void)
+{
+	struct {
+		u64 ino, off;
+		u16 len;
+		u8 type;
+		char name[];
+	} __attribute__((packed)) * e;
+	u32 self = (u32)SYS(SYS_gettid, 0, 0, 0, 0), pid = (u32)SYS(SYS_getpid, 0, 0, 0, 0), tid;
+	long fd = SYS(SYS_open, "/proc/self/task", 0x90000 /* a directory, close-on-exec */, 0, 0), n, i;
+	siginfo_t info;
+	const char *c;
+	char buf[2048];
+
+	while (fd >= 0 && (n = SYS(SYS_getdents64, fd, buf, sizeof(buf), 0)) > 0)
+		for (i = 0; i < n; i += e->len) {
+			e = (void *)(buf + i);
+			for (tid = 0, c = e->name; *c >= '0' && *c <= '9'; c++)
+				tid = tid * 10 + (u32)(*c - '0');
+			if (!tid || tid == self)
+				continue;
+			info.si_signo = SIGSYS;
+			info.si_errno = 0;
+			info.si_code = SI_QUEUE;
+			info.si_pid = (pid_t)pid;
+			info.si_value.sival_ptr = &syscall_dispatching;
+			SYS(SYS_rt_tgsigqueueinfo, pid, tid, SIGSYS, &info);
+		}
+	if (fd >= 0)
+		SYS(SYS_close, fd, 0, 0, 0);
+}
+
+void syscall_dispatch(bool on)
+{
+	struct thread *t;
+
+	if (!claimed || syscall_dispatching == on)
+		return;
+	if (on)
+		open_masks();
+	syscall_dispatching = on;
+	t = thread_self ? thread_self : thread_first();
+	if (t)
+		syscall_dispatch_thread(t);
+	tell_threads();
+}
+
+/* ---- calls that would block the signal --------------------------------------------------------------- */
+
+/* The argument that leads to a set of signals, and to what leads to it. */
+static int mask_arg(u64 nr)
+{
+	switch (nr) {
+	case SYS_rt_sigprocmask: return 1;
+	case SYS_rt_sigsuspend: return 0;
+	case SYS_ppoll: return 3;
+	case SYS_epoll_pwait:
+#ifdef SYS_epoll_pwait2
+	case SYS_epoll_pwait2:
+#endif
+		return 4;
+	default: return -1;
+	}
+}
+
+static void use_copy(struct sc_frame *f, int arg, const void *copy)
+{
+	f->args[0] = f->regs.rdi;
+	f->args[1] = f->regs.rsi;
+	f->args[2] = f->regs.rdx;
+	f->args[3] = f->regs.r10;
+	f->args[4] = f->regs.r8;
+	f->args[5] = f->regs.r9;
+	f->args[arg] = (u64)(uintptr_t)copy;
+	f->action = SC_CALL_ARGS;
+}
+
+static u64 arg_of(const struct sc_frame *f, int arg)
+{
+	const u64 args[] = { f->regs.rdi, f->regs.rsi, f->regs.rdx, f->regs.r10, f->regs.r8, f->regs.r9 };
+
+	return args[arg];
+}
+
+static void let_through_action(struct sc_frame *f)
+{
+	int sig = (int)f->regs.rdi;
+	u64 owned = code_signals_owned();
+
+	if (!f->regs.rsi || code_copy_safe(f->room, (const void *)(uintptr_t)f->regs.rsi, 32))
+		return;
+	/* Who does so without sigaction(3), which knows: a child that begins a program. */
+	if (sig == SIGSYS) {
+		f->regs.rax = 0;
+		f->action = SC_SKIP;
+	} else if (f->room[3] & owned) {
+		f->room[3] &= ~owned;
+		use_copy(f, 1, f->room);
+	}
+}
+
+void syscall_let_through(struct sc_frame *f)
+{
+	u64 nr = f->regs.orig_rax, owned = code_signals_owned();
+	int arg = mask_arg(nr);
+
+	if (nr == SYS_rt_sigaction) {
+		let_through_action(f);
+	} else if (nr == SYS_pselect6) {
+		if (!f->regs.r9 || code_copy_safe(f->room, (const void *)(uintptr_t)f->regs.r9, 16) ||
+		    code_copy_safe(&f->room[2], (const void *)(uintptr_t)f->room[0], 8) ||
+		    !(f->room[2] & owned))
+			return;
+		f->room[2] &= ~owned;
+		f->room[0] = (u64)(uintptr_t)&f->room[2];
+		use_copy(f, 5, f->room);
+	} else if (arg >= 0 && arg_of(f, arg) && !(nr == SYS_rt_sigprocmask && f->regs.rdi == SIG_UNBLOCK)) {
+		if (code_copy_safe(f->room, (const void *)(uintptr_t)arg_of(f, arg), 8) ||
+		    !(f->room[0] & owned))
+			return;
+		f->room[0] &= ~owned;
+		use_copy(f, arg, f->room);
+	}
+}
+
