@@ -37,7 +37,10 @@ static int keep(void *ctx, void *data, size_t size)
 
 static void mark(void)
 {
+	int saved = errno;
+
 	syscall(MARK);
+	errno = saved;
 }
 
 static int is_exit(const struct call *c)
