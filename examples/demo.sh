@@ -33,8 +33,23 @@ demo() {
 	title "Its first instructions and the machine code made of them"
 	shown "ferry disasm --jit packets.bpf.o"
 	"$ferry" disasm --jit "$here/packets.bpf.o" | head -n 24
+	title "A running process: how long a function of a library takes, by a tool that knows only libbpf"
+	shown "ferry exec -- ./watch watch.bpf.o PID libz deflate 1"
+	"$ferry" exec --private -- sh -c "$watched" watch "$here/watch" || exit 1
 	echo
 }
+
+# In one session: a process that packs data, and the tool that looks at it.
+watched='
+python3 -c "import zlib, os
+data = os.urandom(2000) * 20
+while os.getppid() > 1: zlib.compress(data)" &
+target=$!
+until grep -q libz /proc/$target/maps || ! kill -0 $target; do sleep 0.1; done
+"$1/watch" "$1/watch.bpf.o" $target libz deflate 1
+code=$?
+kill $target
+exit $code'
 
 n=0
 check() { # NAME EXPECTED-EXIT PATTERN COMMAND...
