@@ -14,7 +14,8 @@ import time
 
 FERRY, TARGET, LIBRARY = sys.argv[1:4]
 ROUNDS = 11
-SESSION = tempfile.mkdtemp(prefix="ferry-bench-")
+RUNTIME = tempfile.mkdtemp(prefix="ferry-bench-")
+ENV = {**{k: v for k, v in os.environ.items() if k != "FERRY_SESSION"}, "XDG_RUNTIME_DIR": RUNTIME, "DEBUGINFOD_URLS": ""}
 GDB = shutil.which("gdb")
 
 
@@ -24,12 +25,12 @@ def memory(pid):
 
 
 def ferry(pid):
-    r = subprocess.run([FERRY, "attach", "--session", SESSION, "--json", str(pid)], capture_output=True, text=True, check=True)
+    r = subprocess.run([FERRY, "attach", "--json", str(pid)], capture_output=True, text=True, check=True, env=ENV)
     return json.loads(r.stdout)[0]["milliseconds"]
 
 
 def detach(pid):
-    r = subprocess.run([FERRY, "detach", "--json", str(pid)], capture_output=True, text=True, check=True)
+    r = subprocess.run([FERRY, "detach", "--json", str(pid)], capture_output=True, text=True, check=True, env=ENV)
     return json.loads(r.stdout)[0]["milliseconds"]
 
 
@@ -41,7 +42,7 @@ def gdb(pid):
     args = [GDB, "-nx", "-batch"]
     for s in script:
         args += ["-ex", s]
-    r = subprocess.run(args, capture_output=True, text=True, env={**os.environ, "DEBUGINFOD_URLS": ""})
+    r = subprocess.run(args, capture_output=True, text=True, env=ENV)
     return float(re.search(r"took ([\d.]+)", r.stdout)[1])
 
 
@@ -72,6 +73,9 @@ def quiet():
 
 
 try:
+    # The session's broker starts with the first of them, and is not what is measured.
+    first = subprocess.Popen([FERRY, "exec", "--", "sleep", "1000"], env=ENV)
+    time.sleep(1)
     print("process            attach ms  detach ms  private KiB  longest pause us |   gdb ms  pause us  ratio")
     for mode in ("idle", "busy", "threads"):
         ms, kib, pause, leave = measure(mode, ferry)
@@ -82,4 +86,5 @@ try:
         print(line, flush=True)
     print(f"a busy process that is left alone stands still for up to {quiet()} us")
 finally:
-    shutil.rmtree(SESSION)
+    first.kill()
+    shutil.rmtree(RUNTIME, ignore_errors=True)

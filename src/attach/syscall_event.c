@@ -12,6 +12,7 @@
 
 #include "attach/syscall_int.h"
 #include "bpf/attach.h"
+#include "bpf/look.h"
 #include "bpf/sys.h"
 
 /* Names that the kernel's functions have, where those of the numbers are others. */
@@ -374,6 +375,19 @@ static void detach(void *event)
 	base_free(e);
 }
 
+/* All events of system calls come by the same jumps. */
+static void tell(void *event, struct sys_attach_state *out)
+{
+	struct sc_stats stats = syscall_stats();
+
+	(void)event;
+	out->how = "jump";
+	out->places = stats.patched;
+	out->missed = syscall_missed;
+	if (stats.patched < stats.sites)
+		out->why = "some instructions that make system calls cannot be reached by a jump";
+}
+
 static const struct sys_attach_ops tracepoint_ops = { attach_tracepoint, detach };
 static const struct sys_attach_ops raw_ops = { attach_raw, detach };
 static const struct sys_attach_ops func_ops = { attach_func, detach };
@@ -385,4 +399,8 @@ static __attribute__((constructor)) void init(void)
 	sys_attach_source(SYS_ATTACH_RAW_TRACEPOINT, &raw_ops);
 	sys_attach_source(SYS_ATTACH_KPROBE, &func_ops);
 	sys_attach_source(SYS_ATTACH_KRETPROBE, &func_return_ops);
+	sys_attach_tells(SYS_ATTACH_TRACEPOINT, tell);
+	sys_attach_tells(SYS_ATTACH_RAW_TRACEPOINT, tell);
+	sys_attach_tells(SYS_ATTACH_KPROBE, tell);
+	sys_attach_tells(SYS_ATTACH_KRETPROBE, tell);
 }

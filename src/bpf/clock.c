@@ -15,6 +15,7 @@
 
 #include "bpf/clock_int.h"
 #include "bpf/link.h"
+#include "bpf/look.h"
 #include "bpf/run_int.h"
 #include "code/code.h"
 #include "helper/helper.h"
@@ -437,9 +438,17 @@ void sys_clock_forked(void)
 	beat_forked();
 }
 
+static void tell(void *event, struct sys_attach_state *out)
+{
+	(void)event;
+	out->how = "thread";
+	out->places = 1;
+}
+
 void sys_clock_init(void)
 {
 	static const struct sys_attach_ops ops = { start, stop };
 
 	sys_attach_source(SYS_ATTACH_CLOCK, &ops);
+	sys_attach_tells(SYS_ATTACH_CLOCK, tell);
 }

@@ -194,6 +194,27 @@ def test_probed():
     t.end()
 
 
+def test_system_calls():
+    """A tracepoint of system calls, put on all processes."""
+    loader = Talk(FERRY, "exec", "--", BUILD + "/loader", BUILD + "/calls.bpf.o")
+    t = Talk(TARGET, "calls")
+    for _ in range(5):
+        t.say("")
+    a = ferry("attach", t.pid)
+    for _ in range(7):
+        t.say("")
+    got, code = loader.say(str(t.pid)), changed_code(t.pid)
+    d = ferry("detach", t.pid)
+    for _ in range(3):
+        t.say("")
+    after, restored = loader.say(str(t.pid)), not changed_code(t.pid)
+    report(a.returncode == d.returncode == 0 and got == after == "7" and code and restored,
+           "system_calls_are_events_in_processes_that_were_attached_to_and_libcs_code_is_restored",
+           f"{a.stderr}{d.stderr}{loader.hello} {got} {after} {code} {restored}")
+    t.end()
+    loader.end()
+
+
 def test_python():
     code = "import hashlib\nx=b''\nprint('ready',flush=True)\nfor i in range(%d): x=hashlib.md5(x*9).digest()\nprint(x.hex())"
     want = start("python3", "-c", code % 600000).communicate()[0]

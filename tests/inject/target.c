@@ -8,7 +8,7 @@
  *   target wait WAY       prints "ready", waits for stdin's end in one way, prints what that returned
  *   target traced PID     traces PID until stdin ends
  *   target undumpable     may not be looked at; until stdin ends
- *   target calls          calls tiny() and prints which library close() is in, whenever a line comes
+ *   target calls          calls tiny() and getppid(), prints which library close() is in, whenever a line comes
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -297,6 +297,7 @@ static int do_calls(void)
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
 		tiny();
+		getppid();
 		puts(where());
 		fflush(stdout);
 	}
