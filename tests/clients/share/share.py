@@ -4,6 +4,7 @@
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -304,19 +305,75 @@ def pinned_link():
     t.end()
 
 
+def killed_target():
+    t = target()
+    a = loader("recorded", t.pid, 5)
+    t.say("200")
+    t.p.kill()
+    t.p.wait()
+    got = a.read()
+    check("what_a_killed_target_committed_is_read", got[:-1] == [f"{t.pid} entered {n} 5" for n in range(1, 201)], got[:3] + got[-3:])
+    a.end()
+
+
+def storm():
+    """Loaders, targets and the broker are killed at random while all are busy; who is left goes on."""
+    rng = random.Random(7)
+    targets, loaders, worked = [target() for _ in range(3)], [], {}
+    wrong, end = [], time.monotonic() + 8
+    while time.monotonic() < end:
+        dice = rng.random()
+        if dice < 0.25 and len(loaders) < 4:
+            pid = rng.choice([-1] + [t.pid for t in targets])
+            a = loader(rng.choice(["entered", "recorded", "returned"]), pid)
+            (loaders.append if a.hello.startswith("attached") else wrong.append)(a)
+        elif dice < 0.35 and loaders:
+            a = loaders.pop(rng.randrange(len(loaders)))
+            a.p.kill() if rng.random() < 0.5 else a.p.stdin.close()
+            a.p.wait(timeout=20)
+        elif dice < 0.42:
+            t = targets.pop(rng.randrange(len(targets)))
+            t.p.kill()
+            t.p.wait()
+            targets.append(target())
+        elif dice < 0.5 and brokers():
+            try:
+                os.kill(rng.choice(brokers()), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        else:
+            t, n = rng.choice(targets), rng.randrange(1, 20000)
+            worked[t.pid] = worked.get(t.pid, 0) + n
+            if t.say(str(n)) != f"{t.pid} {worked[t.pid]}":
+                wrong.append((t.pid, worked[t.pid]))
+    check("targets_go_on_whoever_is_killed", not [w for w in wrong if isinstance(w, tuple)], wrong)
+    check("loaders_attach_whoever_is_killed", not [w for w in wrong if isinstance(w, Talk)], [w.hello for w in wrong if isinstance(w, Talk)])
+    for a in loaders:
+        a.end()
+    t = targets[0]
+    a = loader("entered", t.pid)
+    t.say("11")
+    check("all_is_well_after_it", a.say(f"count {t.pid}") == "11", a.hello)
+    a.end()
+    links = bpftool("link", "list")
+    check("nothing_is_left_of_the_dead", links == [], links)
+    for t in targets:
+        t.end()
+
+
 def idle():
     ok = wait_for(lambda: not brokers(), 20)
     check("the_broker_ends_when_nobody_needs_it", ok, [os.listdir(f"/proc/{p}/fd") for p in brokers()])
 
 
 PARTS = [one_target, records, any_process, refusals, seen_by_tools, closed_descriptors, children, stopped_target]
-DEATHS = [deaths, pinned_link, idle]
+DEATHS = [deaths, pinned_link, killed_target, storm, idle]
 
 
 def main():
     parts = [p for p in PARTS + DEATHS if p.__name__ in sys.argv[4:]] if sys.argv[4:] else PARTS + DEATHS
     for part in parts:
-        if BPFTOOL == "none" and part in (deaths, pinned_link):
+        if BPFTOOL == "none" and part in (deaths, pinned_link, storm):
             skip(part.__name__, "there is no bpftool")
         else:
             part()
