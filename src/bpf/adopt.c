@@ -340,7 +340,7 @@ static int read_file(int fd, size_t size, void **out)
 }
 
 /* 0, 1 when there is an object already: `fd` is the caller's then, as after an error. */
-static int adopt(int fd, const struct stat *st, bool final, u32 id, struct sys_obj **out)
+static int adopt(int fd, const struct stat *st, bool final, u32 kind, u32 id, struct sys_obj **out)
 {
 	char magic[8] = "";
 	void *data = NULL;
@@ -359,14 +359,14 @@ static int adopt(int fd, const struct stat *st, bool final, u32 id, struct sys_o
 		base_free(data);
 		return err;
 	}
-	return adopt_map(fd, st, id, out);
+	return kind == SYS_PERF ? sys_perf_from(fd, id, out) : adopt_map(fd, st, id, out);
 }
 
 /*
  * A number that another thread has just closed may by now be the file of an object in the making:
  * its maker's tables get it before it is final, so who looks in that order never takes it away.
  */
-static struct sys_obj *take(int own, u32 id)
+static struct sys_obj *take(int own, u32 kind, u32 id)
 {
 	int seals = fcntl(own, F_GET_SEALS), err;
 	struct sys_obj *o;
@@ -384,7 +384,7 @@ static struct sys_obj *take(int own, u32 id)
 	}
 	own = sys_fd_move(own);
 	depth++;
-	err = adopt(own, &st, seals & F_SEAL_WRITE, id, &o);
+	err = adopt(own, &st, seals & F_SEAL_WRITE, kind, id, &o);
 	depth--;
 	if (err)
 		close(own);
@@ -417,7 +417,7 @@ struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 	pthread_mutex_lock(&lock);
 	own = dup_writable(fd);
 	if (own >= 0)
-		o = take(own, id);
+		o = take(own, kind, id);
 	pthread_mutex_unlock(&lock);
 	sys_remote = served;
 	sys_inside--;

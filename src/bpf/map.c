@@ -41,6 +41,7 @@ void sys_map_unreachable(struct sys_map *sm)
 		return;
 	for (key = 0; key < sm->map->attr.max_entries; key++)
 		sm->map->ops->remove(sm->map, &key);
+	sys_elems_changed(sm);
 }
 
 void sys_map_drop(const struct map *m, void *obj)
@@ -414,16 +415,27 @@ static int set_map(struct sys_map *sm, const void *key, int fd, u64 flags)
 	return err;
 }
 
+static int set_obj(struct sys_map *sm, const void *key, int fd, u64 flags)
+{
+	int err;
+
+	if (map_is_outer(sm->map->attr.type))
+		err = set_map(sm, key, fd, flags);
+	else if (sm->map->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		err = sys_perf_set(sm, key, fd, flags);
+	else
+		err = set_prog(sm, key, fd, flags);
+	if (!err)
+		sys_elems_changed(sm);
+	return err;
+}
+
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags)
 {
 	if (sm->ops)
 		return ops_update(sm, key, value, flags);
-	if (map_is_outer(sm->map->attr.type))
-		return set_map(sm, key, *(const s32 *)value, flags);
-	if (sm->map->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
-		return sys_perf_set(sm, key, *(const s32 *)value, flags);
 	if (sm->map->ops->set_obj)
-		return set_prog(sm, key, *(const s32 *)value, flags);
+		return set_obj(sm, key, *(const s32 *)value, flags);
 	return map_update_user(sm->map, key, value, flags);
 }
 
@@ -451,6 +463,8 @@ long sys_cmd_map_delete(struct sys_call *c)
 		err = elem_key(&e, c->attr.key);
 	if (!err)
 		err = e.sm->ops ? ops_delete(e.sm) : map_delete_user(e.m, e.key);
+	if (!err && e.m->ops->set_obj)
+		sys_elems_changed(e.sm);
 	elem_end(&e);
 	return err;
 }

@@ -69,6 +69,38 @@ static int add(const struct map_perf_attr *a, struct sys_perf **out)
 	return 0;
 }
 
+int sys_perf_from(int fd, u32 id, struct sys_obj **out)
+{
+	const struct sys_share_ops *share = sys_shared();
+	struct sys_perf *sp = base_alloc(sizeof(*sp));
+	int err = sp ? map_perf_attach(fd, &sp->perf) : -ENOMEM, event;
+
+	if (err) {
+		base_free(sp);
+		return err;
+	}
+	sp->o.id = id;
+	err = sys_obj_add(&sp->o, SYS_PERF, fd);
+	if (err) {
+		*map_perf_fd(sp->perf) = -1; /* stays the caller's */
+		map_perf_free(sp->perf);
+		base_free(sp);
+		return err;
+	}
+	*map_perf_owner(sp->perf) = &sp->o;
+	event = share ? share->event(sp->o.dev, sp->o.ino) : -1;
+	if (event >= 0) {
+		event = sys_fd_move(event);
+		sys_fd_own(event, true);
+		if (!map_perf_event_give(sp->perf, event)) {
+			sys_fd_own(event, false);
+			close(event);
+		}
+	}
+	*out = &sp->o;
+	return 0;
+}
+
 long sys_perf_open(const void *uattr, s32 pid, s32 cpu, s32 group, u64 flags)
 {
 	struct perf_event_attr attr = { 0 };

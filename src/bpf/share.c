@@ -32,7 +32,7 @@ static void add_item(struct sys_bundle *b, struct sys_obj *o)
 {
 	int event = -1;
 
-	if (o->kind == SYS_MAP) {
+	if (o->kind == SYS_MAP || o->kind == SYS_PERF) {
 		event = sys_event_of(o);
 		if (event >= 0)
 			sys_fd_own(event, true);
@@ -66,6 +66,7 @@ struct sys_obj *sys_bundle_adopt(struct sys_bundle *b)
 		o = sys_adopt(b->item[0].fd, b->item[0].kind, b->item[0].id);
 	while (n)
 		sys_put(needs[--n]);
+	sys_elems_sync();
 	for (i = 0; i < b->n; i++) {
 		close(b->item[i].fd);
 		if (b->item[i].event >= 0)

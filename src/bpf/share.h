@@ -42,6 +42,7 @@ struct sys_share_ops {
 	int (*event)(u64 dev, u64 ino); /* of a ring buffer: the caller's descriptor, or -errno */
 	u32 (*next_id)(u32 kind, u32 id); /* the smallest above; 0: none */
 	void (*sweep)(void); /* names were removed */
+	void (*changed)(void); /* elements that are objects: others look (sys_elems_sync) */
 	/* Puts a program on an event of other processes; as struct sys_attach_ops. */
 	int (*attach)(enum sys_attach_kind kind, const struct sys_attach *a, void **event,
 		      struct text *why);
@@ -71,6 +72,12 @@ void sys_hold(struct sys_obj *o);
 const struct prog *sys_obj_prog(struct sys_obj *o); /* of one of kind SYS_PROG */
 int sys_fd_move(int fd);          /* out of the way of small numbers; the old one is closed */
 void sys_fd_own(int fd, bool own); /* the host cannot close it */
+/*
+ * Elements that are objects (programs, perf events, maps) are here what the ids in shared memory say: after another
+ * process changed some. sys_elems_drop(): those of adopted maps go, as nothing runs any more that others attached.
+ */
+void sys_elems_sync(void);
+void sys_elems_drop(void);
 /* Each object that has descriptors, with a reference for the moment. */
 void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg);
 u64 sys_link_attachment(const struct sys_obj *link); /* that it stands for elsewhere; 0 */

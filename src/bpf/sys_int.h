@@ -221,6 +221,7 @@ int sys_map_check_btf(const struct map_attr *a, const struct btf *btf, u32 key_i
 struct sys_map *sys_map_of(int fd, int *err);
 /* Gives back the reference that an element of `m` was. */
 void sys_map_drop(const struct map *m, void *obj);
+void sys_elems_changed(const struct sys_map *sm); /* an element that is an object (elems.c) */
 /* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value. */
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags);
 /* May `p` be in, or use, this prog array? The first one decides. */
@@ -236,6 +237,8 @@ int sys_event_of(struct sys_obj *o); /* its eventfd, made if need be; negative: 
 void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
 struct map_perf *sys_perf_of(struct sys_obj *o);
 int sys_pidfd(int fd, u32 *tid); /* 0, -EBADF (no pidfd), -ENOENT (it has ended) */
+/* The buffer of another process, whose descriptor becomes the object's: 0 and referenced, or -errno. */
+int sys_perf_from(int fd, u32 id, struct sys_obj **out);
 int sys_perf_set(struct sys_map *sm, const void *key, int fd, u64 flags);
 int sys_resolve(struct prog *p, struct sys_prog *sp, u64 fd_array, struct text *log);
 int sys_func_info(struct sys_prog *sp, const union bpf_attr *attr, u64 uattr, struct text *log);

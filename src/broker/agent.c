@@ -167,10 +167,9 @@ static int take_welcome(int fd, struct wire_msg *m)
 	sock_ino = inode_of(fd);
 	token = m->token;
 	pthread_mutex_unlock(&lock);
-	sys_obj_each(publish_one, NULL);
 	client_announce_all();
 	client_count_again();
-	/* Links are told apart by their attachments, which the broker knows only now. */
+	sys_obj_each(publish_one, NULL); /* links say what they stand for, which is known by now */
 	return 0;
 }
 
@@ -306,6 +305,8 @@ static void remove_one(u64 id)
 	pthread_mutex_unlock(&lock);
 	if (in)
 		forget(in);
+	if (!all)
+		sys_elems_drop(); /* programs of prog arrays hold these, and these them */
 }
 
 /* ---- being looked at ------------------------------------------------------------------------ */
@@ -377,6 +378,7 @@ static int listen_once(struct wire_msg *m)
 	case WIRE_INSTALL: install(m, &fds); break;
 	case WIRE_REMOVE: remove_one(m->attach); break;
 	case WIRE_LOOK: be_looked_at(m); break;
+	case WIRE_SYNC: sys_elems_sync(); break;
 	case WIRE_READY: err = 1; break;
 	}
 	wire_close(&fds);

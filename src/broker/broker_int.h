@@ -60,6 +60,7 @@ struct conn {
 	u64 token;
 	char comm[32], *exe;
 	bool welcomed, counts; /* counts: was told to count runs */
+	bool sync; /* ids in arrays of objects have changed, and it was not told */
 	u64 told;              /* the last request to look that it was told of */
 	struct object **pubs;
 	size_t npubs, cap_pubs;
@@ -119,6 +120,7 @@ void events_link(struct broker *b, struct conn *owner, u64 id, struct object *li
 void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_owner_gone(struct broker *b, struct conn *c);
+void events_changed(struct broker *b, struct conn *by);
 void events_link_gone(struct broker *b, const struct object *link);
 void events_sweep(struct broker *b); /* what has neither owner nor link goes */
 /* All members are told of the latest request to look. */

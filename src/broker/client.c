@@ -243,6 +243,15 @@ static void drop(u64 dev, u64 ino)
 	base_free(m);
 }
 
+static void changed(void)
+{
+	struct wire_msg *m = new_msg(WIRE_CHANGED);
+
+	if (m)
+		agent_say(m, NULL);
+	base_free(m);
+}
+
 static void publish(struct sys_obj *o)
 {
 	broker_join(); /* at the latest now */
@@ -406,6 +415,7 @@ static __attribute__((constructor)) void init(void)
 		.event = event,
 		.next_id = next_id,
 		.sweep = sweep,
+		.changed = changed,
 		.attach = attach,
 		.detach = detach,
 		.attachment = attachment,

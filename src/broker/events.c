@@ -95,6 +95,17 @@ static void send_look(struct broker *b, struct conn *c)
 	}
 }
 
+static void send_sync(struct broker *b, struct conn *c)
+{
+	int err;
+
+	memset(&b->out, 0, offsetof(struct wire_msg, item));
+	b->out.op = WIRE_SYNC;
+	err = wire_send(c->fd, &b->out, NULL, MSG_DONTWAIT);
+	c->full |= err == -EAGAIN;
+	c->sync = err;
+}
+
 void events_push(struct broker *b, struct conn *c)
 {
 	size_t i;
@@ -126,6 +137,8 @@ void events_push(struct broker *b, struct conn *c)
 		c->full = err == -EAGAIN;
 		c->welcomed = !err;
 	}
+	if (c->welcomed && c->sync)
+		send_sync(b, c);
 	if (c->welcomed && (c->told != b->look || c->counts != (b->nlookers > 0)))
 		send_look(b, c);
 }
@@ -258,6 +271,20 @@ void events_owner_gone(struct broker *b, struct conn *c)
 	for (a = b->attachments; a; a = a->next)
 		if (a->owner == c)
 			a->owner = NULL;
+}
+
+void events_changed(struct broker *b, struct conn *by)
+{
+	u32 i;
+
+	for (i = 0; i < b->nconns; i++) {
+		struct conn *c = b->conns[i];
+
+		if (!c->member || c->dead || c == by || c->sync)
+			continue;
+		c->sync = true;
+		events_push(b, c);
+	}
 }
 
 void events_link_gone(struct broker *b, const struct object *link)

@@ -419,6 +419,7 @@ static void from_member(struct broker *b, struct conn *c, struct wire_fds *fds)
 	switch (b->in.op) {
 	case WIRE_PUBLISH: publish(b, c, &b->in, fds); break;
 	case WIRE_DROP: drop(b, c, &b->in); break;
+	case WIRE_CHANGED: events_changed(b, c); break;
 	case WIRE_REPORT: events_report(b, c, &b->in); break;
 	default: c->dead = true;
 	}

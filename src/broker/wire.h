@@ -8,7 +8,6 @@
 
 #include "base/base.h"
 
-#define WIRE_VERSION 1
 #define WIRE_FDS     200
 #define WIRE_ITEMS   100
 #define WIRE_TEXT    8192
@@ -19,6 +18,9 @@ enum wire_op {
 #undef WIRE
 	WIRE_OPS
 };
+
+/* Members and brokers of another age have other messages: they refuse one another. */
+#define WIRE_VERSION ((u32)WIRE_OPS << 16 | (u32)offsetof(struct wire_msg, text))
 
 /* struct sys_attach without pointers: its string is text, its program the first item. */
 struct wire_what {

@@ -272,6 +272,14 @@ void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flag
  */
 int map_ringbuf_may_mmap(const struct map *m, size_t len, int prot, int flags, s64 off);
 
+/*
+ * Arrays of objects in several processes: what is in shared memory is the id. Is that at i another one than
+ * `have`, the id of the object that is at i here (if there is one)? Then *id is it. map_objs_take() puts an object of this
+ * process there (NULL: none), with a reference, and leaves shared memory as it is.
+ */
+bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id);
+void map_objs_take(struct map *m, u32 i, void *obj);
+
 /* ---- perf events: the elements of a perf event array ------------------------------------------- */
 
 struct map_perf;
@@ -287,6 +295,12 @@ struct map_perf_attr {
 /* -EOPNOTSUPP: a sample_type with what is not here. The kernel's descriptor is duplicated. */
 int map_perf_create(const struct map_perf_attr *attr, struct map_perf **out);
 void map_perf_free(struct map_perf *p);
+/*
+ * The buffer of another process behind a descriptor, which is the handle's on success: -EINVAL when it is none, or
+ * is not mapped yet there, which decides its size.
+ */
+int map_perf_attach(int fd, struct map_perf **out);
+bool map_perf_event_give(struct map_perf *p, int fd); /* as map_event_give */
 int *map_perf_fd(struct map_perf *p);      /* the memfd or event, owned */
 void **map_perf_owner(struct map_perf *p); /* the bpf(2) object it belongs to */
 u64 map_perf_id(const struct map_perf *p); /* PERF_EVENT_IOC_ID */

@@ -81,6 +81,28 @@ static void objs_fini(struct map *m)
 	munmap(m->priv, sizeof(struct objs) + m->attr.max_entries * sizeof(void *));
 }
 
+static bool is_objs(const struct map *m)
+{
+	return m->ops == &map_prog_array_ops || m->ops == &map_perf_array_ops ||
+	       m->ops == &map_array_of_maps_ops;
+}
+
+bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id)
+{
+	if (!is_objs(m) || i >= m->attr.max_entries)
+		return false;
+	map_load(id, m->values + (size_t)i * 8, sizeof(*id));
+	return *id != (atomic_load_explicit(&m->objs[i], memory_order_acquire) ? have : 0);
+}
+
+void map_objs_take(struct map *m, u32 i, void *obj)
+{
+	void *old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
+
+	if (old && map_drop_obj)
+		map_drop_obj(m, old);
+}
+
 static int objs_set(struct map *m, const void *key, void *obj, u32 id, u64 flags)
 {
 	u32 i = map_index(key);

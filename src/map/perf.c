@@ -12,12 +12,20 @@
 #include <linux/perf_event.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "map/map_int.h"
 
+#define PERF_MAGIC 0x6672657079727265ull
+
 struct hidden { /* the last page */
+	u64 magic;
+	u64 id;
+	struct map_perf_attr attr;
+	_Atomic u32 paused, disabled;
+	u32 overwrite;
 	map_lock_word lock;
 	_Atomic u64 head;
 	_Atomic u64 lost; /* records since the last PERF_RECORD_LOST */
@@ -109,45 +117,115 @@ u64 map_perf_id(const struct map_perf *p)
 
 void map_perf_switch(struct map_perf *p, bool on)
 {
+	struct pages *g = atomic_load(&p->pages);
+
 	atomic_store(&p->disabled, !on);
+	if (g)
+		atomic_store(&g->hidden->disabled, !on);
 }
 
 void map_perf_pause(struct map_perf *p, bool pause)
 {
+	struct pages *g = atomic_load(&p->pages);
+
 	atomic_store(&p->paused, pause);
+	if (g)
+		atomic_store(&g->hidden->paused, pause);
 }
 
 /* ---- the user's side ------------------------------------------------------------------------ */
 
-static struct pages *make_pages(struct map_perf *p, u64 size, bool overwrite)
+static struct pages *pages_at(void *mem, u64 size, bool overwrite)
 {
 	struct pages *g = base_alloc(sizeof(*g));
-	size_t whole = MAP_PAGE + size + MAP_PAGE;
-	void *mem;
 
 	if (!g)
 		return NULL;
-	/* The size is final: nobody may cut the file under a mapping (SIGBUS). */
-	if (ftruncate(p->fd, (off_t)whole) ||
-	    fcntl(p->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		goto fail;
-	mem = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
-	if (mem == MAP_FAILED)
-		goto fail;
 	g->user = mem;
 	g->data = (u8 *)mem + MAP_PAGE;
 	g->hidden = (void *)((u8 *)mem + MAP_PAGE + size);
 	g->size = size;
 	g->overwrite = overwrite;
+	return g;
+}
+
+static struct pages *make_pages(struct map_perf *p, u64 size, bool overwrite)
+{
+	size_t whole = MAP_PAGE + size + MAP_PAGE;
+	struct pages *g;
+	void *mem;
+
+	/* The size is final: nobody may cut the file under a mapping (SIGBUS). */
+	if (ftruncate(p->fd, (off_t)whole) ||
+	    fcntl(p->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return NULL;
+	mem = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	g = pages_at(mem, size, overwrite);
+	if (!g) {
+		munmap(mem, whole);
+		return NULL;
+	}
+	g->hidden->id = p->id;
+	g->hidden->attr = p->attr;
+	g->hidden->overwrite = overwrite;
+	g->hidden->paused = p->paused;
+	g->hidden->disabled = p->disabled;
+	g->hidden->magic = PERF_MAGIC;
 	g->user->version = 0;
 	g->user->compat_version = 0;
 	g->user->size = offsetof(struct perf_event_mmap_page, __reserved);
 	g->user->data_offset = MAP_PAGE;
 	g->user->data_size = size;
 	return g;
-fail:
-	base_free(g);
-	return NULL;
+}
+
+/* Without these seals its maker could cut the file under our mapping. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+int map_perf_attach(int fd, struct map_perf **out)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct map_perf *p = NULL;
+	struct hidden h;
+	struct stat st;
+	size_t size;
+	void *mem;
+
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) || st.st_size < 2 * MAP_PAGE ||
+	    st.st_size % MAP_PAGE || st.st_size > (1 << 30) + 2 * MAP_PAGE)
+		return -EINVAL;
+	size = st.st_size - 2 * MAP_PAGE;
+	if (pread(fd, &h, sizeof(h), st.st_size - MAP_PAGE) != sizeof(h) || h.magic != PERF_MAGIC ||
+	    size & (size - 1) || h.attr.sample_type & ~(u64)(FIELDS | PERF_SAMPLE_RAW) ||
+	    h.attr.cpu < -1 || h.attr.cpu >= (s32)map_cpus() || *(u8 *)&h.attr.watermark > 1)
+		return -EINVAL;
+	mem = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	p = base_alloc(sizeof(*p));
+	if (p)
+		p->pages = pages_at(mem, size, h.overwrite);
+	if (!p || !p->pages) {
+		munmap(mem, st.st_size);
+		base_free(p);
+		return -ENOMEM;
+	}
+	p->attr = h.attr;
+	p->attr.kernel_fd = -1;
+	p->fd = fd;
+	p->id = h.id;
+	atomic_init(&p->event, -1);
+	*out = p;
+	return 0;
+}
+
+bool map_perf_event_give(struct map_perf *p, int fd)
+{
+	int none = -1;
+
+	return atomic_compare_exchange_strong(&p->event, &none, fd);
 }
 
 /* The kernel's perf_mmap(): the first mapping decides the size, later ones must agree. */
@@ -313,7 +391,7 @@ static int write_record(struct map_perf *p, struct pages *g, const struct map_pe
 	if (lost)
 		need += sizeof(struct lost_record);
 	/* A tail ahead of head is nonsense and leaves no room. */
-	if (need > g->size || atomic_load(&p->paused) ||
+	if (need > g->size || atomic_load(&h->paused) ||
 	    (!g->overwrite && (head - tail > g->size || g->size - 1 - (head - tail) < need))) {
 		atomic_fetch_add_explicit(&h->lost, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&h->lost_ever, 1, memory_order_relaxed);
@@ -375,10 +453,10 @@ int map_perf_output(struct map *m, u64 flags, const struct map_perf_data *data)
 	 * An event of a CPU takes what happens there. The thread may have moved since `find`: then
 	 * it was there a moment ago.
 	 */
-	if (atomic_load(&p->disabled) ||
+	g = atomic_load_explicit(&p->pages, memory_order_acquire);
+	if ((g ? atomic_load(&g->hidden->disabled) : atomic_load(&p->disabled)) ||
 	    (flags != BPF_F_CURRENT_CPU && p->attr.cpu >= 0 && p->attr.cpu != (s32)map_this_cpu()))
 		return -EOPNOTSUPP;
-	g = atomic_load_explicit(&p->pages, memory_order_acquire);
 	if (!g || !g->size)
 		return -ENOSPC;
 	if (data->size > UINT16_MAX || data->more_size > UINT16_MAX)

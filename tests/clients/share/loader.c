@@ -2,7 +2,9 @@
 /*
  * An ordinary client of libbpf: loader OBJECT PROGRAM BINARY SYMBOL PID [COOKIE] puts a program on a
  * function of a process (-1: of any), says "attached" or the error, then answers lines of stdin:
- * "count PID" with the map's number, "read" with the ring buffer's records, waiting up to a second.
+ * "count PID" with the map's number, "read" with the ring
+ * buffer's records and "samples" with the perf buffers', waiting for some seconds, "jump NAME" after putting that program
+ * (or none) into the prog array.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -27,6 +29,16 @@ static int show(void *ctx, void *data, size_t size)
 	return 0;
 }
 
+static void sample(void *ctx, int cpu, void *data, __u32 size)
+{
+	struct record *r = data;
+
+	(void)ctx;
+	(void)cpu;
+	if (size >= sizeof(*r))
+		printf("%u output %llu %llu\n", r->pid, r->arg, r->cookie);
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -35,17 +47,16 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-static void serve(struct bpf_object *obj)
+static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_buffer *pb)
 {
 	int calls = bpf_object__find_map_fd_by_name(obj, "calls");
-	struct ring_buffer *rb =
-		ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "records"), show, NULL, NULL);
+	int jumps = bpf_object__find_map_fd_by_name(obj, "jumps"), fd;
 	unsigned long long n;
 	unsigned int key;
-	char line[64];
+	char line[64], name[32];
 	double start;
 
-	while (rb && fgets(line, sizeof(line), stdin)) {
+	while (rb && pb && fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "count %u", &key) == 1) {
 			n = 0;
 			bpf_map_lookup_elem(calls, &key, &n);
@@ -57,6 +68,18 @@ static void serve(struct bpf_object *obj)
 			while (ring_buffer__poll(rb, 0) > 0)
 				;
 			printf("%s\n", now() - start < 4 ? "woken" : "late");
+		} else if (!strncmp(line, "samples", 7)) {
+			start = now();
+			perf_buffer__poll(pb, 5000);
+			while (perf_buffer__poll(pb, 0) > 0)
+				;
+			perf_buffer__consume(pb);
+			printf("%s\n", now() - start < 4 ? "woken" : "late");
+		} else if (sscanf(line, "jump %31s", name) == 1) {
+			key = 1;
+			fd = bpf_program__fd(bpf_object__find_program_by_name(obj, name));
+			printf("%d\n", fd < 0 ? bpf_map_delete_elem(jumps, &key)
+					      : bpf_map_update_elem(jumps, &key, &fd, BPF_ANY));
 		} else {
 			return;
 		}
@@ -69,6 +92,8 @@ int main(int argc, char **argv)
 	LIBBPF_OPTS(bpf_uprobe_opts, opts);
 	struct bpf_program *p;
 	struct bpf_object *obj;
+	struct ring_buffer *rb;
+	struct perf_buffer *pb;
 	struct bpf_link *link;
 	double start;
 
@@ -77,6 +102,8 @@ int main(int argc, char **argv)
 	obj = bpf_object__open_file(argv[1], NULL);
 	if (!obj || bpf_object__load(obj))
 		return 3;
+	rb = ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "records"), show, NULL, NULL);
+	pb = perf_buffer__new(bpf_object__find_map_fd_by_name(obj, "events"), 8, sample, NULL, NULL, NULL);
 	p = bpf_object__find_program_by_name(obj, argv[2]);
 	opts.func_name = argv[4];
 	opts.retprobe = !strcmp(argv[2], "returned");
@@ -89,7 +116,7 @@ int main(int argc, char **argv)
 		printf("refused %d\n", errno);
 	fflush(stdout);
 	if (link)
-		serve(obj);
+		serve(obj, rb, pb);
 	bpf_link__destroy(link);
 	bpf_object__close(obj);
 	return 0;

@@ -128,6 +128,37 @@ def any_process():
     return child
 
 
+def elements():
+    """Elements that are objects, which every process has for itself: perf events and programs."""
+    t = target()
+    a = loader("output", t.pid, 33)
+    t.say("1")
+    t.say("3")
+    got = a.say("samples", ("woken", "late"))
+    want = [f"{t.pid} output {n} 33" for n in (1, 2, 3, 4)]
+    check("perf_buffers_get_samples_of_another_process", sorted(got[:-1])[-3:] == want[-3:], got)
+    check("samples_of_another_process_wake_the_consumer", got[-1] == "woken", got)
+    a.end()
+    t.end()
+    t = target()
+    a = loader("tailed", t.pid)
+    t.say("2")
+    check("tail_calls_reach_programs_in_another_process", [a.say(f"count {n}") for n in (1, 2, 9999)] == ["1", "1", "0"])
+    a.say("jump beside")
+    ok = wait_for(lambda: a.say(f"count {1000 + int(t.say('1').split()[1])}") == "1", 5)
+    check("a_replaced_element_is_replaced_there_too", ok)
+    a.say("jump nothing")
+    ok = wait_for(lambda: (t.say("1"), a.say("count 9999"))[1] != "0", 5)
+    check("and_one_taken_away_is_gone", ok)
+    late = target()
+    a.say("jump behind")
+    b = loader("tailed", late.pid)
+    late.say("1")
+    check("one_loader_has_nothing_to_do_with_another", b.say("count 1") == "1" and a.say("count 1") == "1")
+    for x in (a, b, t, late):
+        x.end()
+
+
 def refusals():
     a = loader("entered", 2 ** 22 - 3)
     check("no_such_process_is_ESRCH", a.hello == f"refused {errno.ESRCH}", a.hello)
@@ -366,7 +397,7 @@ def idle():
     check("the_broker_ends_when_nobody_needs_it", ok, [os.listdir(f"/proc/{p}/fd") for p in brokers()])
 
 
-PARTS = [one_target, records, any_process, refusals, seen_by_tools, closed_descriptors, children, stopped_target]
+PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, stopped_target]
 DEATHS = [deaths, pinned_link, killed_target, storm, idle]
 
 

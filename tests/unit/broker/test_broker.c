@@ -39,6 +39,8 @@ static int setup(void **state)
 		broker_free(b);
 		exit(0); /* a sanitizer may have something to say */
 	}
+	close(stop[0]);
+	broker_free(b); /* here */
 	return server > 0 ? 0 : -1;
 }
 
@@ -114,7 +116,7 @@ static int join(u64 *token)
 	return sock;
 }
 
-/* The next message but READY and LOOK, or 0 after a while. */
+/* The next message of an attachment, or 0 after a while. */
 static u32 next_op(int sock, struct wire_fds *fds)
 {
 	struct timeval t = { .tv_usec = 300000 };
@@ -124,7 +126,7 @@ static u32 next_op(int sock, struct wire_fds *fds)
 		fds->n = 0;
 		if (wire_recv(sock, &m, fds, 0))
 			return 0;
-	} while (m.op == WIRE_READY || m.op == WIRE_LOOK);
+	} while (m.op == WIRE_READY || m.op == WIRE_LOOK || m.op == WIRE_SYNC);
 	return m.op;
 }
 
