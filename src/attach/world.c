@@ -39,7 +39,7 @@ struct world {
 	const struct world_patch **sorted; /* by address */
 	size_t n;
 	u64 caller_sp;
-	s32 caller;
+	s32 pid, caller;
 	s32 mem;     /* /proc/self/mem */
 	s32 tasks;   /* /proc/self/task */
 	u32 go;      /* futex: the tracer may begin */
@@ -235,6 +235,10 @@ static int trace(void *arg)
 	int err;
 	size_t i;
 
+	/* The process may be killed meanwhile: it is not to leave a task behind that waits for ever. */
+	SYS(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+	if (SYS(SYS_getppid, 0, 0, 0, 0) != w->pid)
+		return 0;
 	while (!__atomic_load_n(&w->go, __ATOMIC_ACQUIRE))
 		SYS(SYS_futex, &w->go, FUTEX_WAIT, 0, 0);
 	do
@@ -309,6 +313,7 @@ int world_patch(const struct world_patch *patches, size_t n)
 	w->sorted = sorted;
 	w->n = n;
 	w->caller_sp = (u64)(uintptr_t)__builtin_frame_address(0);
+	w->pid = getpid();
 	w->caller = (s32)syscall(SYS_gettid);
 	w->result = -EPERM;
 	w->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);

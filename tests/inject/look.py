@@ -77,8 +77,8 @@ def main():
           len(mine["probes"]) == 1 and mine["probes"][0]["how"] == "jump" and mine["command"] == "share_target" and
           [x["name"] for x in mine["programs"]] == ["entered"] and [x["name"] for x in mine["maps"]] == ["calls"] and
           mine["memory_kib"] > 100 and not mine["maps"][0]["own"], mine)
-    check("and_what_the_loader_has", {"calls", "records"} <= {x["name"] for x in ps[every.pid]["maps"]} and
-          {"entered", "recorded", "returned"} <= {x["name"] for x in ps[every.pid]["programs"]} and ps[every.pid]["maps"][0]["own"], ps[every.pid])
+    check("and_what_the_loader_has", sorted(x["name"] for x in ps[every.pid]["maps"]) == ["calls", "records"] and
+          len(ps[every.pid]["programs"]) == 3 and ps[every.pid]["maps"][0]["own"], ps[every.pid])
     text = ferry("ps").stdout.splitlines()
     check("ps_has_a_line_for_each_process", len(text) == 4 and any(f"{t.pid}  share_target" in x for x in text), text)
 

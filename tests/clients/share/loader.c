@@ -56,7 +56,7 @@ static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_bu
 	char line[64], name[32];
 	double start;
 
-	while (rb && pb && fgets(line, sizeof(line), stdin)) {
+	while (rb && fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "count %u", &key) == 1) {
 			n = 0;
 			bpf_map_lookup_elem(calls, &key, &n);
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
 	struct bpf_program *p;
 	struct bpf_object *obj;
 	struct ring_buffer *rb;
-	struct perf_buffer *pb;
+	struct perf_buffer *pb = NULL;
 	struct bpf_link *link;
 	double start;
 
@@ -103,7 +103,8 @@ int main(int argc, char **argv)
 	if (!obj || bpf_object__load(obj))
 		return 3;
 	rb = ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "records"), show, NULL, NULL);
-	pb = perf_buffer__new(bpf_object__find_map_fd_by_name(obj, "events"), 8, sample, NULL, NULL, NULL);
+	if (bpf_object__find_map_by_name(obj, "events"))
+		pb = perf_buffer__new(bpf_object__find_map_fd_by_name(obj, "events"), 8, sample, NULL, NULL, NULL);
 	p = bpf_object__find_program_by_name(obj, argv[2]);
 	opts.func_name = argv[4];
 	opts.retprobe = !strcmp(argv[2], "returned");

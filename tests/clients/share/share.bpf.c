@@ -58,53 +58,6 @@ int recorded(struct pt_regs *ctx)
 	return 0;
 }
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
-	__type(key, __u32);
-	__type(value, __u32);
-} events SEC(".maps");
-
-SEC("uprobe")
-int output(struct pt_regs *ctx)
-{
-	struct record r = { bpf_get_current_pid_tgid() >> 32, 2, PT_REGS_PARM1(ctx),
-			    bpf_get_attach_cookie(ctx) };
-
-	bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, &r, sizeof(r));
-	return 0;
-}
-
-SEC("uprobe")
-int behind(struct pt_regs *ctx)
-{
-	count(PT_REGS_PARM1(ctx)); /* by argument */
-	return 0;
-}
-
-SEC("uprobe")
-int beside(struct pt_regs *ctx)
-{
-	count(1000 + PT_REGS_PARM1(ctx));
-	return 0;
-}
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 4);
-	__type(key, __u32);
-	__array(values, int(struct pt_regs *));
-} jumps SEC(".maps") = {
-	.values = { [1] = (void *)&behind },
-};
-
-SEC("uprobe")
-int tailed(struct pt_regs *ctx)
-{
-	bpf_tail_call(ctx, &jumps, 1);
-	count(9999); /* there was nothing at 1 */
-	return 0;
-}
-
 SEC("uretprobe")
 int returned(struct pt_regs *ctx)
 {

@@ -17,6 +17,7 @@ from tap import check, done, run, skip  # noqa: E402
 
 FERRY, HERE, BPFTOOL = sys.argv[1:4]
 OBJECT, TARGET = os.path.join(HERE, "share.bpf.o"), os.path.join(HERE, "share_target")
+ELEMENTS = os.path.join(HERE, "elements.bpf.o")
 RUNTIME = tempfile.mkdtemp(prefix="ferry-test-")
 ENV = dict(os.environ, XDG_RUNTIME_DIR=RUNTIME)
 
@@ -51,8 +52,8 @@ def target(*args):
     return Talk(TARGET, *args)
 
 
-def loader(prog, pid, cookie=0):
-    return Talk(os.path.join(HERE, "share_loader"), OBJECT, prog, TARGET, "work", str(pid), str(cookie))
+def loader(prog, pid, cookie=0, object=OBJECT):
+    return Talk(os.path.join(HERE, "share_loader"), object, prog, TARGET, "work", str(pid), str(cookie))
 
 
 def one_target():
@@ -131,7 +132,7 @@ def any_process():
 def elements():
     """Elements that are objects, which every process has for itself: perf events and programs."""
     t = target()
-    a = loader("output", t.pid, 33)
+    a = loader("output", t.pid, 33, ELEMENTS)
     t.say("1")
     t.say("3")
     got = a.say("samples", ("woken", "late"))
@@ -141,7 +142,7 @@ def elements():
     a.end()
     t.end()
     t = target()
-    a = loader("tailed", t.pid)
+    a = loader("tailed", t.pid, 0, ELEMENTS)
     t.say("2")
     check("tail_calls_reach_programs_in_another_process", [a.say(f"count {n}") for n in (1, 2, 9999)] == ["1", "1", "0"])
     a.say("jump beside")
@@ -152,7 +153,7 @@ def elements():
     check("and_one_taken_away_is_gone", ok)
     late = target()
     a.say("jump behind")
-    b = loader("tailed", late.pid)
+    b = loader("tailed", late.pid, 0, ELEMENTS)
     late.say("1")
     check("one_loader_has_nothing_to_do_with_another", b.say("count 1") == "1" and a.say("count 1") == "1")
     for x in (a, b, t, late):
