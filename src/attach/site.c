@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "attach/attach_int.h"
@@ -64,6 +65,19 @@ static void after_fork(void)
 	base_forking--;
 }
 
+/* CET: returns are held against a second stack, which return slots and moved calls do not know. */
+#ifndef ARCH_SHSTK_STATUS
+#define ARCH_SHSTK_STATUS 0x5005
+#define ARCH_SHSTK_SHSTK 1
+#endif
+
+static bool has_shadow_stack(void)
+{
+	u64 features = 0;
+
+	return !syscall(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) && features & ARCH_SHSTK_SHSTK;
+}
+
 static int init(void)
 {
 	u64 bytes;
@@ -71,7 +85,7 @@ static int init(void)
 	if (ready != 1)
 		return ready;
 	code_copy_safe(&bytes, &lock, sizeof(bytes)); /* its handlers, before any hit */
-	ready = thread_init();
+	ready = has_shadow_stack() ? -EOPNOTSUPP : thread_init();
 	if (!ready)
 		ready = ret_init();
 	if (!ready)
@@ -527,6 +541,9 @@ int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, stru
 		return -ENOMEM;
 	pthread_mutex_lock(&lock);
 	err = init();
+	if (err && why)
+		text_printf(why, err == -EOPNOTSUPP ? "this process has shadow stacks (CET), which see a changed return as an attack" :
+						      "probes cannot be set up in this process");
 	/* This thread is not among those that are stopped. */
 	sigemptyset(&owned);
 	sigaddset(&owned, SIGTRAP);

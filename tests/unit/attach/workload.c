@@ -132,7 +132,7 @@ static bool run_crypto(void)
 	       check_bn();
 }
 
-const struct workload workload_crypto = { "crypto", "libcrypto", 2, start_crypto, run_crypto };
+const struct workload workload_crypto = { "crypto", "libcrypto", 2, 2, start_crypto, run_crypto };
 
 /* ---- libsqlite3: sums that can be told beforehand -------------------------------------------------- */
 
@@ -188,7 +188,7 @@ static bool run_sqlite(void)
 	return !sqlite3_close(db) && good;
 }
 
-const struct workload workload_sqlite = { "sqlite", "libsqlite3", 2, start_sqlite, run_sqlite };
+const struct workload workload_sqlite = { "sqlite", "libsqlite3", 2, 2, start_sqlite, run_sqlite };
 
 /* ---- libpython: its own modules, whose results are known ------------------------------------------- */
 
@@ -250,4 +250,37 @@ static bool run_python(void)
 	return !err;
 }
 
-const struct workload workload_python = { "python", "libpython3", 1, start_python, run_python };
+const struct workload workload_python = { "python", "libpython3", 1, 2, start_python, run_python };
+
+/* Its own tests, where they are installed. */
+static const char own_tests[] =
+	"import unittest, io, test.support\n"
+	"test.support.use_resources = []\n" /* nothing from the network */
+	"names = ['test.test_' + n for n in ('re', 'struct')]\n"
+	"out = io.StringIO()\n"
+	"result = unittest.TextTestRunner(stream=out).run(unittest.defaultTestLoader.loadTestsFromNames(names))\n"
+	"assert result.testsRun > 150 and result.wasSuccessful(), out.getvalue()\n";
+
+static bool start_python_own(void)
+{
+	int state, err;
+
+	if (!start_python())
+		return false;
+	state = PyGILState_Ensure();
+	err = PyRun_SimpleString("import sys, io\nsaved, sys.stderr = sys.stderr, io.StringIO()\n"
+				 "try:\n    import test.test_re, test.test_struct\n"
+				 "finally: sys.stderr = saved\n");
+	PyGILState_Release(state);
+	return !err;
+}
+
+static bool run_python_own(void)
+{
+	int state = PyGILState_Ensure(), err = PyRun_SimpleString(own_tests);
+
+	PyGILState_Release(state);
+	return !err;
+}
+
+const struct workload workload_python_own = { "python-own", "libpython3", 1, 1, start_python_own, run_python_own };
