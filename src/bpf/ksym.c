@@ -3,6 +3,7 @@
  * Externs that nothing satisfies. libbpf looks names up in our BTF by itself and fails before it
  * asks us anything; src/preload hears of it.
  */
+#include <pthread.h>
 #include <string.h>
 
 #include "bpf/sys_int.h"
@@ -29,8 +30,12 @@ void sys_explain_ksym(const char *name, struct text *out)
 	text_puts(out, n ? "?" : module_nth(0) ? "" : "; there is no module at all");
 }
 
-/* What the last load in this thread failed over. */
-static _Thread_local struct {
+/*
+ * What the last load failed over. Not by thread: a library that is loaded late has little room for
+ * variables of threads.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
 	const struct bpf_object *obj;
 	u32 n;
 	char names[8][64];
@@ -38,27 +43,30 @@ static _Thread_local struct {
 
 void sys_ksym_failed(const struct bpf_object *obj, const char *name, size_t len)
 {
+	pthread_mutex_lock(&lock);
 	if (!name || obj != failed.obj)
 		failed.n = 0;
 	failed.obj = obj;
-	if (!name || failed.n == ARRAY_SIZE(failed.names) || len >= sizeof(failed.names[0]))
-		return;
-	memcpy(failed.names[failed.n], name, len);
-	failed.names[failed.n++][len] = '\0';
+	if (name && failed.n < ARRAY_SIZE(failed.names) && len < sizeof(failed.names[0])) {
+		memcpy(failed.names[failed.n], name, len);
+		failed.names[failed.n++][len] = '\0';
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 int sys_missing_ksyms(const struct bpf_object *obj, struct text *out)
 {
-	u32 i;
+	u32 i, n;
 
-	if (!obj || obj != failed.obj)
-		return 0;
-	for (i = 0; i < failed.n; i++) {
+	pthread_mutex_lock(&lock);
+	n = obj && obj == failed.obj ? failed.n : 0;
+	for (i = 0; i < n; i++) {
 		if (i)
 			text_puts(out, "\n");
 		sys_explain_ksym(failed.names[i], out);
 	}
-	return failed.n;
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 static void list_symbols(const struct module *m, struct text *out)

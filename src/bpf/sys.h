@@ -136,8 +136,8 @@ void sys_iter_fill(int fd);
 int sys_iter_open(const char *real, int flags);
 
 /*
- * Externs that kept a libbpf object from loading: sys_ksym_failed() notes one of the load in this
- * thread (NULL: a load begins), sys_missing_ksyms() says for the object of the last load what would
+ * Externs that kept a libbpf object from loading: sys_ksym_failed() notes one of the last load
+ * (NULL: a load begins), sys_missing_ksyms() says for the object of the last load what would
  * be near, a line each, and how many.
  */
 struct bpf_object;

@@ -31,10 +31,8 @@ struct module_lent {
 	_Atomic u32 inside;         /* threads that may be calling `target` */
 };
 
-static _Thread_local struct {
-	struct module_lent *lent;
-	bool inside; /* entered, else lent */
-} nested[MAX_NESTED];
+/* A struct module_lent each, + 1 when it is entered, else lent: room for variables of threads is scarce. */
+static _Thread_local uintptr_t nested[MAX_NESTED];
 static _Thread_local u32 depth;
 
 /* Of modules that are gone, for native code may call what it kept for ever. */
@@ -45,8 +43,7 @@ static bool push(struct module_lent *l, bool inside)
 {
 	if (depth == MAX_NESTED)
 		return false;
-	nested[depth].lent = l;
-	nested[depth++].inside = inside;
+	nested[depth++] = (uintptr_t)l + inside;
 	return true;
 }
 
@@ -160,10 +157,10 @@ u32 module_lend_mark(void)
 void module_lend_end(u32 mark)
 {
 	while (depth > mark) {
-		struct module_lent *l = nested[--depth].lent;
+		struct module_lent *l = (struct module_lent *)(nested[--depth] & ~(uintptr_t)1);
 
 		/* Entered still: a fault ended the call without a return (prog/site.c). */
-		if (nested[depth].inside)
+		if (nested[depth] & 1)
 			atomic_fetch_sub(&l->inside, 1);
 		else
 			give_back(l);
