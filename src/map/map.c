@@ -201,6 +201,10 @@ int map_create_outer(const struct map_attr *attr, const struct map *like, struct
 	err = ops->init(m);
 	if (err < 0)
 		goto out;
+	if (m->inner) {
+		map_head(m)->inner = m->inner->attr;
+		map_head(m)->inner_fields = m->inner->fields != NULL;
+	}
 	*out = m;
 	return 0;
 out:
@@ -220,6 +224,26 @@ out:
 	return err;
 }
 
+/*
+ * What the elements of another process's array of maps are. Those with locks or timers are not to be had, nor are
+ * hashes of maps, whose values are places in a table of that process.
+ */
+static int attach_template(struct map *m)
+{
+	const struct map_head *h = map_head(m);
+	struct map like = { .attr = h->inner };
+	size_t bytes;
+	int err;
+
+	if (m->attr.type != BPF_MAP_TYPE_ARRAY_OF_MAPS || h->inner_fields)
+		return -EOPNOTSUPP;
+	like.attr.name[sizeof(like.attr.name) - 1] = '\0';
+	err = check(&like.attr, &like.ops, &bytes);
+	if (!err && map_is_outer(like.attr.type))
+		err = -EINVAL;
+	return err ? err : make_template(&like, &m->inner);
+}
+
 int map_attach(int fd, struct map **out)
 {
 	const struct map_ops *ops = NULL;
@@ -237,7 +261,7 @@ int map_attach(int fd, struct map **out)
 	if (!err)
 		err = check(&m->attr, &ops, &bytes);
 	if (!err && map_is_outer(m->attr.type))
-		err = -EOPNOTSUPP; /* its elements are objects of that process */
+		err = attach_template(m);
 	/* As large as the type needs for what the header says, and not a page less. */
 	if (!err && (!base_add(bytes, 2 * MAP_PAGE - 1, &size) || !name_ok(m->attr.name) ||
 		     (size & ~(size_t)(MAP_PAGE - 1)) != m->mem_size))
@@ -253,6 +277,7 @@ int map_attach(int fd, struct map **out)
 		map_notice_frozen(m);
 	if (err) {
 		m->fd = -1; /* stays the caller's */
+		map_put(m->inner);
 		map_mem_free(m);
 		base_free(m);
 		return err;

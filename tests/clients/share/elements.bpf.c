@@ -7,7 +7,7 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-struct {
+struct calls {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u32);
@@ -80,5 +80,31 @@ int tailed(struct pt_regs *ctx)
 {
 	bpf_tail_call(ctx, &jumps, 1);
 	count(9999); /* there was nothing at 1 */
+	return 0;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct calls);
+} outer SEC(".maps") = {
+	.values = { [1] = &calls },
+};
+
+SEC("uprobe")
+int nested(struct pt_regs *ctx)
+{
+	__u32 at = 1, pid = bpf_get_current_pid_tgid() >> 32;
+	void *inner = bpf_map_lookup_elem(&outer, &at);
+	__u64 one = 1, *n;
+
+	if (!inner)
+		return 0;
+	n = bpf_map_lookup_elem(inner, &pid);
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	else
+		bpf_map_update_elem(inner, &pid, &one, BPF_ANY);
 	return 0;
 }
