@@ -6,8 +6,9 @@
  * the stubs lead. That costs microseconds a call, and all others of the thread some nanoseconds, so that
  * it is for processes that have such code.
  *
- * The kernel keeps it by thread and ends it at fork and clone: threads begin and end it when a signal of ours
- * tells them to, or when they come by. Compiled without vector registers.
+ * The kernel keeps it by thread and ends it at fork and clone: threads begin when they come by a stub, and end it
+ * at their next call when nobody is interested any more. They are not told by a signal: one that waits takes the
+ * place of that of a call, which would be lost. Compiled without vector registers.
  */
 #include <errno.h>
 #include <signal.h>
@@ -28,7 +29,7 @@
 #define SYS_USER_DISPATCH 2 /* si_code of SIGSYS */
 #endif
 
-_Atomic bool syscall_dispatching;
+_Atomic bool syscall_dispatching, syscall_dispatched;
 static bool claimed;
 
 static long set(bool on)
@@ -47,15 +48,6 @@ static bool on_call(siginfo_t *info, void *context)
 	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
 	u64 *sp;
 
-	if (info->si_code == SI_QUEUE && info->si_value.sival_ptr == &syscall_dispatching) {
-		if (thread_self)
-			syscall_dispatch_thread(thread_self);
-		else
-			set(syscall_dispatching);
-		/* What the kernel puts back when the handler is done must not block it. */
-		sigdelset(&((ucontext_t *)context)->uc_sigmask, SIGSYS);
-		return true;
-	}
 	if (info->si_code != SYS_USER_DISPATCH)
 		return false;
 	if (!syscall_dispatching) {
@@ -76,25 +68,27 @@ static bool on_call(siginfo_t *info, void *context)
 
 /* ---- threads --------------------------------------------------------------------------------------- */
 
+/* The kernel kills who gets the signal while it is blocked. */
+static bool begin(void)
+{
+	u64 owned = code_signals_owned();
+
+	SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &owned, 0, sizeof(owned));
+	return !set(true);
+}
+
 void syscall_dispatch_thread(struct thread *t)
 {
-	u64 owned;
+	bool on = syscall_dispatching;
 
-	if (t->dispatched == syscall_dispatching)
-		return;
-	if (syscall_dispatching) {
-		/* The kernel kills who gets the signal while it is blocked. */
-		owned = code_signals_owned();
-		SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &owned, 0, sizeof(owned));
-	}
-	if (!set(syscall_dispatching))
-		t->dispatched = syscall_dispatching;
+	if (t->dispatched != on && (on ? begin() : !set(false)))
+		t->dispatched = on;
 }
 
 void syscall_dispatch_child(void)
 {
 	if (syscall_dispatching)
-		set(true);
+		begin();
 }
 
 /* Handlers that block it while they run were made before. */
@@ -119,39 +113,6 @@ int syscall_dispatch_claim(void)
 	return err;
 }
 
-/* All other threads are told. Those that have the signal blocked hear of it when they come by. */
-static void tell_threads(void)
-{
-	struct {
-		u64 ino, off;
-		u16 len;
-		u8 type;
-		char name[];
-	} __attribute__((packed)) * e;
-	u32 self = (u32)SYS(SYS_gettid, 0, 0, 0, 0), pid = (u32)SYS(SYS_getpid, 0, 0, 0, 0), tid;
-	long fd = SYS(SYS_open, "/proc/self/task", 0x90000 /* a directory, close-on-exec */, 0, 0), n, i;
-	siginfo_t info;
-	const char *c;
-	char buf[2048];
-
-	while (fd >= 0 && (n = SYS(SYS_getdents64, fd, buf, sizeof(buf), 0)) > 0)
-		for (i = 0; i < n; i += e->len) {
-			e = (void *)(buf + i);
-			for (tid = 0, c = e->name; *c >= '0' && *c <= '9'; c++)
-				tid = tid * 10 + (u32)(*c - '0');
-			if (!tid || tid == self)
-				continue;
-			info.si_signo = SIGSYS;
-			info.si_errno = 0;
-			info.si_code = SI_QUEUE;
-			info.si_pid = (pid_t)pid;
-			info.si_value.sival_ptr = &syscall_dispatching;
-			SYS(SYS_rt_tgsigqueueinfo, pid, tid, SIGSYS, &info);
-		}
-	if (fd >= 0)
-		SYS(SYS_close, fd, 0, 0, 0);
-}
-
 void syscall_dispatch(bool on)
 {
 	struct thread *t;
@@ -164,7 +125,6 @@ void syscall_dispatch(bool on)
 	t = thread_self ? thread_self : thread_first();
 	if (t)
 		syscall_dispatch_thread(t);
-	tell_threads();
 }
 
 /* ---- calls that would block the signal --------------------------------------------------------------- */

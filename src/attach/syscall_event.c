@@ -235,7 +235,7 @@ static bool is_special(u32 nr)
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:
 #endif
-		return syscall_dispatching;
+		return syscall_dispatched;
 	default: return false;
 	}
 }
@@ -260,15 +260,17 @@ again:
 		goto again;
 }
 
-/* By a thread that is in a system call: no lock, as all it does is to set bits. */
+/* Maybe by a thread that is in a system call: no lock, as all it does here is to set bits. */
 void syscall_want_dispatch(void)
 {
 	u32 nr;
 
-	syscall_dispatch(true);
+	/* What would block the signal is seen to before there is one. */
+	syscall_dispatched = true;
 	for (nr = 0; nr < ARRAY_SIZE(syscall_want); nr++)
 		__atomic_fetch_or(&syscall_want[nr], SC_THREAD | (is_special(nr) ? SC_SPECIAL : 0),
-				  __ATOMIC_RELAXED);
+				  __ATOMIC_SEQ_CST);
+	syscall_dispatch(true);
 }
 
 /* The table of what is attached now. The old one is gone when it returns. Under lock. */

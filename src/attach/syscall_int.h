@@ -120,6 +120,7 @@ void syscall_returned(struct sc_frame *f, struct sc_frame **go_on);
 /* ---- syscall_dispatch.c: calls from elsewhere ---------------------------------------------------- */
 
 extern _Atomic bool syscall_dispatching;
+extern _Atomic bool syscall_dispatched; /* ever: some thread may not have heard that it is over */
 int syscall_dispatch_claim(void); /* SIGSYS is ours: 0 or -errno */
 void syscall_dispatch(bool on);
 void syscall_dispatch_thread(struct thread *t); /* this one: as it is for the process */

@@ -281,7 +281,7 @@ static int begin(struct text *why)
 			log_msg(LOG_WARN, "system calls of some code are not seen: SIGSYS cannot be had");
 			return 0;
 		}
-		syscall_dispatch(true);
+		syscall_want_dispatch();
 		log_msg(LOG_INFO, "system calls of code that is not a library's are dispatched by SIGSYS");
 	}
 	return 0;

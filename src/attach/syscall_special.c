@@ -153,7 +153,7 @@ static struct sc_frame *call_sigreturn(struct sc_frame *f)
 
 	f->action = SC_SIGRETURN;
 	/* What was blocked before SIGSYS was ours. */
-	if (syscall_dispatching && !code_copy_safe(&mask, &uc->uc_sigmask, sizeof(mask)) &&
+	if (syscall_dispatched && !code_copy_safe(&mask, &uc->uc_sigmask, sizeof(mask)) &&
 	    mask & code_signals_owned()) {
 		mask &= ~code_signals_owned();
 		code_copy_safe(&uc->uc_sigmask, &mask, sizeof(mask));
@@ -202,7 +202,7 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 	case SYS_mmap:
 	case SYS_mprotect: return f;
 	default:
-		if (syscall_dispatching)
+		if (syscall_dispatched)
 			syscall_let_through(f);
 		return f;
 	}

@@ -64,7 +64,7 @@ static void between_marks(void)
 	/* The mark's own way in and out, by all programs. */
 	while (first < last && !is_exit(&seen[first]))
 		first++;
-	while (first < last && is_exit(&seen[first]))
+	while (first < last && is_exit(&seen[first]) && seen[first].nr == MARK)
 		first++;
 	memmove(seen, seen + first, (last - first) * sizeof(seen[0]));
 	nseen = last - first;
