@@ -35,9 +35,13 @@ static const struct {
 #undef SYSCALL
 };
 
+/* Where functions of the kernel are said to be: /proc/kallsyms has the same (bpf/ksym.c). */
+#define FUNC_ADDR(i) (0xffffffff81000000ull + (i) * 16)
+
 struct event {
 	const struct prog *p;
 	u64 cookie;
+	u64 func; /* address; 0: none */
 	s32 nr; /* or ALL */
 	u8 form;
 	bool exit;
@@ -49,13 +53,14 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- names ---------------------------------------------------------------------------------------- */
 
-static s32 find_call(const char *name, u32 *nargs)
+static s32 find_call(const char *name, u32 *nargs, u64 *func)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
 		if (!strcmp(calls[i].name, name)) {
 			*nargs = calls[i].nargs;
+			*func = FUNC_ADDR(i);
 			return calls[i].nr;
 		}
 	return ALL;
@@ -82,10 +87,11 @@ static int parse_tracepoint(const struct sys_attach *a, struct event *e, struct 
 {
 	const char *call, *enter = past(a->name, "syscalls:sys_enter_");
 	u32 nargs = 0, size;
+	u64 func;
 
 	if (enter || past(a->name, "syscalls:sys_exit_")) {
 		call = enter ? enter : past(a->name, "syscalls:sys_exit_");
-		e->nr = find_call(call, &nargs);
+		e->nr = find_call(call, &nargs, &func);
 		e->exit = !enter;
 		e->form = SC_ONE;
 		/* trace_event_get_offsets(): where the last field ends. */
@@ -127,7 +133,7 @@ static int parse_func(const struct sys_attach *a, struct event *e, struct text *
 	u32 nargs;
 
 	e->form = SC_FUNC;
-	e->nr = call ? find_call(call, &nargs) : ALL;
+	e->nr = call ? find_call(call, &nargs, &e->func) : ALL;
 	if (e->nr == ALL) {
 		text_puts(why, "only functions of system calls can be seen, as __x64_sys_NAME");
 		return -EOPNOTSUPP;
@@ -154,7 +160,7 @@ static u32 collect(struct sc_list *l, s32 nr, bool exit)
 				continue;
 			if (l)
 				l->hook[l->n++] = (struct sc_hook){
-					e->p, e->cookie, 0, e->form, (u8)((e->p->max_ctx_off + 7) / 8)
+					e->p, e->cookie, e->func, e->form, (u8)((e->p->max_ctx_off + 7) / 8)
 				};
 			n++;
 		}

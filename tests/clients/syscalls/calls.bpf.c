@@ -172,3 +172,45 @@ ONE_ENTER(read, 3)
 ONE_EXIT(read)
 ONE_ENTER(getppid, 0)
 ONE_EXIT(getppid)
+
+/* The kernel's function for a call gets the registers that the program made it with. */
+SEC("?kprobe/__x64_sys_openat")
+int func_enter(struct pt_regs *ctx)
+{
+	struct pt_regs *user = (struct pt_regs *)ctx->rdi, copy;
+	struct call *c = begin(FUNC_ENTER);
+
+	if (!c)
+		return 0;
+	c->nr = (long)ctx->rsi;
+	c->orig = (long)bpf_get_func_ip(ctx);
+	if (!bpf_probe_read_kernel(&copy, sizeof(copy), user)) {
+		c->args[0] = copy.rdi;
+		c->args[1] = copy.rsi;
+		c->args[2] = copy.rdx;
+		c->args[3] = copy.r10;
+		c->nargs = 4;
+	}
+	bpf_ringbuf_submit(c, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("?kretprobe/__x64_sys_openat")
+int func_exit(struct pt_regs *ctx)
+{
+	struct call *c = begin(FUNC_EXIT);
+
+	if (!c)
+		return 0;
+	c->nr = 257;
+	c->ret = (long)ctx->rax;
+	bpf_ringbuf_submit(c, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("?ksyscall/mkdir")
+int refuse(struct pt_regs *ctx)
+{
+	bpf_override_return(ctx, -28L); /* ENOSPC */
+	return 0;
+}

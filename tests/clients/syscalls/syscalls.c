@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +46,7 @@ static void mark(void)
 
 static int is_exit(const struct call *c)
 {
-	return c->kind == RAW_EXIT || c->kind == TP_EXIT || c->kind == ONE_EXIT;
+	return c->kind == RAW_EXIT || c->kind == TP_EXIT || c->kind == ONE_EXIT || c->kind == FUNC_EXIT;
 }
 
 /* What was seen between the last two marks, in front of `seen`. */
@@ -173,6 +174,61 @@ static void tracepoints_see_their_formats(void **state)
 	assert_int_equal(c->ret, getppid());
 	for (i = 0; i < 6; i++)
 		bpf_link__destroy(links[i]);
+}
+
+static void functions_see_registers_and_result(void **state)
+{
+	struct bpf_link *in = attach("func_enter"), *out = attach("func_exit"), *raw[2];
+	const struct call *c;
+	size_t i;
+	long fd;
+
+	(void)state;
+	raw[0] = attach("raw_enter");
+	raw[1] = attach("raw_exit");
+	mark();
+	fd = syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0644);
+	mark();
+	between_marks();
+	c = find(FUNC_ENTER, 0, SYS_openat);
+	assert_non_null(c);
+	assert_int_equal((int)c->args[0], AT_FDCWD);
+	assert_string_equal((const char *)c->args[1], "/dev/null");
+	assert_int_equal(c->args[3], 0644);
+	assert_true(c->orig < 0); /* an address of the kernel's half */
+	c = find(FUNC_EXIT, 0, SYS_openat);
+	assert_non_null(c);
+	assert_int_equal(c->ret, fd);
+	/* Tracepoints are outside, functions inside. */
+	for (i = 0; i + 3 < nseen && seen[i].nr != SYS_openat; i++)
+		;
+	assert_int_equal(seen[i].kind, RAW_ENTER);
+	assert_int_equal(seen[i + 1].kind, FUNC_ENTER);
+	assert_int_equal(seen[i + 2].kind, FUNC_EXIT);
+	assert_int_equal(seen[i + 3].kind, RAW_EXIT);
+	close((int)fd);
+	bpf_link__destroy(in);
+	bpf_link__destroy(out);
+	bpf_link__destroy(raw[0]);
+	bpf_link__destroy(raw[1]);
+}
+
+static void overridden_call_is_not_made(void **state)
+{
+	char dir[] = "/tmp/ferry-test-XXXXXX", path[64];
+	struct bpf_link *l;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/new", dir);
+	l = attach("refuse");
+	assert_int_equal(mkdir(path, 0700), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(access(path, F_OK), -1);
+	bpf_link__destroy(l);
+	assert_int_equal(mkdir(path, 0700), 0);
+	rmdir(path);
+	rmdir(dir);
 }
 
 /* ---- calls that are not like others --------------------------------------------------------------- */
@@ -483,11 +539,17 @@ static void events_of_the_kernel_alone_are_refused(void **state)
 
 static int setup(void **state)
 {
+	struct bpf_program *p;
+
 	(void)state;
 	if (ferry_hook())
 		return -1;
 	obj = bpf_object__open_file(getenv("CALLS_OBJECT"), NULL);
-	if (!obj || bpf_object__load(obj))
+	if (!obj)
+		return -1;
+	bpf_object__for_each_program(p, obj)
+		bpf_program__set_autoload(p, true);
+	if (bpf_object__load(obj))
 		return -1;
 	rb = ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "calls"), keep, NULL, NULL);
 	return rb ? 0 : -1;
@@ -506,6 +568,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(raw_tracepoints_see_registers_and_result),
 		cmocka_unit_test(tracepoints_see_their_formats),
+		cmocka_unit_test(functions_see_registers_and_result),
+		cmocka_unit_test(overridden_call_is_not_made),
 		cmocka_unit_test(threads_are_seen_from_first_to_last_call),
 		cmocka_unit_test(child_of_fork_is_seen),
 		cmocka_unit_test(child_of_vfork_is_seen_and_the_parent_goes_on),
