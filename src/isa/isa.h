@@ -103,9 +103,8 @@ bool isa_jump_target(const struct bpf_insn *i, u32 at, s64 *target);
  * Checks the form of a whole program: opcodes known and within `groups`, reserved fields zero,
  * registers at most 10 and r10 never written, jumps and BPF-to-BPF calls inside the program and not
  * into the second half of a 16-byte instruction, no falling off the end, immediates of byte swaps, shifts and
- * atomics in range. Says nothing about safety. Returns 0, or -EINVAL with one line in `why` (may be
- * NULL) that starts with the instruction number
- * ("insn 7: ..."), or -ENOMEM.
+ * atomics in range. Says nothing about safety. Returns 0, or -EINVAL, or -EACCES (a write to r10), with one
+ * line in `why` (may be NULL) that starts with the instruction number ("insn 7: ..."), or -ENOMEM.
  */
 int isa_validate(const struct bpf_insn *insns, u32 cnt, u32 groups, struct text *why);
 

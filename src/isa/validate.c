@@ -26,6 +26,13 @@ static int refuse(const struct check *c, u32 at, const char *fmt, ...)
 	return -EINVAL;
 }
 
+/* The one refusal of a form that bpf(2) has its own error for. */
+static int refuse_frame(const struct check *c, u32 at)
+{
+	refuse(c, at, "writes r10, the frame pointer, which is read-only");
+	return -EACCES;
+}
+
 static const char *group_name(u32 groups)
 {
 	static const struct {
@@ -54,7 +61,7 @@ static int check_registers(const struct check *c, u32 at, const struct isa_op *o
 		if (i->dst_reg > BPF_REG_10)
 			return refuse(c, at, "register r%d does not exist, the last is r10", i->dst_reg);
 		if (op->fields & ISA_F_DST_W && i->dst_reg == BPF_REG_10)
-			return refuse(c, at, "writes r10, the frame pointer, which is read-only");
+			return refuse_frame(c, at);
 	} else if (i->dst_reg) {
 		return refuse(c, at, "%s: reserved field dst_reg is %d, must be 0", op->name, i->dst_reg);
 	}
@@ -106,7 +113,7 @@ static int check_immediate(const struct check *c, u32 at, const struct isa_op *o
 		if (!isa_atomic_of(i->imm))
 			return refuse(c, at, "unknown atomic operation 0x%x", (u32)i->imm);
 		if (i->imm & BPF_FETCH && i->imm != BPF_CMPXCHG && i->src_reg == BPF_REG_10)
-			return refuse(c, at, "writes r10, the frame pointer, which is read-only");
+			return refuse_frame(c, at);
 	}
 	return 0;
 }

@@ -150,7 +150,7 @@ static int check_recursion(struct verifier *v)
 		to = callee(v, i);
 		if (color[to] == STARTED) {
 			v->insn = i;
-			err = refuse(v, -EINVAL, "programs cannot recurse: use a loop",
+			err = refuse(v, -E2BIG, "programs cannot recurse: use a loop",
 				     "recursive call from insn %u to %u", i, v->p->funcs[to].start);
 		} else if (color[to] == NEW) {
 			color[to] = STARTED;
