@@ -139,9 +139,13 @@ static void link_lines(const struct sys_link *l, struct text *t)
 {
 	char tag[17];
 
+	text_printf(t, "link_type:\t%s\nlink_id:\t%u\n", sys_link_type_name(l->type), l->o.id);
+	if (l->ops)
+		text_printf(t, "map_id:\t%u\n", l->ops->o.id);
+	if (!l->prog)
+		return;
 	tag_text(l->prog->tag, tag);
-	text_printf(t, "link_type:\t%s\nlink_id:\t%u\nprog_tag:\t%s\nprog_id:\t%u\n",
-		    sys_link_type_name(l->type), l->o.id, tag, l->prog->o.id);
+	text_printf(t, "prog_tag:\t%s\nprog_id:\t%u\n", tag, l->prog->o.id);
 	if (l->type == BPF_LINK_TYPE_RAW_TRACEPOINT)
 		text_printf(t, "tp_name:\t%s\n", l->name);
 	if (l->type == BPF_LINK_TYPE_TRACING)

@@ -97,9 +97,10 @@ static int get_link(struct iter_walk *w)
 	if (!next_obj(w, SYS_LINK))
 		return 0;
 	l = container_of(w->o, struct sys_link, o);
-	show_prog(&w->prog, &w->aux, l->prog);
+	if (l->prog)
+		show_prog(&w->prog, &w->aux, l->prog);
 	w->link = (struct shown_link){ .refcnt = { l->o.refs }, .id = l->o.id, .type = l->type,
-				       .prog = &w->prog };
+				       .prog = l->prog ? &w->prog : NULL };
 	w->args[0] = ADDR(&w->link);
 	return 1;
 }

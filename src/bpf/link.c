@@ -11,6 +11,7 @@
 
 #include "bpf/iter.h"
 #include "bpf/link.h"
+#include "bpf/ops.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 
@@ -18,6 +19,8 @@ void sys_link_free(struct sys_obj *o)
 {
 	struct sys_link *l = container_of(o, struct sys_link, o);
 
+	if (l->ops && o->id && sys_run_defer(o))
+		return; /* a thread inside a program waits for nobody */
 	sys_detach(&l->at);
 	if (l->event)
 		sys_event_unlink(l->event, l);
@@ -25,6 +28,10 @@ void sys_link_free(struct sys_obj *o)
 		close(o->fd);
 	if (l->prog)
 		sys_put(&l->prog->o);
+	if (l->ops) {
+		ops_unlink(l->ops);
+		sys_put(&l->ops->o);
+	}
 	iter_what_free(l->iter);
 	base_free(l->name);
 	base_free(l);
@@ -36,7 +43,8 @@ static struct sys_link *new_link(struct sys_prog *sp, u32 type, u32 attach_type)
 
 	if (!l)
 		return NULL;
-	sys_hold(&sp->o);
+	if (sp)
+		sys_hold(&sp->o);
 	l->prog = sp;
 	l->type = type;
 	l->attach_type = attach_type;
@@ -48,9 +56,11 @@ static struct sys_link *new_link(struct sys_prog *sp, u32 type, u32 attach_type)
 static long give(struct sys_link *l)
 {
 	struct link_file file = { .magic = SYS_LINK_MAGIC, .type = l->type, .attach_type = l->attach_type,
-				  .id = sys_obj_number(SYS_LINK),
-				  .prog = { l->prog->o.dev, l->prog->o.ino } };
+				  .id = sys_obj_number(SYS_LINK) };
 	int fd, err;
+
+	if (l->prog)
+		file.prog = (struct prog_file_ref){ l->prog->o.dev, l->prog->o.ino };
 
 	if (l->iter && l->iter->map)
 		file.map = (struct prog_file_ref){ l->iter->map->o.dev, l->iter->map->o.ino };
@@ -277,11 +287,34 @@ static long create(struct sys_call *c, struct sys_prog *sp)
 	}
 }
 
+/* bpf_struct_ops_link_create(): the program's field has the map. */
+static long create_ops(struct sys_call *c)
+{
+	int err = 0;
+	struct sys_map *sm = sys_map_of((int)c->attr.link_create.prog_fd, &err);
+	struct sys_link *l;
+
+	if (!sm)
+		return err;
+	l = new_link(NULL, OPS_LINK_TYPE, OPS_ATTACH_TYPE);
+	err = l ? ops_link(sm) : -ENOMEM;
+	if (err) {
+		base_free(l);
+		sys_put(&sm->o);
+		return err;
+	}
+	l->ops = sm;
+	return give(l);
+}
+
 long sys_cmd_link_create(struct sys_call *c)
 {
 	long err;
-	struct sys_prog *sp = prog_of(c->attr.link_create.prog_fd, &err);
+	struct sys_prog *sp;
 
+	if (c->attr.link_create.attach_type == OPS_ATTACH_TYPE)
+		return create_ops(c);
+	sp = prog_of(c->attr.link_create.prog_fd, &err);
 	if (!sp)
 		return err;
 	err = create(c, sp);
@@ -362,6 +395,40 @@ static long update(struct sys_link *l, struct sys_call *c)
 	return err;
 }
 
+/* The programs' fields have maps. bpf_struct_ops_map_link_update() */
+static long update_ops(struct sys_link *l, struct sys_call *c)
+{
+	bool replace = c->attr.link_update.flags & BPF_F_REPLACE;
+	struct sys_map *sm, *old = NULL, *was;
+	int err = 0;
+
+	sm = sys_map_of((int)c->attr.link_update.new_prog_fd, &err);
+	if (!sm)
+		return err;
+	if (replace)
+		old = sys_map_of((int)c->attr.link_update.old_prog_fd, &err);
+	else if (c->attr.link_update.old_prog_fd)
+		err = -EINVAL;
+	/* Not while the exchange waits for who is inside: of two at once the later finds that it is late. */
+	sys_slow_lock();
+	was = l->ops;
+	sys_hold(&was->o);
+	sys_slow_unlock();
+	if (!err)
+		err = old && old != was ? -EPERM : ops_link_update(was, sm);
+	if (!err) {
+		sys_slow_lock();
+		l->ops = sm; /* and the link's reference on the old one is dropped below */
+		sys_slow_unlock();
+		sm = was;
+	}
+	if (old)
+		sys_put(&old->o);
+	sys_put(&was->o);
+	sys_put(&sm->o);
+	return err;
+}
+
 long sys_cmd_link_update(struct sys_call *c)
 {
 	struct sys_link *l;
@@ -372,20 +439,26 @@ long sys_cmd_link_update(struct sys_call *c)
 	l = link_of(c->attr.link_update.link_fd, &err);
 	if (!l)
 		return err;
-	err = update(l, c);
+	err = l->ops ? update_ops(l, c) : update(l, c);
 	sys_put(&l->o);
 	return err;
 }
 
 long sys_cmd_link_detach(struct sys_call *c)
 {
-	long err;
+	long err = 0;
 	struct sys_link *l = link_of(c->attr.link_detach.link_fd, &err);
 
 	if (!l)
 		return err;
+	if (l->ops && sys_run_inside())
+		err = -EBUSY;
+	else if (l->ops)
+		ops_unlink(l->ops);
+	if (!l->ops)
+		err = -EOPNOTSUPP; /* as the kernel's links on events: closing them is what ends them */
 	sys_put(&l->o);
-	return -EOPNOTSUPP; /* as the kernel's links on events: closing them is what ends them */
+	return err;
 }
 
 /* ---- what is known of them ------------------------------------------------------------------ */
@@ -414,6 +487,10 @@ int sys_link_info(struct sys_link *l, union sys_link_info *in, union sys_link_in
 	memset(out, 0, sizeof(*out));
 	out->any.type = l->type;
 	out->any.id = l->o.id;
+	if (l->ops) { /* struct_ops.map_id, which is younger than these headers */
+		out->any.netns.netns_ino = l->ops->o.id;
+		return 0;
+	}
 	out->any.prog_id = l->prog->o.id;
 	if (l->iter)
 		return iter_link_info(l, &in->any, &out->any);
@@ -440,6 +517,7 @@ const char *sys_link_type_name(u32 type)
 	case BPF_LINK_TYPE_XDP: return "xdp";
 	case BPF_LINK_TYPE_PERF_EVENT: return "perf";
 	case BPF_LINK_TYPE_KPROBE_MULTI: return "kprobe_multi";
+	case OPS_LINK_TYPE: return "struct_ops";
 	default: return "unknown";
 	}
 }

@@ -10,7 +10,8 @@ struct sys_link {
 	struct sys_obj o;
 	u32 type;               /* enum bpf_link_type */
 	u32 attach_type;        /* enum bpf_attach_type */
-	struct sys_prog *prog;  /* referenced */
+	struct sys_prog *prog;  /* referenced; NULL: a plug-in table's */
+	struct sys_map *ops;    /* referenced: the plug-in table's map; NULL */
 	struct sys_attached at; /* of those that are not on an event of perf */
 	struct sys_obj *event;  /* referenced: the event of perf it is on; NULL */
 	char *name;             /* raw tracepoint's; NULL */

@@ -127,8 +127,8 @@ static void fill_link(struct look_rows *rows, struct sys_link *l)
 	if (!l->event || !sys_event_show(l->event, fill_shown, r))
 		fill_event(r, kind_of(l->type), &a, &l->at);
 	r->link_type = l->type;
-	r->prog = l->prog->o.id;
-	r->runs = l->prog->p->run_cnt;
+	r->prog = l->prog ? l->prog->o.id : 0;
+	r->runs = l->prog ? l->prog->p->run_cnt : 0;
 	r->ino = l->o.ino;
 	r->fd = l->o.fd;
 	r->event_ino = l->event ? l->event->ino : 0;

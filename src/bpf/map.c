@@ -22,6 +22,7 @@ void sys_map_free(struct sys_obj *o)
 		sys_run_wait();
 	}
 	sys_poll_gone(o);
+	ops_map_free(sm);
 	map_put(sm->map);
 	if (sm->btf)
 		sys_put(&sm->btf->o);

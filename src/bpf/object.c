@@ -289,6 +289,8 @@ u32 sys_obj_needs(const struct sys_obj *o, struct sys_obj **needs, u32 max)
 
 	if (o->kind == SYS_LINK && max > 1) {
 		l = container_of(o, struct sys_link, o);
+		if (!l->prog)
+			return 0; /* its functions are this process's */
 		needs[n++] = &l->prog->o;
 		if (l->iter && l->iter->map)
 			needs[n++] = &l->iter->map->o;

@@ -22,7 +22,8 @@
 
 /* One object's implementation. */
 struct impl {
-	struct sys_map *sm; /* referenced */
+	struct sys_map *sm; /* referenced while it is in place */
+	bool linked;        /* of a map whose link puts it in place: the map's to free */
 	struct ferry_closure **closures;
 	u8 *table;
 };
@@ -287,7 +288,7 @@ int ops_map(struct sys_map *sm, u32 value_id, u32 value_size)
 }
 
 /* Nobody is inside: it was never in place, or all have left since. */
-static void free_impl(struct ferry_ops_table *t, struct impl *im)
+static void free_impl(const struct ferry_ops_table *t, struct impl *im)
 {
 	if (!im)
 		return;
@@ -365,14 +366,16 @@ static int make_impl(struct ferry_ops_table *t, const u8 *data, struct impl **ou
 static void put_in_place(struct ferry_ops_table *t, struct impl *im)
 {
 	struct impl *old = t->impl;
+	struct sys_map *gone = old ? old->sm : NULL;
 
 	t->impl = im;
 	atomic_store(&t->current, im ? im->table : t->fallback);
 	if (!old)
 		return;
 	sys_run_wait();
-	sys_put(&old->sm->o);
-	free_impl(t, old);
+	if (!old->linked)
+		free_impl(t, old);
+	sys_put(&gone->o);
 }
 
 int ops_update(struct sys_map *sm, const void *key, const void *value, u64 flags)
@@ -391,8 +394,16 @@ int ops_update(struct sys_map *sm, const void *key, const void *value, u64 flags
 		return -EBUSY;
 	pthread_mutex_lock(&change);
 	/* As the kernel's: one that is in place cannot be changed, only exchanged or deleted. */
-	err = t->impl && t->impl->sm == sm ? -EBUSY : make_impl(t, (const u8 *)value + t->data_off, &im);
-	if (!err) {
+	if ((t->impl && t->impl->sm == sm) || sm->ops_ready)
+		err = -EBUSY;
+	else
+		err = make_impl(t, (const u8 *)value + t->data_off, &im);
+	if (!err && sm->map->attr.flags & OPS_F_LINK) {
+		memcpy(sm->map->values, value, t->value_size);
+		im->sm = sm;
+		im->linked = true;
+		sm->ops_ready = im;
+	} else if (!err) {
 		memcpy(sm->map->values, value, t->value_size);
 		im->sm = sm;
 		sys_hold(&sm->o);
@@ -407,6 +418,8 @@ int ops_delete(struct sys_map *sm)
 	struct ferry_ops_table *t = sm->ops;
 	int err = -ENOENT;
 
+	if (sm->map->attr.flags & OPS_F_LINK)
+		return -EOPNOTSUPP; /* its link is what is taken away */
 	if (sys_run_inside())
 		return -EBUSY;
 	pthread_mutex_lock(&change);
@@ -416,6 +429,63 @@ int ops_delete(struct sys_map *sm)
 	}
 	pthread_mutex_unlock(&change);
 	return err;
+}
+
+/* ---- links -------------------------------------------------------------------------------------- */
+
+/* May a link put it in place? Its value was given (bpf_struct_ops_valid_to_reg). */
+static bool may_link(const struct sys_map *sm)
+{
+	return sm->ops && sm->map->attr.flags & OPS_F_LINK && sm->ops_ready;
+}
+
+int ops_link(struct sys_map *sm)
+{
+	int err = may_link(sm) ? 0 : -EINVAL;
+
+	if (err || sys_run_inside())
+		return err ? err : -EBUSY;
+	pthread_mutex_lock(&change);
+	if (sm->ops->impl) {
+		err = -EBUSY; /* another is in place: it is exchanged by its own link */
+	} else {
+		sys_hold(&sm->o);
+		put_in_place(sm->ops, sm->ops_ready);
+	}
+	pthread_mutex_unlock(&change);
+	return err;
+}
+
+int ops_link_update(struct sys_map *old, struct sys_map *sm)
+{
+	int err = may_link(sm) && sm->ops == old->ops ? 0 : -EINVAL;
+
+	if (err || sys_run_inside())
+		return err ? err : -EBUSY;
+	pthread_mutex_lock(&change);
+	if (old->ops->impl != old->ops_ready) {
+		err = -ENOLINK;
+	} else if (old != sm) {
+		sys_hold(&sm->o);
+		put_in_place(sm->ops, sm->ops_ready);
+	}
+	pthread_mutex_unlock(&change);
+	return err;
+}
+
+void ops_unlink(struct sys_map *sm)
+{
+	pthread_mutex_lock(&change);
+	if (sm->ops->impl == sm->ops_ready)
+		put_in_place(sm->ops, NULL);
+	pthread_mutex_unlock(&change);
+}
+
+void ops_map_free(struct sys_map *sm)
+{
+	if (sm->ops_ready)
+		free_impl(sm->ops, sm->ops_ready);
+	sm->ops_ready = NULL;
 }
 
 /* ---- use ---------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct sys_map {
 	struct map *map;
 	struct sys_btf *btf; /* referenced; NULL */
 	struct ferry_ops_table *ops; /* of a map of a plug-in table (ops.c) */
+	struct impl *ops_ready;      /* what its link puts in place; NULL */
 	_Atomic bool modes;  /* some descriptor is read-only or write-only */
 	_Atomic bool remembered; /* by number (fast.c) */
 	_Atomic bool inner;  /* was an element: programs may have its address */

@@ -197,7 +197,7 @@ static void check_one(struct bpf_insn i, struct bpf_insn *prog, u32 cnt, struct 
 			 i.src_reg, i.off, i.imm, f.n ? f.word : "valid", err ? text_str(why) : "valid");
 	if (!f.n)
 		return;
-	assert_true(err == -EINVAL || (err == -EACCES && strstr(text_str(&why), "r10")));
+	assert_true(err == -EINVAL || (err == -EACCES && strstr(text_str(why), "r10")));
 	assert_int_equal(strncmp(text_str(why), "insn 4: ", 8), 0);
 	assert_null(strchr(text_str(why), '\n'));
 	if (f.n == 1 && !strstr(text_str(why), f.word))
