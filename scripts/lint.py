@@ -98,6 +98,17 @@ def check_text(path, lines):
             problem(path, n, "names a registry host")
 
 
+def check_commands():
+    """docs/commands.md has a row for each command of bpf(2)."""
+    with open("src/btf/vmlinux_uapi.def", encoding="utf-8") as f:
+        body = re.search(r"enum bpf_cmd \{(.*?)\}", f.read(), re.S)[1]
+    with open("docs/commands.md", encoding="utf-8") as f:
+        rows = re.findall(r"^\| `(BPF_\w+)`", f.read(), re.M)
+    for name in re.findall(r"BPF_\w+", body):
+        if name not in rows:
+            problem("docs/commands.md", 1, f"says nothing of {name}")
+
+
 def main():
     os.chdir(ROOT)
     files = subprocess.run(["git", "ls-files"], text=True, capture_output=True).stdout.split("\n")
@@ -119,6 +130,7 @@ def main():
     check_symbols()
     r = subprocess.run([sys.executable, "scripts/helpers.py", "--check"], text=True, capture_output=True)
     problems.extend(r.stderr.splitlines())
+    check_commands()
     for p in problems:
         print(p, file=sys.stderr)
     return 1 if problems else 0

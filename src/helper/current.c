@@ -194,6 +194,14 @@ const void *helper_task_show(void *room, u32 tid)
 	return self;
 }
 
+bool helper_task_in_process(u64 task)
+{
+	u32 tgid;
+
+	pthread_once(&once, find_members);
+	return at.size && !code_copy_safe(&tgid, ptr(task + at.tgid), sizeof(tgid)) && tgid == (u32)getpid();
+}
+
 u32 helper_task_pid(u64 task)
 {
 	u32 pid;

@@ -309,6 +309,15 @@ u64 stack_id(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return (u64)map_stack_put(m, &t, a3);
 }
 
+/* Of the thread that runs: others cannot be held still, and there are no stacks of a kernel. */
+u64 stack_task(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	if (helper_task_pid(a1) == (u32)gettid())
+		return stack_get(0, a2, a3, a4, 0);
+	memset(ptr(a2), 0, (u32)a3);
+	return (u64)-EFAULT;
+}
+
 u64 stack_get(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	struct bpf_stack_build_id ids[MAX_DEPTH];
