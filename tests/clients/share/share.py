@@ -245,6 +245,20 @@ def children():
     t.end()
 
 
+def namespaces():
+    """Only a process of one thread may leave its user namespace: the agent makes way."""
+    r = run("unshare", "-U", "true")
+    if r.returncode:
+        skip("a_member_may_unshare_its_user_namespace", "no user namespaces here")
+        return
+    a = loader("entered", -1)
+    r = run(FERRY, "exec", "--", FERRY, "exec", "--root", "--", TARGET, "first=4", env=ENV)
+    check("a_member_may_unshare_its_user_namespace", r.returncode == 0 and r.stdout == "4\n", r.all)
+    r = run(FERRY, "exec", "--", "unshare", "-U", TARGET, "first=4", env=ENV)
+    check("with_the_tool_as_well", r.returncode == 0 and r.stdout == "4\n", r.all)
+    a.end()
+
+
 def stopped_target():
     t, other = target(), target()
     os.kill(t.pid, signal.SIGSTOP)
@@ -402,7 +416,7 @@ def idle():
     check("the_broker_ends_when_nobody_needs_it", ok, [os.listdir(f"/proc/{p}/fd") for p in brokers()])
 
 
-PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, stopped_target]
+PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, namespaces, stopped_target]
 DEATHS = [deaths, pinned_link, killed_target, storm, idle]
 
 
