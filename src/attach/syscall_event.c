@@ -364,6 +364,29 @@ static int attach_func_return(const struct sys_attach *a, void **event, struct t
 	return attach(a, parse_func, true, event, why);
 }
 
+static void take_out_of(struct sc_list *l, const struct event *e)
+{
+	u32 i;
+
+	for (i = 0; l && i < l->n; i++)
+		if (l->hook[i].p == e->p && l->hook[i].cookie == e->cookie && l->hook[i].form == e->form) {
+			l->hook[i] = l->hook[l->n - 1];
+			l->n--;
+			return;
+		}
+}
+
+static void take_out(struct sc_table *t, const struct event *e)
+{
+	u32 i;
+
+	if (e->nr == ALL)
+		take_out_of(t->any[e->exit], e);
+	for (i = 0; i < SC_CALLS; i++)
+		if (e->nr == ALL || e->nr == (s32)i)
+			take_out_of(t->calls[i][e->exit], e);
+}
+
 static void detach(void *event)
 {
 	struct event *e = event, **at;
@@ -376,7 +399,7 @@ static void detach(void *event)
 		syscall_unpatch();
 	if (change()) {
 		/* No memory for a smaller table: the same one, without it. */
-		syscall_table = NULL;
+		take_out(syscall_table, e);
 		thread_wait();
 	}
 	pthread_mutex_unlock(&lock);
