@@ -11,6 +11,7 @@
 
 #include "bpf/link.h"
 #include "bpf/look.h"
+#include "bpf/remote.h"
 #include "bpf/sys_int.h"
 
 static const struct sys_attach_ops *_Atomic sources[SYS_ATTACH_KINDS];
@@ -78,7 +79,7 @@ static int attach_shared(enum sys_attach_kind kind, const struct sys_attach *a, 
 
 	if (!share || !a->pid || is_ours(a->pid))
 		return sys_attach_here(kind, a, out, why);
-	if (a->pid < 0)
+	if (a->pid < 0 && !sys_remote) /* this process only serves whose call it is */
 		err = sys_attach_here(kind, a, out, why);
 	if (!err)
 		err = share->attach(kind, a, &out->shared, why);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "bpf/link.h"
-#include "bpf/remote.h"
+#include "bpf/remote_int.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 
@@ -160,7 +160,7 @@ long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 fl
 	if (!e)
 		return -ENOMEM;
 	pthread_mutex_init(&e->lock, NULL);
-	e->what.pid = pid;
+	e->what.pid = sys_remote && !pid ? sys_remote_process() : pid;
 	e->what.cpu = cpu;
 	e->enabled = !attr->disabled;
 	e->kind = SYS_ATTACH_KINDS;

@@ -33,7 +33,11 @@ void sys_map_unreachable(struct sys_map *sm)
 {
 	u32 key;
 
+	if (sys_pinned(&sm->o))
+		return; /* a pin counts as a descriptor: bpf_map_inc_with_uref() */
 	sm->map->no_users = true;
+	if (sm->map->attached)
+		return; /* its elements are its maker's */
 	if (sm->map->fields && sm->map->fields->timer && map_timers_drop)
 		map_timers_drop(sm->map);
 	if (sm->map->attr.type != BPF_MAP_TYPE_PROG_ARRAY &&

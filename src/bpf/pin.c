@@ -67,7 +67,21 @@ static void drop(struct pin *p)
 {
 	sys_fd_own(p->file, false);
 	close(p->file);
+	if (p->o->kind == SYS_MAP && !p->o->has_fd)
+		sys_map_unreachable(container_of(p->o, struct sys_map, o));
 	sys_put(p->o);
+}
+
+bool sys_pinned(const struct sys_obj *o)
+{
+	bool found = false;
+	size_t i;
+
+	sys_slow_lock();
+	for (i = 0; i < npins && !found; i++)
+		found = pins[i].o == o;
+	sys_slow_unlock();
+	return found;
 }
 
 void sys_pins_sweep(void)

@@ -223,6 +223,7 @@ struct sys_map *sys_map_of(int fd, int *err);
 /* Gives back the reference that an element of `m` was. */
 void sys_map_drop(const struct map *m, void *obj);
 void sys_elems_changed(const struct sys_map *sm); /* an element that is an object (elems.c) */
+bool sys_pinned(const struct sys_obj *o); /* has a name that this process gave it (pin.c) */
 /* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value. */
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags);
 /* May `p` be in, or use, this prog array? The first one decides. */

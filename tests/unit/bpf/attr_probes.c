@@ -219,6 +219,13 @@ static void attr_none(struct world *w, union bpf_attr *a)
 	(void)a;
 }
 
+/* Who else has links on this machine is another matter. */
+static void attr_last_id(struct world *w, union bpf_attr *a)
+{
+	(void)w;
+	a->start_id = 0x7ffffffe;
+}
+
 static void attr_bind(struct world *w, union bpf_attr *a)
 {
 	a->prog_bind_map.prog_fd = w->prog;
@@ -344,7 +351,7 @@ const struct probe probes[] = {
 	{ "", BPF_LINK_UPDATE, attr_link_update, NO_WORDS },
 	{ "", BPF_LINK_DETACH, attr_link_detach, NO_WORDS },
 	{ "", BPF_ITER_CREATE, attr_link_detach, NO_WORDS },
-	{ "", BPF_LINK_GET_NEXT_ID, attr_none, { 0, -1 } },
+	{ "", BPF_LINK_GET_NEXT_ID, attr_last_id, { 0, -1 } },
 	{ "", BPF_LINK_GET_FD_BY_ID, attr_none, { 0, -1 } },
 	{ "", BPF_TASK_FD_QUERY, attr_task, { 0, -1 } },
 	{ "", BPF_ENABLE_STATS, attr_none, NO_WORDS },

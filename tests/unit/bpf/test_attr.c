@@ -188,6 +188,8 @@ static void sized(const struct probe *p, u8 *at, u32 size, u32 room, int tail, c
 	int sides = with_kernel ? 2 : 1, side;
 	long got[2] = { 0 };
 
+	if (with_kernel && p->cmd == BPF_LINK_GET_NEXT_ID && size < sizeof(u32))
+		return; /* the first of this machine's links */
 	for (side = 0; side < sides; side++) {
 		union bpf_attr a = { 0 };
 
@@ -245,7 +247,8 @@ static void attrs_at_every_address(void **state)
 		for (k = 0; k < n; k++) {
 			long got[2] = { 0 };
 
-			if (!strcmp(where[k].name, "odd") || !strcmp(where[k].name, "a page, then nothing"))
+			if (!strcmp(where[k].name, "odd") || !strcmp(where[k].name, "a page, then nothing") ||
+			    (with_kernel && probes[i].cmd == BPF_LINK_GET_NEXT_ID))
 				continue;
 			for (side = 0; side < sides; side++) {
 				world_again(&worlds[side]);
