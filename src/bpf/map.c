@@ -97,25 +97,33 @@ static int check_array_btf(const struct map_attr *a, const struct btf *btf, u32 
 	return BTF_INT_BITS(info) == 32 && !BTF_INT_OFFSET(info) ? 0 : -EINVAL;
 }
 
-int sys_map_check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
+/* The kernel's map_check_btf of the type: what keys and values that fit may not be. */
+static int check_type_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
 {
+	const struct btf_type *t;
+
 	switch (a->type) {
-	case BPF_MAP_TYPE_PROG_ARRAY:
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 	case BPF_MAP_TYPE_HASH_OF_MAPS:
-	case BPF_MAP_TYPE_STACK_TRACE:
-	case BPF_MAP_TYPE_QUEUE:
-	case BPF_MAP_TYPE_STACK: return -SYS_ENOTSUPP; /* map_check_no_btf */
+	case BPF_MAP_TYPE_STACK_TRACE: return -SYS_ENOTSUPP; /* map_check_no_btf */
+	case BPF_MAP_TYPE_ARRAY:
+	case BPF_MAP_TYPE_PERCPU_ARRAY: return check_array_btf(a, btf, key_id, value_id);
+	case BPF_MAP_TYPE_LPM_TRIE: /* a struct with the length first */
+		t = key_id ? fbtf_strip(btf, key_id, NULL) : NULL;
+		return t && btf_kind(t) == BTF_KIND_STRUCT ? 0 : -EINVAL;
+	case BPF_MAP_TYPE_BLOOM_FILTER: return key_id ? -EINVAL : 0;
 	}
-	if (key_id ? fbtf_size(btf, key_id) != (s64)a->key_size
-		   : a->type != BPF_MAP_TYPE_ARRAY && a->type != BPF_MAP_TYPE_PERCPU_ARRAY)
+	return key_id ? 0 : -EINVAL;
+}
+
+int sys_map_check_btf(const struct map_attr *a, const struct btf *btf, u32 key_id, u32 value_id)
+{
+	if (key_id && fbtf_size(btf, key_id) != (s64)a->key_size)
 		return -EINVAL;
 	if (fbtf_size(btf, value_id) != (s64)a->value_size)
 		return -EINVAL;
-	if (a->type == BPF_MAP_TYPE_ARRAY || a->type == BPF_MAP_TYPE_PERCPU_ARRAY)
-		return check_array_btf(a, btf, key_id, value_id);
-	return 0;
+	return check_type_btf(a, btf, key_id, value_id);
 }
 
 /* The BTF that describes key and value: 0 with *out NULL when there is none. */
@@ -142,10 +150,15 @@ static int create_btf(const union bpf_attr *attr, const struct map_attr *a, stru
 	return err;
 }
 
+/* Types whose flags say nothing of the descriptor. */
+static bool has_no_modes(u32 type)
+{
+	return type == BPF_MAP_TYPE_RINGBUF || type == BPF_MAP_TYPE_USER_RINGBUF ||
+	       type == BPF_MAP_TYPE_TASK_STORAGE || type == BPF_MAP_TYPE_STRUCT_OPS;
+}
+
 static int create_attr(const union bpf_attr *attr, struct map_attr *a)
 {
-	int err;
-
 	if (!attr->btf_vmlinux_value_type_id != (attr->map_type != BPF_MAP_TYPE_STRUCT_OPS))
 		return -EINVAL;
 	if (attr->btf_key_type_id && !attr->btf_value_type_id)
@@ -156,13 +169,15 @@ static int create_attr(const union bpf_attr *attr, struct map_attr *a)
 		return -EINVAL;
 	if ((attr->map_flags & (BPF_F_RDONLY | BPF_F_WRONLY)) == (BPF_F_RDONLY | BPF_F_WRONLY))
 		return -EINVAL;
-	if (attr->map_flags & BPF_F_NUMA_NODE ? attr->numa_node != 0 : 0)
-		return -EINVAL; /* one node is all that is known to exist */
+	if (attr->map_flags & (BPF_F_RDONLY | BPF_F_WRONLY) && has_no_modes(attr->map_type))
+		return -EINVAL;
+	/* One node is all that is known to exist; -1 is any (NUMA_NO_NODE). */
+	if (attr->map_flags & BPF_F_NUMA_NODE && attr->numa_node && attr->numa_node != ~0u)
+		return -EINVAL;
 	if (attr->map_ifindex)
 		return -EINVAL; /* no device runs programs here */
-	err = sys_name_copy(a->name, attr->map_name);
-	if (err < 0)
-		return err;
+	if (sys_name_copy(a->name, attr->map_name) < 0)
+		a->name[0] = '-'; /* refused when all else was good, as the kernel does */
 	a->type = attr->map_type;
 	a->key_size = attr->key_size;
 	a->value_size = attr->value_size;
@@ -230,12 +245,15 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 	struct map *m;
 	int err = create_attr(attr, &a);
 
+	if (!err && attr->btf_vmlinux_value_type_id &&
+	    (a.key_size != 4 || a.max_entries != 1 || a.flags)) /* bpf_struct_ops_map_alloc_check */
+		err = -EINVAL;
 	if (!err && attr->btf_vmlinux_value_type_id)
 		err = ops_map(sm, attr->btf_vmlinux_value_type_id, attr->value_size);
 	if (!err)
-		err = create_btf(attr, &a, &sm->btf);
-	if (!err)
 		err = create_map(attr, &a, &sm->map, why);
+	if (!err)
+		err = create_btf(attr, &a, &sm->btf);
 	if (err)
 		return err;
 	m = sm->map;
@@ -550,6 +568,15 @@ static void *map_for_reading(const struct map *m, void *addr, size_t len, int pr
 	return ret;
 }
 
+/* What mmap(2) asks of any file before the file is asked: to be readable, and writable to be shared so. */
+static int check_mode(const struct sys_map *sm, int fd, int prot, int flags)
+{
+	if (sys_fd_mode(sm, fd, false) ||
+	    ((flags & MAP_TYPE) != MAP_PRIVATE && prot & PROT_WRITE && sys_fd_mode(sm, fd, true)))
+		return -EACCES;
+	return 0;
+}
+
 bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void **ret)
 {
 	struct sys_obj *o;
@@ -566,7 +593,9 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 	*ret = MAP_FAILED;
 	if (o->kind == SYS_MAP) {
 		m = container_of(o, struct sys_map, o)->map;
-		err = check_mmap(m, len, prot, flags, off);
+		err = check_mode(container_of(o, struct sys_map, o), fd, prot, flags);
+		if (!err)
+			err = check_mmap(m, len, prot, flags, off);
 		if (err)
 			errno = -err;
 		else if (m->attr.type != BPF_MAP_TYPE_ARRAY)

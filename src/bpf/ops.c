@@ -283,7 +283,7 @@ int ops_map(struct sys_map *sm, u32 value_id, u32 value_size)
 {
 	sm->ops = find(0, value_id);
 	if (!sm->ops)
-		return -ENOTSUP;
+		return -SYS_ENOTSUPP;
 	return sm->ops->value_size == value_size ? 0 : -EINVAL;
 }
 

@@ -55,6 +55,11 @@ bool map_is_percpu(u32 type)
 /* Constants that follow from the attr. */
 static void set_sizes(struct map *m)
 {
+	u32 cpus = map_cpus();
+
+	/* As many for each CPU's list of the kernel's, which shows (prealloc of percpu_lru). */
+	if (m->attr.flags & BPF_F_NO_COMMON_LRU && m->attr.max_entries < 1u << 31)
+		m->attr.max_entries = (m->attr.max_entries + cpus - 1) / cpus * cpus;
 	m->user_value_size = m->attr.value_size;
 	if (map_is_percpu(m->attr.type))
 		m->user_value_size = ALIGN_UP(m->attr.value_size, 8u) * map_cpus();
@@ -190,7 +195,9 @@ int map_create_outer(const struct map_attr *attr, const struct map *like, struct
 		if (err < 0)
 			goto out;
 	}
-	err = map_mem_create(m, bytes);
+	err = check(&m->attr, &ops, &bytes); /* as it is now */
+	if (!err)
+		err = map_mem_create(m, bytes);
 	if (err < 0)
 		goto out;
 	err = -EINVAL;

@@ -506,14 +506,14 @@ int map_ringbuf_may_mmap(const struct map *m, size_t len, int prot, int flags, s
 	size_t whole = 2 * MAP_PAGE + 2 * (size_t)m->attr.max_entries;
 	bool user = m->ops == &map_user_ringbuf_ops;
 
-	if ((m->ops != &map_ringbuf_ops && !user) || !len || off < 0 || off % MAP_PAGE || len > whole)
-		return -EINVAL;
-	len = ALIGN_UP(len, MAP_PAGE);
-	if (!(flags & MAP_SHARED) || (size_t)off > whole || len > whole - (size_t)off)
+	if ((m->ops != &map_ringbuf_ops && !user) || !len || off < 0 || off % MAP_PAGE ||
+	    !(flags & MAP_SHARED))
 		return -EINVAL;
 	/* The consumer's page is the user's to write, or, in a user ring buffer, all others are. */
-	if (prot & PROT_WRITE && (user ? !off : off || len != MAP_PAGE))
+	if (prot & PROT_WRITE && (user ? !off : off || len > MAP_PAGE))
 		return -EPERM;
+	if (len > whole || (size_t)off > whole || ALIGN_UP(len, MAP_PAGE) > whole - (size_t)off)
+		return -EINVAL;
 	return 0;
 }
 
