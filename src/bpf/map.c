@@ -178,6 +178,7 @@ static int create_attr(const union bpf_attr *attr, struct map_attr *a)
 		return -EINVAL; /* no device runs programs here */
 	if (sys_name_copy(a->name, attr->map_name) < 0)
 		a->name[0] = '-'; /* refused when all else was good, as the kernel does */
+	a->any_node = attr->numa_node == ~0u;
 	a->type = attr->map_type;
 	a->key_size = attr->key_size;
 	a->value_size = attr->value_size;
@@ -239,6 +240,8 @@ int sys_map_set_fields(struct map *m, const struct btf *btf)
 	return err;
 }
 
+#define SYS_F_LINK (1u << 13) /* BPF_F_LINK, since Linux 6.4 */
+
 static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)
 {
 	struct map_attr a = { 0 };
@@ -246,7 +249,7 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 	int err = create_attr(attr, &a);
 
 	if (!err && attr->btf_vmlinux_value_type_id &&
-	    (a.key_size != 4 || a.max_entries != 1 || a.flags)) /* bpf_struct_ops_map_alloc_check */
+	    (a.key_size != 4 || a.max_entries != 1 || a.flags & ~SYS_F_LINK)) /* bpf_struct_ops_map_alloc_check */
 		err = -EINVAL;
 	if (!err && attr->btf_vmlinux_value_type_id)
 		err = ops_map(sm, attr->btf_vmlinux_value_type_id, attr->value_size);

@@ -22,7 +22,7 @@ int map_array_check(const struct map_attr *a, u32 extra_flags)
 		return map_refuse(-EINVAL, "value_size must be above 0");
 	if (map_check_access_flags(a, BPF_F_NUMA_NODE | extra_flags) < 0)
 		return -EINVAL;
-	if (map_is_percpu(a->type) && (a->flags & BPF_F_NUMA_NODE))
+	if (map_is_percpu(a->type) && (a->flags & BPF_F_NUMA_NODE) && !a->any_node)
 		return map_refuse(-EINVAL, "per-CPU memory has no NUMA node to choose");
 	if (a->value_size > INT_MAX)
 		return map_refuse(-E2BIG, "value_size must be at most 2147483647");

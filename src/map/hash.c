@@ -610,7 +610,7 @@ static int hash_check(const struct map_attr *a, size_t *bytes)
 		return map_refuse(-EINVAL, "BPF_F_NO_COMMON_LRU is for LRU types");
 	if (is_lru(a->type) && (a->flags & BPF_F_NO_PREALLOC))
 		return map_refuse(-ENOTSUPP, "an LRU map has all its elements from the start");
-	if ((a->flags & BPF_F_NUMA_NODE) &&
+	if ((a->flags & BPF_F_NUMA_NODE) && !a->any_node &&
 	    (map_is_percpu(a->type) || (a->flags & BPF_F_NO_COMMON_LRU)))
 		return map_refuse(-EINVAL, "per-CPU memory has no NUMA node to choose");
 	if (!a->max_entries || !a->key_size || !a->value_size)

@@ -20,6 +20,7 @@ struct map_attr {
 	u32 flags; /* BPF_F_* */
 	u64 extra;
 	char name[BPF_OBJ_NAME_LEN];
+	u32 any_node; /* BPF_F_NUMA_NODE is set, and the node is NUMA_NO_NODE */
 };
 
 /*

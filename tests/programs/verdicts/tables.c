@@ -18,7 +18,8 @@ static void expect(bool accept, bool also_kernel, const char *text)
 	struct text why = { 0 };
 	int err;
 
-	p.maps[0].attr = (struct map_attr){ BPF_MAP_TYPE_ARRAY, 4, VALUE_SIZE, 1, 0, 0, "a" };
+	p.maps[0].attr = (struct map_attr){ .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = VALUE_SIZE,
+					     .max_entries = 1, .name = "a" };
 	if (isa_assemble(text, &p.insns, &p.cnt, &why))
 		fail_msg("%s: %s", text, text_str(&why));
 	err = verdict_ferry(&p, &why, NULL);
