@@ -225,6 +225,9 @@ static void helpers_are_allowed_as_in_the_kernel(void **state)
 			bool gpl_only = h->flags & HELPER_GPL;
 			bool there = kernel_knows(n, id, "GPL");
 
+			/* Many kernels are built without error injection. */
+			if (id == BPF_FUNC_override_return && !there)
+				continue;
 			if (here != there) {
 				wrong++;
 				print_message("# %s from %s: kernel %d\n", h->name,
