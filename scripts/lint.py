@@ -12,7 +12,7 @@ LAYERS = ["base", "isa", "code", "ffi", "btf", "map", "module", "prog", "helper"
           "jit", "bpf", "attach", "broker", "preload", "inject", "cli"]
 # Engines know nothing of the verifier; facts reach them through prog.h.
 FORBIDDEN = {"vm": {"verify"}, "jit": {"verify", "vm"}}
-MAX_FILE, MAX_FUNC = 1000, 100
+MAX_FILE, MAX_FUNC, MAX_TLS = 1000, 100, 1024
 # Dispatch tables: long because they list every instruction.
 LONG_FUNCS = {("src/vm", "vm_exec")}
 # Read through ffi.h only, as in libffi.
@@ -85,6 +85,11 @@ def check_symbols():
         for name in symbols(lib, True):
             if not re.match(r"(ferry_|ffi_|_)", name):
                 problem(lib, 0, f"exports {name}")
+        # glibc has 1664 bytes for the thread-local data of all libraries that are loaded into a running process.
+        r = subprocess.run(["readelf", "-lW", lib], text=True, capture_output=True)
+        for size in re.findall(r"^  TLS +\S+ \S+ \S+ \S+ (0x[0-9a-f]+)", r.stdout, re.M):
+            if int(size, 16) > MAX_TLS:
+                problem(lib, 0, f"{int(size, 16)} bytes of thread-local data; at most {MAX_TLS}")
     objs = "build/libferry_objs.a"
     if os.path.exists(objs):
         for name in symbols(objs, False):

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "attach/syscall_site.h"
+#include "bpf/sys.h"
 #include "code/code.h"
 
 static bool has_call(u64 start, u64 end)
@@ -29,7 +30,7 @@ static bool is_known(u64 start, const char *path)
 {
 	const void *at = (const void *)(uintptr_t)start;
 
-	return sc_is_text(start) || area_has(at) || ret_has(at) || code_has(at) ||
+	return start == sys_visitor || sc_is_text(start) || area_has(at) || ret_has(at) || code_has(at) ||
 	       strstr(path, "memfd:ferry-") || strstr(path, "/libferry") || !strncmp(path, "[v", 2);
 }
 

@@ -30,6 +30,7 @@
 
 _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
 _Atomic u32 sys_objects;
+u64 sys_visitor;
 
 /* Held for look-ups only: never while an object is made or freed. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

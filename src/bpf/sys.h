@@ -71,6 +71,8 @@ bool sys_fd_internal(int fd);
 bool sys_fd_any_internal(void); /* is there one, and this thread not inside? */
 unsigned int sys_fd_next_internal(unsigned int fd); /* the first not below `fd`; ~0u: none */
 void sys_fd_sweep(void); /* after many were closed: objects without descriptors go */
+/* Code that `ferry attach` and `ferry detach` mapped for the moment: its calls are nobody's. 0: none. */
+extern u64 sys_visitor;
 /* How many objects there are: with none, no descriptor can be ours. */
 extern _Atomic u32 sys_objects;
 

@@ -36,6 +36,7 @@
 #define D_MASK 152
 #define D_CREATE 160 /* pthread_create() */
 #define D_THREAD 168
+#define D_ERRNO 296  /* __errno_location() */
 #define D_ERROR 176  /* u32: what it returned */
 #define D_LEFT 180   /* u32: the borrowed thread is on its way out */
 /* Calls that the new thread makes: written by us, then D_WANT is counted up, and D_DONE by it. */

@@ -29,12 +29,16 @@ blob_borrow:
 	mov	$-1, %eax
 	mov	%eax, %edx
 	xsave64	(BLOB_XSAVE - BLOB_DATA)(%rbx)
+	call	*D_ERRNO(%rbx)
+	mov	%rax, %r12			/* errno is the thread's, too */
+	mov	(%rax), %r13d
 	lea	D_THREAD(%rbx), %rdi
 	xor	%esi, %esi
 	lea	blob_thread(%rip), %rdx
 	mov	%rbx, %rcx
 	call	*D_CREATE(%rbx)
 	mov	%eax, D_ERROR(%rbx)
+	mov	%r13d, (%r12)
 	mov	$-1, %eax
 	mov	%eax, %edx
 	xrstor64 (BLOB_XSAVE - BLOB_DATA)(%rbx)

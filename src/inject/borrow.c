@@ -31,6 +31,9 @@
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION
 #define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
 #endif
+/* PTRACE_GET_, PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG (Linux 6.4) */
+#define PTRACE_GET_DISPATCH 0x4210
+#define PTRACE_SET_DISPATCH 0x4211
 
 /* ---- system calls, as far as their number says something ---------------------------------------- */
 
@@ -95,7 +98,7 @@ static bool is_outside(const struct target *t, u64 rip)
 }
 
 /* The context that a signal interrupted: the system call's number is lost, but not what it said. */
-static bool frame_allows(const struct target *t, u64 rip, s64 rax)
+static bool frame_allows(const struct target *t, u64 rip, s64 rax, s32 sig)
 {
 	u8 code[4];
 
@@ -105,11 +108,14 @@ static bool frame_allows(const struct target *t, u64 rip, s64 rax)
 		return false;
 	if (code[0] == 0x0f && code[1] == 0x05 && rax == -EINTR)
 		return true;
+	if (code[0] == 0x0f && code[1] == 0x05 && sig == SIGSYS && is_waiting(rax))
+		return true; /* it was not made: the handler sees to it */
 	return code[2] == 0x0f && code[3] == 0x05 && is_waiting(rax); /* to be made again */
 }
 
 /* A word of the stack may begin what the kernel pushes for a handler (struct rt_sigframe). */
-#define FRAME_WORDS 28 /* restorer, uc_flags, uc_link, uc_stack, registers up to cs */
+#define FRAME_WORDS 40 /* restorer, ucontext, the signal's number */
+#define FRAME_SIGNAL 39
 static bool is_frame(const struct target *t, const u64 *w)
 {
 	const u64 *gregs = w + 6;
@@ -135,7 +141,7 @@ static bool stack_allows(const struct target *t, u64 rsp)
 		if (target_get(t->pid, at, buf, n * 8))
 			return false;
 		for (i = 0; i + FRAME_WORDS <= n; i++)
-			if (is_frame(t, buf + i) && !frame_allows(t, buf[i + 6 + 16], (s64)buf[i + 6 + 13]))
+			if (is_frame(t, buf + i) && !frame_allows(t, buf[i + 6 + 16], (s64)buf[i + 6 + 13], (s32)buf[i + FRAME_SIGNAL]))
 				return false;
 	}
 	return true;
@@ -171,12 +177,43 @@ static bool has_signal(const struct target *t, pid_t tid)
 static bool allows(const struct target *t, pid_t tid, const struct user_regs_struct *r)
 {
 	bool in_call = (s64)r->orig_rax >= 0;
+	const char *why = NULL;
 
-	if (has_signal(t, tid) || in_rseq(t->pid, tid, r->rip))
-		return false;
-	if (in_call ? !is_waiting((s64)r->orig_rax) : !is_outside(t, r->rip))
-		return false;
-	return stack_allows(t, r->rsp);
+	if (has_signal(t, tid))
+		why = "a signal waits for it";
+	else if (in_rseq(t->pid, tid, r->rip))
+		why = "it is in a restartable sequence";
+	else if (in_call ? !is_waiting((s64)r->orig_rax) : !is_outside(t, r->rip))
+		why = "it may hold locks";
+	else if (!stack_allows(t, r->rsp))
+		why = "it is in a handler that interrupted what may hold locks";
+	if (why)
+		log_msg(LOG_DEBUG, "thread %d at 0x%llx, system call %lld: %s", tid, r->rip, (long long)r->orig_rax, why);
+	return !why;
+}
+
+/* ---- syscall user dispatch ------------------------------------------------------------------------ */
+
+/* Calls from elsewhere than a given range raise SIGSYS (prctl(2)): not those that it makes for us. */
+struct dispatch {
+	u64 mode, selector, offset, len;
+};
+
+static void dispatch_off(struct borrowed *b)
+{
+	struct dispatch d = { 0 }, off = { 0 };
+
+	b->dispatched = !ptrace((enum __ptrace_request)PTRACE_GET_DISPATCH, b->tid, sizeof(d), &d) && d.mode;
+	if (!b->dispatched)
+		return;
+	memcpy(b->dispatch, &d, sizeof(d));
+	ptrace((enum __ptrace_request)PTRACE_SET_DISPATCH, b->tid, sizeof(off), &off);
+}
+
+static void dispatch_on(struct borrowed *b)
+{
+	if (b->dispatched)
+		ptrace((enum __ptrace_request)PTRACE_SET_DISPATCH, b->tid, sizeof(b->dispatch), b->dispatch);
 }
 
 /* ---- stopping ----------------------------------------------------------------------------------- */
@@ -265,6 +302,7 @@ int borrow_thread(const struct target *t, pid_t tid, struct borrowed *b, struct 
 		return -EAGAIN;
 	}
 	settle(&b->regs);
+	dispatch_off(b);
 	return 0;
 }
 
@@ -313,6 +351,7 @@ static int run_to_call(struct borrowed *b)
 		return -ESRCH;
 	if (WSTOPSIG(status) == (SIGTRAP | 0x80))
 		return 0;
+	dispatch_on(b);
 	ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs);
 	ptrace(PTRACE_DETACH, b->tid, NULL, status >> 16 ? 0 : WSTOPSIG(status));
 	return -EAGAIN;
@@ -360,6 +399,8 @@ int borrow_return(struct borrowed *b, u64 rip, u64 rsp)
 		r.rip = rip;
 		r.rsp = rsp;
 		r.eflags = 0x202;
+	} else {
+		dispatch_on(b);
 	}
 	if (ptrace(PTRACE_SETREGS, b->tid, NULL, &r) || ptrace(PTRACE_DETACH, b->tid, NULL, NULL))
 		return -ESRCH;

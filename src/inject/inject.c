@@ -27,8 +27,9 @@ struct inject {
 	u64 area;      /* BLOB_SIZE bytes of the target */
 	pid_t tid;     /* of the borrowed thread */
 	u32 calls;     /* made so far */
-	u64 dlopen, dlsym, dlerror, munmap, create, detach;
+	u64 dlopen, dlsym, dlerror, munmap, create, detach, errno_location;
 	bool running;  /* our thread is there */
+	bool failed;   /* it could not be made */
 };
 
 extern const u8 blob_start[], blob_borrow[], blob_end[];
@@ -59,6 +60,7 @@ static int find_functions(struct inject *in, struct text *why)
 		{ "dlopen", &in->dlopen },	     { "dlsym", &in->dlsym },
 		{ "dlerror", &in->dlerror },	     { "munmap", &in->munmap },
 		{ "pthread_create", &in->create },   { "pthread_detach", &in->detach },
+		{ "__errno_location", &in->errno_location },
 	};
 	size_t i;
 
@@ -109,6 +111,7 @@ static int write_blob(struct inject *in, const struct user_regs_struct *r)
 	err = err ? err : target_put(in->t.pid, in->area + BLOB_DATA, regs, sizeof(regs));
 	err = err ? err : PUT(in, D_BLOCK, block_mask());
 	err = err ? err : PUT(in, D_CREATE, in->create);
+	err = err ? err : PUT(in, D_ERRNO, in->errno_location);
 	err = err ? err : PUT(in, D_ERROR, (u32)~0u);
 	err = err ? err : PUT(in, D_ROUNDS, (u32)ROUNDS);
 	return err ? err : target_put(in->t.pid, in->area + BLOB_DATA + D_PAUSE, pauses, sizeof(pauses));
@@ -218,6 +221,7 @@ static int wait_left(struct inject *in, struct text *why)
 	if (GET(in, D_ERROR, &error) || GET(in, D_THREAD, &thread))
 		return -ESRCH;
 	if (error) {
+		in->failed = true;
 		text_printf(why, "process %d cannot start a thread: %s", in->t.pid, strerror((int)error));
 		return -(int)error;
 	}
@@ -245,7 +249,8 @@ static int try_threads(struct inject *in, bool waiting, struct text *why)
 	}
 	while (err == -EAGAIN && (e = readdir(dir))) {
 		tid = atoi(e->d_name);
-		if (tid <= 0 || (waiting && !place_of(in->t.pid, tid)))
+		/* What waits uninterruptibly (vfork(2), a dead file server) would not stop. */
+		if (tid <= 0 || (waiting && !place_of(in->t.pid, tid)) || target_state(in->t.pid, tid) == 'D')
 			continue;
 		err = borrow_thread(&in->t, tid, &b, why);
 		if (!err) {
@@ -269,7 +274,7 @@ static int start(struct inject *in, u32 timeout_ms, struct text *why)
 		if (now_ms() >= until) {
 			text_printf(why,
 				    "no thread of process %d could be borrowed within %u ms: all are inside the C library, "
-				    "where they may hold its locks",
+				    "where they may hold its locks, or wait uninterruptibly",
 				    in->t.pid, timeout_ms);
 			return -EBUSY;
 		}
@@ -380,18 +385,43 @@ int inject_call(struct inject *in, u64 handle, const char *name, const char *arg
 		text_printf(why, "the library has no function %s()", name);
 		err = -ENOENT;
 	}
+	args[1] = in->area;
 	if (!err)
 		err = inject_text(in, arg, &args[0]);
 	return err ? err : inject_raw(in, fn, args, timeout_ms, (u64 *)result, why);
+}
+
+/* No thread was made, and the borrowed one has gone: by another that is borrowed. */
+static void unmap(struct inject *in, const u64 args[6])
+{
+	struct text why = { 0 };
+	struct borrowed b;
+	u32 round;
+	s64 ret;
+
+	for (round = 0; round < 100; round++) {
+		int err = borrow_thread(&in->t, in->tid, &b, &why);
+
+		if (!err)
+			err = borrow_syscall(&b, SYS_munmap, args, &ret);
+		if (!err)
+			borrow_return(&b, 0, 0);
+		if (err != -EAGAIN)
+			break;
+		nap(200);
+	}
+	text_free(&why);
 }
 
 void inject_end(struct inject *in)
 {
 	const u64 args[6] = { in->area, BLOB_SIZE };
 
-	/* The thread's last act; memory that the borrowed one may still run in stays. */
+	/* The thread's last act; memory that the borrowed one, or ours, may still run in stays. */
 	if (in->running && is_out(in))
 		write_call(in, in->munmap, args, true);
+	else if (in->failed && is_out(in))
+		unmap(in, args);
 	target_free(&in->t);
 	base_free(in);
 }

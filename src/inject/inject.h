@@ -35,7 +35,7 @@ int inject_begin(pid_t pid, u32 flags, u32 timeout_ms, struct inject **out, stru
 int inject_load(struct inject *in, const char *path, u64 *handle, struct text *why);
 
 /*
- * Calls `long name(const char *arg)` of the library there and waits for its result. 0, -ENOENT (no
+ * Calls `long name(const char *arg, u64 area)` of the library there, `area` being where our code is, and waits for its result. 0, -ENOENT (no
  * such function), -ESRCH (the target ended), -ETIMEDOUT.
  */
 int inject_call(struct inject *in, u64 handle, const char *name, const char *arg, u32 timeout_ms, s64 *result,

@@ -63,6 +63,8 @@ struct borrowed {
 	pid_t tid;
 	struct user_regs_struct regs; /* as it goes on, interrupted system call and all */
 	u64 cave;                     /* code bytes nobody uses */
+	bool dispatched;              /* its system calls raised SIGSYS: how, */
+	u64 dispatch[4];              /* struct ptrace_sud_config */
 };
 
 /*

@@ -20,12 +20,12 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * The process becomes part of the session in `dir`. 1: it is already; -EXDEV: it is in another one;
+ * The process becomes part of the session in `dir`; `visitor` is the code that calls. 1: it is already; -EXDEV: it is in another one;
  * -EACCES: that directory is not this user's alone; -ENOTCONN: there is no broker.
  */
-__attribute__((visibility("default"))) long ferry_agent_attach(const char *dir);
+__attribute__((visibility("default"))) long ferry_agent_attach(const char *dir, u64 visitor);
 /* It leaves its session. 1: it was in none; -EBUSY: it has maps, programs or links of its own. */
-__attribute__((visibility("default"))) long ferry_agent_detach(const char *unused);
+__attribute__((visibility("default"))) long ferry_agent_detach(const char *unused, u64 visitor);
 
 static long leave(void)
 {
@@ -61,12 +61,13 @@ static bool has_own(void)
 	return n;
 }
 
-long ferry_agent_attach(const char *dir)
+long ferry_agent_attach(const char *dir, u64 visitor)
 {
 	const char *now;
 	long err;
 
 	pthread_mutex_lock(&lock);
+	sys_visitor = visitor;
 	now = sys_session(false);
 	if (now && sys_session_joined()) {
 		err = strcmp(now, dir) ? -EXDEV : 1;
@@ -75,22 +76,25 @@ long ferry_agent_attach(const char *dir)
 		if (!err)
 			err = join();
 	}
+	sys_visitor = 0;
 	pthread_mutex_unlock(&lock);
 	return err;
 }
 
-long ferry_agent_detach(const char *unused)
+long ferry_agent_detach(const char *unused, u64 visitor)
 {
 	long err;
 
 	(void)unused;
 	pthread_mutex_lock(&lock);
+	sys_visitor = visitor;
 	if (!sys_session_joined())
 		err = 1;
 	else if (has_own())
 		err = -EBUSY;
 	else
 		err = leave();
+	sys_visitor = 0;
 	pthread_mutex_unlock(&lock);
 	return err;
 }

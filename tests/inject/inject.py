@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -354,6 +355,11 @@ def test_refusals():
         p.communicate()
     else:
         skip("a_process_that_is_not_dumpable_is_refused", "this is the superuser")
+    p = start(os.path.join(BUILD, "../confine"), TARGET, "wait", "read")
+    refused("a_process_with_a_filter_of_its_own_is_refused", p.pid, 1, "seccomp")
+    r = ferry("attach", p.pid, "--force")
+    report(r.returncode == 0, "but_for_force", r.stderr)
+    p.communicate()
     p = start(TARGET, "wait", "read")
     os.mkdir(RUNTIME + "/open")
     os.chmod(RUNTIME + "/open", 0o755)
@@ -361,6 +367,27 @@ def test_refusals():
                        env=ENV)
     report(r.returncode == 1 and "of this user alone" in r.stderr, "a_session_that_others_may_enter_is_refused", r.stderr)
     p.communicate()
+
+
+def test_no_thread():
+    """Where no thread can be made nothing is left behind."""
+    name = "a_process_that_can_make_no_thread_is_left_as_it_was"
+    if not os.geteuid():
+        return skip(name, "nothing limits the superuser")
+    p = start(TARGET, "wait", "poll")
+    want = start(TARGET, "wait", "poll").communicate(timeout=20)[0]
+    before = open(f"/proc/{p.pid}/maps").read().count("\n")
+    soft, hard = resource.prlimit(p.pid, resource.RLIMIT_NPROC)
+    resource.prlimit(p.pid, resource.RLIMIT_NPROC, (0, hard))
+    r = ferry("attach", p.pid)
+    resource.prlimit(p.pid, resource.RLIMIT_NPROC, (soft, hard))
+    after = open(f"/proc/{p.pid}/maps").read()
+    s = ferry("attach", p.pid)
+    out = p.communicate(timeout=20)[0]
+    # The C library may keep the stack that it made for the thread.
+    report(r.returncode == 1 and "cannot start a thread" in r.stderr and after.count("\n") <= before + 3 and
+           "r-xp 00000000 00:00 0 \n" not in after and s.returncode == 0 and out == want, name,
+           f"{r.stderr}{s.stderr}{before} {after} {out!r}")
 
 
 def test_nginx():
