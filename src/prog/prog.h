@@ -75,12 +75,16 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_SK_SKB = 1 << 14,  /* what parsers of streams may */
 	HELPERS_KPROBE = 1 << 16,  /* what probes on functions may */
 	HELPERS_HEADERS = 1 << 15, /* loads from where headers begin */
-	HELPERS_ITER = 1 << 16,    /* what iterators write to their readers */
-	HELPERS_FUNC = 1 << 17,    /* arguments of the traced function */
-	HELPERS_EXIT = 1 << 18,    /* its result */
-	HELPERS_LOOKUP = 1 << 19,  /* look-ups of sockets */
-	HELPERS_SOCKET = 1 << 20,  /* what a packet's socket is */
-	HELPERS_COOKIE = 1 << 21,  /* whose it is */
+	HELPERS_ITER = 1 << 20,    /* what iterators write to their readers */
+	HELPERS_FUNC = 1 << 21,    /* arguments of the traced function */
+	HELPERS_EXIT = 1 << 22,    /* its result */
+	HELPERS_LOOKUP = 1 << 23,  /* look-ups of sockets */
+	HELPERS_SOCKET = 1 << 24,  /* what a packet's socket is */
+	HELPERS_COOKIE = 1 << 25,  /* whose it is */
+	HELPERS_SOCK_CTX = 1 << 26, /* programs whose context is a socket */
+	HELPERS_CAST = 1 << 27,    /* casts of sockets alone */
+	HELPERS_RELEASE = 1 << 28, /* what gives sockets back */
+	HELPERS_SOCKOPT = 1 << 29, /* options of sockets */
 };
 
 struct prog_type {
