@@ -171,20 +171,20 @@ PRINTF_LIKE(2, 3) static bool name_file(char out[PATH_MAX], const char *fmt, ...
 	return n < PATH_MAX;
 }
 
-static void put(const char *dir, const char *name, const char *text, size_t len)
+static bool put(const char *dir, const char *name, const char *text, size_t len)
 {
 	char path[PATH_MAX];
-	ssize_t n;
+	bool ok;
 	int fd;
 
 	if (!name_file(path, "%s/%s", dir, name))
-		return;
+		return false;
 	fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return;
-	n = write(fd, text, len);
-	(void)n;
+		return false;
+	ok = write(fd, text, len) == (ssize_t)len;
 	close(fd);
+	return ok;
 }
 
 /* Made aside and moved into place, so that nobody meets half of it. */
@@ -193,6 +193,7 @@ static void make_event(const char *root, u32 id)
 	char final[PATH_MAX], dir[PATH_MAX], name[80], number[16];
 	const char *category;
 	struct text t = { 0 };
+	bool made;
 
 	if (!event_at(id, &category, name))
 		return;
@@ -202,16 +203,15 @@ static void make_event(const char *root, u32 id)
 	mkdir(final, 0700);
 	if (!name_file(final, "%s/events/%s/%s", root, category, name) || !access(final, F_OK))
 		return;
-	if (!name_file(dir, "%s.%d", final, (int)gettid()) || mkdir(dir, 0700))
+	if (!name_file(dir, "%s.%d", final, (int)gettid()) || (mkdir(dir, 0700) && errno != EEXIST))
 		return;
 	format(&t, id, name);
-	put(dir, "format", text_str(&t), t.len);
-	put(dir, "id", number, snprintf(number, sizeof(number), "%u\n", id));
-	put(dir, "enable", "0\n", 2);
-	put(dir, "filter", "none\n", 5);
+	made = put(dir, "format", text_str(&t), t.len) &&
+	       put(dir, "id", number, snprintf(number, sizeof(number), "%u\n", id)) &&
+	       put(dir, "enable", "0\n", 2) && put(dir, "filter", "none\n", 5);
 	text_free(&t);
-	if (rename(dir, final))
-		sys_session_remove(dir); /* another process was first */
+	if (!made || rename(dir, final))
+		sys_session_remove(dir); /* the next look tries again, or another process was first */
 }
 
 static void make_available(const char *root)

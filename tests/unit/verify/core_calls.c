@@ -147,8 +147,8 @@ static void recursion_and_deep_chains_are_refused(void **state)
 	size_t i, n = strlen(src);
 
 	(void)state;
-	core_refuses(XDP, "call f\nexit\nf:\ncall f\nexit\n", -EINVAL, "recurs");
-	core_refuses(XDP, "call f\nexit\nf:\ncall g\nexit\ng:\ncall f\nexit\n", -EINVAL, "recurs");
+	core_refuses(XDP, "call f\nexit\nf:\ncall f\nexit\n", -E2BIG, "recurs");
+	core_refuses(XDP, "call f\nexit\nf:\ncall g\nexit\ng:\ncall f\nexit\n", -E2BIG, "recurs");
 	for (i = 1; i < 8; i++)
 		n += (size_t)snprintf(src + n, sizeof(src) - n, "f%zu:\ncall f%zu\nr0 = 0\nexit\n", i, i + 1);
 	snprintf(src + n, sizeof(src) - n, "f%zu:\nr0 = 0\nexit\n", i);
