@@ -41,6 +41,14 @@ struct body {
 
 /* ---- who branches where ---------------------------------------------------------------------------- */
 
+static u64 offset_at(const u8 *p)
+{
+	s32 off;
+
+	memcpy(&off, p, sizeof(off));
+	return (u64)(s64)off;
+}
+
 /*
  * Bytes of the text that something may branch to. Not by decoding, which for large libraries takes
  * long: every byte that could begin a direct branch counts as one, which is never too few.
@@ -55,9 +63,9 @@ u8 *sc_targets(u64 start, u64 end)
 		return NULL;
 	for (; p < last - 6; p++) {
 		if (*p == 0xe8 || *p == 0xe9)
-			to = (u64)(uintptr_t)p + 5 + (u64)(s64) * (const s32 *)(p + 1);
+			to = (u64)(uintptr_t)p + 5 + offset_at(p + 1);
 		else if (*p == 0x0f && (p[1] & 0xf0) == 0x80)
-			to = (u64)(uintptr_t)p + 6 + (u64)(s64) * (const s32 *)(p + 2);
+			to = (u64)(uintptr_t)p + 6 + offset_at(p + 2);
 		else
 			to = 0;
 		if (to >= start && to < end)

@@ -584,6 +584,7 @@ s64 code_copy_string_safe(char *dst, const char *src, size_t n)
 
 #if defined(__SANITIZE_ADDRESS__)
 void __asan_handle_no_return(void);
+void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
 #endif
 
 /* ---- guarded calls ------------------------------------------------------------------------------- */
@@ -613,9 +614,11 @@ u64 code_guard(struct code_guard *g, const void *fn, const u64 *args)
 	ret = code_arch.guard(g, fn, args);
 	code_guard_top = g->prev;
 #if defined(__SANITIZE_ADDRESS__)
-	/* The frames that were left take their poison with them. */
-	if (g->sig)
+	/* The frames that were left take their poison with them; below this one all are dead. */
+	if (g->sig) {
 		__asan_handle_no_return();
+		__asan_unpoison_memory_region((const char *)__builtin_frame_address(0) - 65536, 65536);
+	}
 #endif
 	return ret;
 }
