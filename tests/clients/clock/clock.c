@@ -210,8 +210,8 @@ static void running_threads_are_sampled(void **state)
 		s = look(w[i].tid);
 		print_message("# %s: %llu samples in %llu ms of CPU time\n", w[i].name, s.count,
 			      w[i].spent / 1000000);
-		/* One in 2 ms; fewer where a busy machine's clock was late. */
-		assert_in_range(s.count, w[i].spent / 2000000 / 6, w[i].spent / 2000000 * 3 / 2 + 10);
+		/* One in 2 ms; fewer where a busy machine's clock was late, more when it makes up for that. */
+		assert_in_range(s.count, w[i].spent / 2000000 / 6, w[i].spent / 2000000 * 2 + 20);
 		assert_int_equal(s.period, 2000000);
 		assert_int_equal(s.cookie, 100);
 		assert_int_equal(s.pid, getpid());
