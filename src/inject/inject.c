@@ -49,6 +49,13 @@ static void nap(u32 us)
 	nanosleep(&ts, NULL);
 }
 
+static bool is_over(pid_t pid)
+{
+	char state = target_state(pid, pid);
+
+	return !state || state == 'Z' || state == 'X';
+}
+
 /* ---- where functions are ------------------------------------------------------------------------ */
 
 static int find_functions(struct inject *in, struct text *why)
@@ -65,6 +72,13 @@ static int find_functions(struct inject *in, struct text *why)
 	size_t i;
 
 	if (!elf_find(&in->t, "gnu_get_libc_version")) {
+		/* Or it is just losing its memory: its end is seen a moment later. */
+		for (i = 0; i < 10 && !is_over(in->t.pid); i++)
+			nap(10000);
+		if (is_over(in->t.pid)) {
+			text_printf(why, "process %d has ended", in->t.pid);
+			return -ESRCH;
+		}
 		text_printf(why, "process %d has no GNU C library: it is linked statically or uses another one", in->t.pid);
 		return -ENOTSUP;
 	}
