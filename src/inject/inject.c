@@ -72,13 +72,6 @@ static int find_functions(struct inject *in, struct text *why)
 	size_t i;
 
 	if (!elf_find(&in->t, "gnu_get_libc_version")) {
-		/* Or it is just losing its memory: its end is seen a moment later. */
-		for (i = 0; i < 10 && !is_over(in->t.pid); i++)
-			nap(10000);
-		if (is_over(in->t.pid)) {
-			text_printf(why, "process %d has ended", in->t.pid);
-			return -ESRCH;
-		}
 		text_printf(why, "process %d has no GNU C library: it is linked statically or uses another one", in->t.pid);
 		return -ENOTSUP;
 	}
@@ -302,9 +295,12 @@ static int start(struct inject *in, u32 timeout_ms, struct text *why)
 /* Whatever failed: when the target is gone, that is why. */
 static int explain(pid_t pid, int err, struct text *why)
 {
-	char state = target_state(pid, pid);
+	u32 i;
 
-	if (err != -ESRCH && (!state || state == 'Z' || state == 'X')) {
+	/* What loses its memory lacks all kinds of things: its end is seen a moment later. */
+	for (i = 0; i < 10 && err != -ESRCH && !is_over(pid); i++)
+		nap(10000);
+	if (err != -ESRCH && is_over(pid)) {
 		err = -ESRCH;
 		text_reset(why);
 	}
