@@ -35,9 +35,6 @@ static const struct {
 #undef SYSCALL
 };
 
-/* Where functions of the kernel are said to be: /proc/kallsyms has the same (bpf/ksym.c). */
-#define FUNC_ADDR(i) (0xffffffff81000000ull + (i) * 16)
-
 struct event {
 	const struct prog *p;
 	u64 cookie;
@@ -60,7 +57,7 @@ static s32 find_call(const char *name, u32 *nargs, u64 *func)
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
 		if (!strcmp(calls[i].name, name)) {
 			*nargs = calls[i].nargs;
-			*func = FUNC_ADDR(i);
+			*func = SYS_CALL_ADDR(i);
 			return calls[i].nr;
 		}
 	return ALL;

@@ -15,6 +15,12 @@ enum sys_attach_kind {
 	SYS_ATTACH_KINDS
 };
 
+/*
+ * Where the kernel's function for the i-th row of syscalls.def is said to be, by /proc/kallsyms and to
+ * programs on it: in the kernel's half, and no more than a number.
+ */
+#define SYS_CALL_ADDR(i) (0xffffffff81000000ull + (u64)(i) * 16)
+
 /* What is asked for. Strings and the program live as long as the event. */
 struct sys_attach {
 	const struct prog *p;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "bpf/attach.h"
 #include "bpf/sys_int.h"
 
 #define NEAREST 3
@@ -89,14 +90,14 @@ static const char *const calls[] = {
 
 /*
  * What of the kernel can be probed here: the functions of system calls, by whose names tools tell which
- * wrappers a kernel has. The addresses are of the kernel's half and mean nothing.
+ * wrappers a kernel has.
  */
 static void list_calls(struct text *out)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
-		text_printf(out, "%016llx T %s\n", 0xffffffff81000000ull + i * 16, calls[i]);
+		text_printf(out, "%016llx T %s\n", (unsigned long long)SYS_CALL_ADDR(i), calls[i]);
 }
 
 void *sys_kallsyms(u32 *size)

@@ -80,9 +80,8 @@ static void accept_one(struct broker *b)
 
 static void drop_conn(struct broker *b, struct conn *c)
 {
-	size_t i;
-
 	char path[PATH_MAX + 32];
+	size_t i;
 
 	if (c->member) {
 		b->nmembers--;

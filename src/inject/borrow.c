@@ -250,9 +250,7 @@ static int refused(const struct target *t, int err, struct text *why)
 {
 	s64 tracer = target_status(t->pid, t->pid, "TracerPid:", 10);
 
-	char state = target_state(t->pid, t->pid);
-
-	if (err == ESRCH || !state || state == 'Z' || state == 'X') {
+	if (err == ESRCH || target_is_over(t->pid)) {
 		text_printf(why, "process %d has ended meanwhile", t->pid);
 		return -ESRCH;
 	}

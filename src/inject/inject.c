@@ -49,13 +49,6 @@ static void nap(u32 us)
 	nanosleep(&ts, NULL);
 }
 
-static bool is_over(pid_t pid)
-{
-	char state = target_state(pid, pid);
-
-	return !state || state == 'Z' || state == 'X';
-}
-
 /* ---- where functions are ------------------------------------------------------------------------ */
 
 static int find_functions(struct inject *in, struct text *why)
@@ -298,9 +291,9 @@ static int explain(pid_t pid, int err, struct text *why)
 	u32 i;
 
 	/* What loses its memory lacks all kinds of things: its end is seen a moment later. */
-	for (i = 0; i < 10 && err != -ESRCH && !is_over(pid); i++)
+	for (i = 0; i < 10 && err != -ESRCH && !target_is_over(pid); i++)
 		nap(10000);
-	if (err != -ESRCH && is_over(pid)) {
+	if (err != -ESRCH && target_is_over(pid)) {
 		err = -ESRCH;
 		text_reset(why);
 	}

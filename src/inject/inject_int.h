@@ -46,6 +46,7 @@ int target_put(pid_t pid, u64 addr, const void *from, size_t n);
 /* A number of /proc/PID/task/TID/status ("TracerPid:"), in `base`; -1: none. */
 s64 target_status(pid_t pid, pid_t tid, const char *field, int base);
 char target_state(pid_t pid, pid_t tid); /* 'R', 'S', 'T'...; 0: gone */
+bool target_is_over(pid_t pid);          /* gone, or dead and not yet waited for */
 
 /* ---- elf.c: symbols in the target's memory ------------------------------------------------------ */
 

@@ -67,6 +67,13 @@ char target_state(pid_t pid, pid_t tid)
 	return status_text(pid, tid, "State:", text, sizeof(text)) ? text[0] : 0;
 }
 
+bool target_is_over(pid_t pid)
+{
+	char state = target_state(pid, pid);
+
+	return !state || state == 'Z' || state == 'X';
+}
+
 static int check_owner(pid_t pid, struct text *why)
 {
 	unsigned int real, effective;

@@ -4,16 +4,13 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#ifdef LINKED
-#include "ferry/ferry.h"
-#endif
+#include "object.h"
 
 struct args {
 	long long key, nsecs, flags, ret;
@@ -292,18 +289,8 @@ static void each_element_is_walked_over(void **state)
 
 static int setup(void **state)
 {
-	const char *dir = getenv("CLIENT_OBJECTS"), *lib = getenv("CLIENT_DLOPEN");
-	char path[4096];
-
 	(void)state;
-#ifdef LINKED
-	(void)ferry_version();
-#endif
-	if (lib)
-		assert_non_null(dlopen(lib, RTLD_NOW | RTLD_GLOBAL));
-	snprintf(path, sizeof(path), "%s/callbacks.bpf.o", dir ? dir : ".");
-	obj = bpf_object__open_file(path, NULL);
-	assert_non_null(obj);
+	obj = open_object("callbacks.bpf.o");
 	return bpf_object__load(obj);
 }
 

@@ -4,12 +4,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dlfcn.h>
 #include <limits.h>
 
-#ifdef LINKED
-#include "ferry/ferry.h"
-#endif
+#include "object.h"
 
 struct args {
 	long long start, end, ret, count, sum, last;
@@ -101,18 +98,8 @@ static void loops_are_in_functions(void **state)
 
 static int setup(void **state)
 {
-	const char *dir = getenv("CLIENT_OBJECTS"), *lib = getenv("CLIENT_DLOPEN");
-	char path[4096];
-
 	(void)state;
-#ifdef LINKED
-	(void)ferry_version();
-#endif
-	if (lib)
-		assert_non_null(dlopen(lib, RTLD_NOW | RTLD_GLOBAL));
-	snprintf(path, sizeof(path), "%s/iter.bpf.o", dir ? dir : ".");
-	obj = bpf_object__open_file(path, NULL);
-	assert_non_null(obj);
+	obj = open_object("iter.bpf.o");
 	return bpf_object__load(obj);
 }
 

@@ -4,7 +4,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -14,9 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#ifdef LINKED
-#include "ferry/ferry.h"
-#endif
+#include "object.h"
 
 #define BYTES (1 << 20)
 
@@ -492,18 +489,8 @@ static void a_pinned_link_is_read_as_a_file(void **state)
 
 static int setup(void **state)
 {
-	const char *dir = getenv("CLIENT_OBJECTS"), *lib = getenv("CLIENT_DLOPEN");
-	char path[4096];
-
 	(void)state;
-#ifdef LINKED
-	(void)ferry_version();
-#endif
-	if (lib)
-		assert_non_null(dlopen(lib, RTLD_NOW | RTLD_GLOBAL));
-	snprintf(path, sizeof(path), "%s/iterators.bpf.o", dir ? dir : ".");
-	obj = bpf_object__open_file(path, NULL);
-	assert_non_null(obj);
+	obj = open_object("iterators.bpf.o");
 	if (bpf_object__load(obj))
 		return -1;
 	data = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
