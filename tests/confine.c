@@ -65,7 +65,8 @@ static void become_ordinary(char **argv)
 		return;
 	}
 	/* Then as the owner of the files, without any of root's powers, also after exec. */
-	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) ||
+	if ((!(prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) & SECBIT_NOROOT_LOCKED) &&
+	     prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0)) ||
 	    syscall(SYS_capset, &head, none))
 		die("cannot drop capabilities");
 }

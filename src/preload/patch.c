@@ -3,7 +3,6 @@
  * Putting hooks in place: the import tables (GOT) of all loaded objects are rewritten where they
  * name one of the hooked functions. Nothing else of the process changes.
  */
-#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
@@ -54,22 +53,9 @@ bool preload_off(void)
 	return off || undone;
 }
 
-/* libc's functions: by the order of objects when that has them behind us, else libc's own. */
 static void find_real(void)
 {
-	void *libc = NULL;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(preload_hooks); i++) {
-		void *fn = dlsym(RTLD_NEXT, preload_hooks[i].name);
-
-		if (!fn || fn == preload_hooks[i].hook) {
-			if (!libc)
-				libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-			fn = libc ? dlsym(libc, preload_hooks[i].name) : NULL;
-		}
-		*preload_hooks[i].real = fn;
-	}
+	preload_find_libc();
 	preload_find_libbpf();
 }
 
@@ -95,55 +81,11 @@ static const struct preload_hook *hook_of(const char *name)
 
 /* ---- one object ----------------------------------------------------------------------------- */
 
-struct image {
-	ElfW(Addr) base;
-	const ElfW(Sym) * syms;
-	const char *strings;
-	const ElfW(Rela) * rela[2]; /* of the PLT, and the others */
-	size_t nrela[2];
-	ElfW(Addr) relro, relro_end; /* read-only after start */
-};
-
-/* In a loaded object addresses of the dynamic section are relocated, but for the vdso's. */
-static bool read_dynamic(struct image *im, const struct dl_phdr_info *info)
-{
-	const ElfW(Dyn) *d = NULL;
-	size_t i;
-
-	memset(im, 0, sizeof(*im));
-	im->base = info->dlpi_addr;
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_DYNAMIC)
-			d = (const void *)(im->base + ph->p_vaddr);
-		if (ph->p_type == PT_GNU_RELRO) {
-			im->relro = im->base + ph->p_vaddr;
-			/* Whole pages only: what follows on the last one stays writable. */
-			im->relro_end =
-				(im->relro + ph->p_memsz) & ~(ElfW(Addr))(getpagesize() - 1);
-		}
-	}
-	for (; d && d->d_tag != DT_NULL; d++) {
-		const void *ptr = (const void *)d->d_un.d_ptr;
-
-		switch (d->d_tag) {
-		case DT_SYMTAB: im->syms = ptr; break;
-		case DT_STRTAB: im->strings = ptr; break;
-		case DT_JMPREL: im->rela[0] = ptr; break;
-		case DT_PLTRELSZ: im->nrela[0] = d->d_un.d_val / sizeof(ElfW(Rela)); break;
-		case DT_RELA: im->rela[1] = ptr; break;
-		case DT_RELASZ: im->nrela[1] = d->d_un.d_val / sizeof(ElfW(Rela)); break;
-		}
-	}
-	return d && im->syms && im->strings && (uintptr_t)im->syms >= im->base;
-}
-
 /*
  * Writes one slot. Where start-up made the page read-only it is opened for the moment: other
  * threads only read it, and see the old or the new address.
  */
-static int write_slot(const struct image *im, void **slot, void *value)
+static int write_slot(const struct preload_image *im, void **slot, void *value)
 {
 	uintptr_t at = (uintptr_t)slot, page = at & ~(uintptr_t)(getpagesize() - 1);
 	bool relro = at >= im->relro && at < im->relro_end;
@@ -172,7 +114,7 @@ static void remember(void **slot, void *hook)
 	npatched += i == npatched;
 }
 
-static int patch(const struct image *im)
+static int patch(const struct preload_image *im)
 {
 	int err = 0, t;
 	size_t i;
@@ -223,11 +165,11 @@ static bool skipped(const char *path)
 
 static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 {
-	struct image im;
+	struct preload_image im;
 	int *err = arg, e;
 
 	(void)size;
-	if (skipped(info->dlpi_name ? info->dlpi_name : "") || !read_dynamic(&im, info))
+	if (skipped(info->dlpi_name ? info->dlpi_name : "") || !preload_image(&im, info))
 		return 0;
 	e = patch(&im);
 	if (e)
@@ -238,11 +180,11 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 /* The slots of one object that are still as we wrote them get back what they held. */
 static int unpatch(struct dl_phdr_info *info, size_t size, void *arg)
 {
-	struct image im;
+	struct preload_image im;
 	size_t i, k;
 
 	(void)size;
-	if (!read_dynamic(&im, info))
+	if (!preload_image(&im, info))
 		return 0;
 	for (i = 0; i < npatched; i++) {
 		uintptr_t at = (uintptr_t)patched[i].slot;

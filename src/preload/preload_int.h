@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,6 +47,21 @@ extern const size_t preload_nhooks;
 extern const struct preload_hook preload_libbpf_hooks[];
 extern const size_t preload_nlibbpf_hooks;
 void preload_find_libbpf(void);
+
+/* find.c: a loaded object, as its dynamic section describes it. False: it has none. */
+struct preload_image {
+	ElfW(Addr) base;
+	const ElfW(Sym) *syms;
+	const char *strings;
+	const u32 *hash;	    /* DT_GNU_HASH */
+	const ElfW(Half) *versions; /* DT_VERSYM */
+	const ElfW(Rela) *rela[2];  /* of the PLT, and the others */
+	size_t nrela[2];
+	ElfW(Addr) relro, relro_end; /* read-only after start */
+};
+bool preload_image(struct preload_image *im, const struct dl_phdr_info *info);
+/* find.c: fills preload_real. Allocates nothing: the first hooked call may be an allocator's. */
+void preload_find_libc(void);
 
 /* extern.c: before libbpf loads an object. */
 struct bpf_object;

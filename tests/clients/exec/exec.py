@@ -110,6 +110,31 @@ def static():
           f"{r.returncode}\n{r.stdout}\n{r.stderr}")
 
 
+THREADS = """
+import os, sys, threading
+def work(): [bytearray(5000 + i) for i in range(1000)]; done.append(1)
+done = []
+for n in range(2):
+    t = [threading.Thread(target=work) for i in range(4)]
+    [x.start() for x in t]; [x.join() for x in t]
+    pid = os.fork() if not n else -1
+    if not pid: print("child", flush=True)
+    if pid > 0: os.waitpid(pid, 0)
+    elif not pid: os._exit(0)
+work(); work(); work(); work()
+print(len(done))
+"""
+
+
+def allocator():
+    """The allocator comes behind Ferry's library, and calls through it."""
+    env = dict(os.environ, LD_PRELOAD=os.path.join(HERE, "liballocator.so"))
+    r = run(os.path.join(HERE, "maps"), env=env)
+    check("hooks_allocate_nothing_when_an_allocator_calls", r.stdout.splitlines() == MAPS_OUT, r.all)
+    r = run(sys.executable, "-c", THREADS, env=env)
+    check("nor_for_an_allocator_in_threads_and_children", r.stdout.split() == ["child", "12"], r.all)
+
+
 def bare():
     r = run(os.path.join(HERE, "maps"))
     check("maps_and_programs_by_bare_system_call", r.stdout.splitlines() == MAPS_OUT, r.all)
@@ -271,6 +296,7 @@ if "static" in sys.argv[5:]:
 the_command()
 files()
 limits()
+allocator()
 bare()
 r = run(sys.executable, "-c", NONSENSE, os.path.join(HERE, "maps"))
 check("nonsense_to_the_broker_does_no_harm", r.returncode == 0, r.all)
