@@ -28,7 +28,7 @@ static struct text_of *texts[MAX_TEXTS];
 static u32 ntexts;
 static bool wanted;
 static struct probe *watch; /* on the loader's word that it changed something */
-static u64 libc_start, libc_end;
+static u64 libc_code, libc_start, libc_end;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool sc_is_own(u64 addr)
@@ -93,11 +93,10 @@ static bool is_same(const struct text_of *x)
 static int take_text(u64 base, const char *name, u64 start, u64 end)
 {
 	u32 h = (u32)hash_bytes(name, strlen(name), 0), i;
-	u64 create = (u64)(uintptr_t)dlsym(RTLD_DEFAULT, "pthread_create");
 	struct text_of *x;
 	int err;
 
-	if (create >= start && create < end) {
+	if (libc_code >= start && libc_code < end) {
 		libc_start = start;
 		libc_end = end;
 	}
@@ -131,6 +130,17 @@ static int take_text(u64 base, const char *name, u64 start, u64 end)
 	return 0;
 }
 
+/* A function of libc's own: others may have the name too, and come first (libasan, what is preloaded). */
+static u64 find_libc(void)
+{
+	void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	u64 at = (u64)(uintptr_t)dlsym(libc ? libc : RTLD_DEFAULT, "pthread_create");
+
+	if (libc)
+		dlclose(libc);
+	return at;
+}
+
 struct visit {
 	int err;
 };
@@ -156,6 +166,8 @@ static int look(void)
 	struct visit v = { 0 };
 	u32 i;
 
+	if (!libc_code)
+		libc_code = find_libc();
 	for (i = 0; i < ntexts; i++)
 		texts[i]->seen = false;
 	dl_iterate_phdr(visit, &v);
