@@ -22,6 +22,7 @@
 /* One at a time: the same file must not become two objects. */
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static _Thread_local int depth; /* a program's maps are adopted on the way; not without end */
+static _Thread_local bool unseen; /* of some that this thread adopted, elements are still to be looked at */
 
 /* The object with this inode: here already, or with the broker. Referenced; NULL. */
 static struct sys_obj *by_file(u64 dev, u64 ino)
@@ -102,6 +103,7 @@ static int adopt_map(int fd, const struct stat *st, u32 id, struct sys_obj **out
 		goto out;
 	}
 	sm->map->id = sm->o.id;
+	unseen |= sys_elems_say(sm);
 	*out = &sm->o;
 	return 0;
 out:
@@ -419,6 +421,10 @@ struct sys_obj *sys_adopt(int fd, u32 kind, u32 id)
 	if (own >= 0)
 		o = take(own, kind, id);
 	pthread_mutex_unlock(&lock);
+	if (unseen && !depth) { /* elements are adopted in turn: not under the lock */
+		unseen = false;
+		sys_elems_sync(0, 0);
+	}
 	sys_remote = served;
 	sys_inside--;
 	if (o && kind && o->kind != kind) {

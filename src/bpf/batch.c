@@ -241,6 +241,8 @@ static long batch_read(struct sys_call *c, bool take)
 		err = -EFAULT;
 	if (!err)
 		err = b.m->ops->next_batch ? read_positions(&b, take) : read_keys(&b);
+	if (take && b.done)
+		sys_elems_changed(b.sm, true);
 	batch_end(&b);
 	return err > 0 ? 0 : err;
 }
@@ -292,6 +294,8 @@ static long batch_write(struct sys_call *c, bool update)
 	}
 	if (busy && SYS_PUT(c, batch.count, b.done))
 		err = -EFAULT;
+	if (busy && b.done)
+		sys_elems_changed(b.sm, true);
 	batch_end(&b);
 	return err > 0 ? 0 : err;
 }

@@ -2,22 +2,20 @@
 /*
  * Arrays of objects in several processes. Shared memory holds the elements' ids, each process its own objects for
  * them: whoever changes an element tells the others, who look which of theirs are others than the ids say, and
- * adopt those. Ids are hostile like all that others write: what does not fit the array is not put there.
+ * adopt those. bpf(2) returns when they have (broker/waits.c says for how long that is waited for). Ids are hostile
+ * like all that others write: what does not fit the array is not put there.
+ *
+ * Whoever comes to have such a map says so to the broker, and in the map (map_objs_share), before it looks at the
+ * elements: so who changes one either meets nobody, or tells all that have not seen it.
  */
 #include <stdatomic.h>
 
 #include "bpf/run_int.h"
 #include "bpf/sys_int.h"
 
+#define RETRIES 8 /* of what others change all the time */
+
 static _Thread_local bool inside;
-
-void sys_elems_changed(const struct sys_map *sm)
-{
-	const struct sys_share_ops *share = sm->o.published ? sys_shared() : NULL;
-
-	if (share)
-		share->changed();
-}
 
 static u32 kind_of(const struct map *m)
 {
@@ -62,44 +60,109 @@ static void *fits(struct sys_map *sm, struct sys_obj *o)
 	}
 }
 
-static void sync_one(struct sys_obj *o, void *arg)
+/* ---- telling others ------------------------------------------------------------------------- */
+
+void sys_elems_changed(const struct sys_map *sm, bool wait)
+{
+	const struct sys_share_ops *share = NULL;
+
+	if (kind_of(sm->map) && map_objs_shared(sm->map))
+		share = sys_shared();
+	if (share) /* who is inside a program may be waited for by those who would be waited for */
+		share->changed(sm->o.dev, sm->o.ino, wait && !sys_run_inside());
+}
+
+void sys_elems_mapped(void)
+{
+	const struct sys_share_ops *share = sys_shared();
+
+	if (share)
+		share->changed(0, 0, true);
+}
+
+static void say_one(struct sys_obj *o, void *arg)
 {
 	struct sys_map *sm = container_of(o, struct sys_map, o);
-	u32 kind = o->kind == SYS_MAP ? kind_of(sm->map) : 0, i, id, n, have;
+	const struct sys_share_ops *share = sys_shared();
+
+	(void)arg;
+	if (!share || o->kind != SYS_MAP || !kind_of(sm->map))
+		return;
+	o->announced = true;
+	map_objs_share(sm->map);
+	share->have(o->dev, o->ino);
+}
+
+bool sys_elems_say(struct sys_map *sm)
+{
+	say_one(&sm->o, NULL);
+	return sm->o.announced;
+}
+
+void sys_elems_say_all(void)
+{
+	sys_obj_each_any(say_one, NULL);
+}
+
+/* ---- hearing of others ---------------------------------------------------------------------- */
+
+/* True when the element at i has become another one. */
+static bool sync_elem(struct sys_map *sm, u32 kind, u32 i)
+{
 	struct sys_obj *elem;
+	bool changed = false;
+	u32 id, have, tries;
 	void *obj;
 
-	n = kind ? sm->map->attr.max_entries : 0;
-	for (i = 0; i < n; i++) {
+	for (tries = 0; tries < RETRIES; tries++) {
 		sys_run_enter();
 		have = id_at(sm->map, i);
 		sys_run_leave();
 		if (!map_objs_stale(sm->map, i, have, &id))
-			continue;
+			break;
 		elem = id ? sys_any_get(kind, id) : NULL;
 		obj = elem ? fits(sm, elem) : NULL;
 		if (elem && !obj)
 			sys_put(elem);
 		if (!obj && !atomic_load_explicit(&sm->map->objs[i], memory_order_relaxed))
-			continue; /* it is not here, and cannot be had */
-		map_objs_take(sm->map, i, obj);
-		*(bool *)arg = true;
+			break; /* it is not here, and cannot be had */
+		if (map_objs_take(sm->map, i, obj, id))
+			changed = true;
+		else if (obj)
+			sys_put(elem);
 	}
+	return changed;
 }
 
-void sys_elems_sync(void)
+static void sync_one(struct sys_obj *o, void *arg)
 {
-	bool more = true;
+	struct sys_map *sm = container_of(o, struct sys_map, o);
+	u32 kind = o->kind == SYS_MAP ? kind_of(sm->map) : 0, i;
+
+	for (i = 0; kind && i < sm->map->attr.max_entries; i++)
+		if (sync_elem(sm, kind, i))
+			*(bool *)arg = true;
+}
+
+void sys_elems_sync(u64 dev, u64 ino)
+{
+	struct sys_obj *o = ino ? sys_ino_get(dev, ino) : NULL;
+	bool more = !ino;
 	int rounds;
 
-	if (inside)
+	if (inside) {
+		sys_put(o);
 		return;
+	}
 	inside = true; /* what is adopted on the way is seen in the next round */
+	if (o)
+		sync_one(o, &more);
 	for (rounds = 0; more && rounds < 8; rounds++) {
 		more = false;
 		sys_obj_each_any(sync_one, &more);
 	}
 	inside = false;
+	sys_put(o);
 }
 
 static void drop_one(struct sys_obj *o, void *arg)
@@ -112,7 +175,7 @@ static void drop_one(struct sys_obj *o, void *arg)
 		return;
 	for (i = 0; i < sm->map->attr.max_entries; i++)
 		if (atomic_load_explicit(&sm->map->objs[i], memory_order_relaxed))
-			map_objs_take(sm->map, i, NULL);
+			map_objs_drop(sm->map, i);
 }
 
 void sys_elems_drop(void)

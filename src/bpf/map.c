@@ -46,7 +46,7 @@ void sys_map_unreachable(struct sys_map *sm)
 		return;
 	for (key = 0; key < sm->map->attr.max_entries; key++)
 		sm->map->ops->remove(sm->map, &key);
-	sys_elems_changed(sm);
+	sys_elems_changed(sm, false);
 }
 
 void sys_map_drop(const struct map *m, void *obj)
@@ -443,17 +443,11 @@ static int set_map(struct sys_map *sm, const void *key, int fd, u64 flags)
 
 static int set_obj(struct sys_map *sm, const void *key, int fd, u64 flags)
 {
-	int err;
-
 	if (map_is_outer(sm->map->attr.type))
-		err = set_map(sm, key, fd, flags);
-	else if (sm->map->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
-		err = sys_perf_set(sm, key, fd, flags);
-	else
-		err = set_prog(sm, key, fd, flags);
-	if (!err)
-		sys_elems_changed(sm);
-	return err;
+		return set_map(sm, key, fd, flags);
+	if (sm->map->attr.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return sys_perf_set(sm, key, fd, flags);
+	return set_prog(sm, key, fd, flags);
 }
 
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags)
@@ -476,6 +470,8 @@ long sys_cmd_map_update(struct sys_call *c)
 		err = sys_in(e.value, c->attr.value, e.value_size);
 	if (!err)
 		err = sys_map_set(e.sm, e.key, e.value, c->attr.flags);
+	if (!err)
+		sys_elems_changed(e.sm, true);
 	elem_end(&e);
 	return err;
 }
@@ -489,8 +485,8 @@ long sys_cmd_map_delete(struct sys_call *c)
 		err = elem_key(&e, c->attr.key);
 	if (!err)
 		err = e.sm->ops ? ops_delete(e.sm) : map_delete_user(e.m, e.key);
-	if (!err && e.m->ops->set_obj)
-		sys_elems_changed(e.sm);
+	if (!err)
+		sys_elems_changed(e.sm, true);
 	elem_end(&e);
 	return err;
 }
@@ -611,6 +607,7 @@ bool sys_mmap(void *addr, size_t len, int prot, int flags, int fd, s64 off, void
 			*ret = map_for_reading(m, addr, len, prot, flags, off);
 	} else if (o->kind == SYS_PERF) {
 		*ret = map_perf_mmap(sys_perf_of(o), addr, len, prot, flags, off);
+		sys_perf_mapped(o);
 	} else {
 		errno = ENODEV;
 	}
@@ -636,6 +633,7 @@ long sys_remote_mmap(int fd, size_t len, int prot, int flags, s64 off)
 			err = map_ringbuf_may_mmap(m, len, prot, flags, off);
 	} else if (o->kind == SYS_PERF) {
 		err = map_perf_may_mmap(sys_perf_of(o), len, prot, flags, off);
+		sys_perf_mapped(o);
 	} else {
 		err = -ENODEV;
 	}

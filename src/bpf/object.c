@@ -705,7 +705,7 @@ void sys_put(struct sys_obj *o)
 	if (gone)
 		forget(o);
 	unlock_tables();
-	if (gone && o->published && sys_shared())
+	if (gone && (o->published || o->announced) && sys_shared())
 		sys_shared()->drop(o->dev, o->ino);
 	if (gone)
 		sys_obj_free(o);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,6 +19,7 @@
 struct sys_perf {
 	struct sys_obj o;
 	struct map_perf *perf;
+	_Atomic bool unmapped; /* is an element, and had no size yet when it became one: others could not adopt it */
 };
 
 void sys_perf_free(struct sys_obj *o)
@@ -167,6 +169,14 @@ bool sys_perf_ioctl(int fd, unsigned long request, unsigned long arg, long *ret)
 	return true;
 }
 
+void sys_perf_mapped(struct sys_obj *o)
+{
+	struct sys_perf *sp = container_of(o, struct sys_perf, o);
+
+	if (sp->unmapped && map_perf_is_mapped(sp->perf) && atomic_exchange(&sp->unmapped, false))
+		sys_elems_mapped();
+}
+
 /* Is the descriptor one of perf_event_open(2), asked of the kernel? */
 static bool is_kernel_event(int fd)
 {
@@ -201,7 +211,9 @@ int sys_perf_set(struct sys_map *sm, const void *key, int fd, u64 flags)
 			return err;
 		o = &sp->o;
 	}
-	err = sm->map->ops->set_obj(sm->map, key, sys_perf_of(o), o->id, flags);
+	sp = container_of(o, struct sys_perf, o);
+	sp->unmapped = !map_perf_is_mapped(sp->perf);
+	err = sm->map->ops->set_obj(sm->map, key, sp->perf, o->id, flags);
 	if (err)
 		sys_put(o); /* otherwise the map has the reference */
 	return err;

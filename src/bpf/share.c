@@ -66,7 +66,6 @@ struct sys_obj *sys_bundle_adopt(struct sys_bundle *b)
 		o = sys_adopt(b->item[0].fd, b->item[0].kind, b->item[0].id);
 	while (n)
 		sys_put(needs[--n]);
-	sys_elems_sync();
 	for (i = 0; i < b->n; i++) {
 		close(b->item[i].fd);
 		if (b->item[i].event >= 0)

@@ -42,7 +42,12 @@ struct sys_share_ops {
 	int (*event)(u64 dev, u64 ino); /* of a ring buffer: the caller's descriptor, or -errno */
 	u32 (*next_id)(u32 kind, u32 id); /* the smallest above; 0: none */
 	void (*sweep)(void); /* names were removed */
-	void (*changed)(void); /* elements that are objects: others look (sys_elems_sync) */
+	/*
+	 * Elements that are objects (elems.c): this process has the map, until drop; elements of it (ino 0: of any) have
+	 * changed, and others look (sys_elems_sync). `wait`: those that run have done so when it returns.
+	 */
+	void (*have)(u64 dev, u64 ino);
+	void (*changed)(u64 dev, u64 ino, bool wait);
 	/* Puts a program on an event of other processes; as struct sys_attach_ops. */
 	int (*attach)(enum sys_attach_kind kind, const struct sys_attach *a, void **event,
 		      struct text *why);
@@ -74,9 +79,11 @@ int sys_fd_move(int fd);          /* out of the way of small numbers; the old on
 void sys_fd_own(int fd, bool own); /* the host cannot close it */
 /*
  * Elements that are objects (programs, perf events, maps) are here what the ids in shared memory say: after another
- * process changed some. sys_elems_drop(): those of adopted maps go, as nothing runs any more that others attached.
+ * process changed some, of one map or (ino 0) of any. sys_elems_say_all(): all maps that have such are said to the
+ * broker, which is a new one. sys_elems_drop(): those of adopted maps go, as nothing runs any more that others attached.
  */
-void sys_elems_sync(void);
+void sys_elems_sync(u64 dev, u64 ino);
+void sys_elems_say_all(void);
 void sys_elems_drop(void);
 /* Each object that has descriptors, with a reference for the moment. */
 void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg);

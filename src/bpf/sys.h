@@ -31,6 +31,7 @@ struct sys_obj {
 	bool has_fd;      /* some descriptor was given out and is not known to be gone */
 	bool seen;        /* during a sweep */
 	bool published;   /* others of the session can find it (share.h) */
+	bool announced;   /* the broker knows that this process has it, for its elements (elems.c) */
 	bool remote;      /* descriptors were given to processes that are served (remote.h) */
 	u32 id;           /* unique in its kind */
 	_Atomic u32 refs; /* all descriptors count as one; others are programs, maps, links */

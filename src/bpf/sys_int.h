@@ -222,9 +222,16 @@ int sys_map_check_btf(const struct map_attr *a, const struct btf *btf, u32 key_i
 struct sys_map *sys_map_of(int fd, int *err);
 /* Gives back the reference that an element of `m` was. */
 void sys_map_drop(const struct map *m, void *obj);
-void sys_elems_changed(const struct sys_map *sm); /* an element that is an object (elems.c) */
+/*
+ * An element that is an object was changed (elems.c). `wait`: until other processes have it too. sys_elems_mapped(): a
+ * buffer that is an element already can be adopted only now. sys_elems_say(): this process came to have the map;
+ * true when its elements are still to be looked at.
+ */
+void sys_elems_changed(const struct sys_map *sm, bool wait);
+void sys_elems_mapped(void);
+bool sys_elems_say(struct sys_map *sm);
 bool sys_pinned(const struct sys_obj *o); /* has a name that this process gave it (pin.c) */
-/* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value. */
+/* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value; sys_elems_changed() is for the caller. */
 int sys_map_set(struct sys_map *sm, const void *key, const void *value, u64 flags);
 /* May `p` be in, or use, this prog array? The first one decides. */
 bool sys_map_owner(struct sys_map *sm, const struct prog *p, bool jited);
@@ -238,6 +245,7 @@ int sys_map_set_fields(struct map *m, const struct btf *btf);
 int sys_event_of(struct sys_obj *o); /* its eventfd, made if need be; negative: nothing to wait for */
 void sys_poll_gone(struct sys_obj *o); /* nobody waits for it any more */
 struct map_perf *sys_perf_of(struct sys_obj *o);
+void sys_perf_mapped(struct sys_obj *o); /* its first mmap(2), maybe */
 int sys_pidfd(int fd, u32 *tid); /* 0, -EBADF (no pidfd), -ENOENT (it has ended) */
 /* The buffer of another process, whose descriptor becomes the object's: 0 and referenced, or -errno. */
 int sys_perf_from(int fd, u32 id, struct sys_obj **out);

@@ -59,6 +59,11 @@ static u64 inode_of(int fd)
 	return fd >= 0 && !fstat(fd, &st) ? st.st_ino : 0;
 }
 
+bool agent_is_self(void)
+{
+	return is_agent;
+}
+
 u64 agent_token(void)
 {
 	u64 t;
@@ -77,13 +82,13 @@ void agent_wait_token(u64 old)
 		usleep(10000);
 }
 
-/* A broker that is stopped holds nobody up: it hears everything again when it has to. */
+/* A broker that is stopped holds nobody up: what it has no room for it hears, with all else, on another connection. */
 void agent_say(const struct wire_msg *m, const struct wire_fds *fds)
 {
 	sys_inside++;
 	pthread_mutex_lock(&lock);
-	if (sock >= 0 && inode_of(sock) == sock_ino)
-		wire_send(sock, m, fds, MSG_DONTWAIT);
+	if (sock >= 0 && inode_of(sock) == sock_ino && wire_send(sock, m, fds, MSG_DONTWAIT) == -EAGAIN)
+		shutdown(sock, SHUT_RDWR);
 	pthread_mutex_unlock(&lock);
 	sys_inside--;
 }
@@ -170,6 +175,8 @@ static int take_welcome(int fd, struct wire_msg *m)
 	client_announce_all();
 	client_count_again();
 	sys_obj_each(publish_one, NULL); /* links say what they stand for, which is known by now */
+	sys_elems_say_all();
+	sys_elems_sync(0, 0); /* what was changed while nobody told us */
 	return 0;
 }
 
@@ -204,6 +211,19 @@ static void report(u64 id, int err, const struct text *why)
 	m->attach = id;
 	m->err = err;
 	wire_add_string(m, text_str(why));
+	agent_say(m, NULL);
+	base_free(m);
+}
+
+/* `what` has been done: the broker may tell who waits for it. */
+static void say_done(u32 op, u64 what)
+{
+	struct wire_msg *m = base_alloc(sizeof(*m));
+
+	if (!m)
+		return;
+	m->op = op;
+	m->attach = what;
 	agent_say(m, NULL);
 	base_free(m);
 }
@@ -376,9 +396,15 @@ static int listen_once(struct wire_msg *m)
 		return err == -EAGAIN ? 0 : err; /* the patience that wire_connect() set */
 	switch (m->op) {
 	case WIRE_INSTALL: install(m, &fds); break;
-	case WIRE_REMOVE: remove_one(m->attach); break;
+	case WIRE_REMOVE:
+		remove_one(m->attach);
+		say_done(WIRE_REMOVED, m->attach);
+		break;
 	case WIRE_LOOK: be_looked_at(m); break;
-	case WIRE_SYNC: sys_elems_sync(); break;
+	case WIRE_SYNC:
+		sys_elems_sync(m->dev, m->ino);
+		say_done(WIRE_SYNCED, m->attach);
+		break;
 	case WIRE_READY: err = 1; break;
 	}
 	wire_close(&fds);

@@ -42,13 +42,18 @@ struct attachment {
 };
 
 /* An attachment as one member has it. */
-enum install_state { INSTALL_NEW, INSTALL_SENT, INSTALL_DONE, INSTALL_DROP };
+/* DROP: it is to be told that it has gone; GOING: it was, and has not said yet that nothing runs any more. */
+enum install_state { INSTALL_NEW, INSTALL_SENT, INSTALL_DONE, INSTALL_DROP, INSTALL_GOING };
 struct install {
 	u64 id;
 	struct attachment *a; /* NULL: it is to go */
 	u8 state;
 	s32 err;
 	char why[96]; /* of an error */
+};
+
+struct place {
+	u64 dev, ino;
 };
 
 struct conn {
@@ -60,15 +65,21 @@ struct conn {
 	u64 token;
 	char comm[32], *exe;
 	bool welcomed, counts; /* counts: was told to count runs */
-	bool sync; /* ids in arrays of objects have changed, and it was not told */
+	/* Elements that are objects (waits.c). */
+	struct place *has; /* maps that it adopted */
+	size_t nhas, cap_has;
+	u64 asked, synced;      /* numbers: of the last change it is to look at, of the last it has looked at */
+	bool sync;              /* it is still to be told of `asked`, */
+	struct place sync_what; /* which was in this map; ino 0: in any */
 	u64 told;              /* the last request to look that it was told of */
 	struct object **pubs;
 	size_t npubs, cap_pubs;
 	struct install *installs;
 	size_t ninstalls, cap_installs;
-	/* Of one that asked and waits for installations: their attachment's number. */
-	u64 waits_for;
-	u64 deadline; /* ms */
+	/* Of one that asked and waits for members (waits.c). */
+	u32 waits;          /* what it asked, enum wire_op; 0: nothing */
+	u64 waits_for;      /* an attachment's number, or a change's */
+	u64 since, look_at; /* ms: when it asked, when to look next whether it waits in vain */
 	bool looks; /* runs are counted for it */
 };
 
@@ -89,6 +100,7 @@ struct broker {
 	u64 grace;      /* ms: members may still say again what they own */
 	u64 look;       /* requests to look so far */
 	u32 nlookers;   /* connections that runs are counted for */
+	u64 changes;    /* of elements that are objects, so far */
 	struct wire_msg in, out;
 };
 
@@ -120,15 +132,32 @@ void events_link(struct broker *b, struct conn *owner, u64 id, struct object *li
 void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_owner_gone(struct broker *b, struct conn *c);
-void events_changed(struct broker *b, struct conn *by);
 void events_link_gone(struct broker *b, const struct object *link);
 void events_sweep(struct broker *b); /* what has neither owner nor link goes */
 /* All members are told of the latest request to look. */
 void events_look(struct broker *b);
 /* Sends what the member's socket has room for. */
 void events_push(struct broker *b, struct conn *c);
-/* Is everything installed that can be? *err: what a member said of an attachment to one process. */
-bool events_settled(struct broker *b, u64 id, s32 *err, const char **why);
+/*
+ * Is everything installed that can be? *err: what a member said of an attachment to one process. `in_vain`: is this
+ * member not to be waited for?
+ */
+bool events_settled(struct broker *b, u64 id, s32 *err, const char **why,
+		    bool (*in_vain)(const struct conn *c, void *arg), void *arg);
+void events_removed(struct broker *b, struct conn *c, u64 id);
+/* Has this member still to take it away? */
+bool events_going(const struct conn *c, u64 id);
 void events_end_of_grace(struct broker *b);
+
+/* ---- waits.c: what is answered when members have done their part ----------------------------- */
+
+void waits_have(struct conn *c, const struct wire_msg *m);
+void waits_drop(struct conn *c, const struct wire_msg *m);
+/* Members other than `by` (NULL: nobody) look again: the change's number, or 0 when nobody has the map. */
+u64 waits_changed(struct broker *b, const struct conn *by, u64 dev, u64 ino);
+void waits_synced(struct conn *c, u64 number);
+void waits_begin(struct conn *c, u32 op, u64 number); /* the connection's answer comes later */
+void waits_settle(struct broker *b);  /* answers those that wait no more */
+u64 waits_next(const struct broker *b); /* ms: when that is worth while at the latest; ~0 */
 
 #endif

@@ -243,12 +243,34 @@ static void drop(u64 dev, u64 ino)
 	base_free(m);
 }
 
-static void changed(void)
+static void have(u64 dev, u64 ino)
+{
+	struct wire_msg *m = new_msg(WIRE_HAVE);
+
+	broker_join();
+	if (!m)
+		return;
+	m->dev = dev;
+	m->ino = ino;
+	agent_say(m, NULL);
+	base_free(m);
+}
+
+static void changed(u64 dev, u64 ino, bool wait)
 {
 	struct wire_msg *m = new_msg(WIRE_CHANGED);
+	struct wire_fds got;
 
-	if (m)
+	if (!m)
+		return;
+	m->dev = dev;
+	m->ino = ino;
+	m->kind = wait && !agent_is_self();
+	m->token = agent_token();
+	if (!m->kind)
 		agent_say(m, NULL);
+	else if (!client_ask(m, NULL, &got))
+		wire_close(&got);
 	base_free(m);
 }
 
@@ -415,6 +437,7 @@ static __attribute__((constructor)) void init(void)
 		.event = event,
 		.next_id = next_id,
 		.sweep = sweep,
+		.have = have,
 		.changed = changed,
 		.attach = attach,
 		.detach = detach,

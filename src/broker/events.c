@@ -101,6 +101,9 @@ static void send_sync(struct broker *b, struct conn *c)
 
 	memset(&b->out, 0, offsetof(struct wire_msg, item));
 	b->out.op = WIRE_SYNC;
+	b->out.attach = c->asked;
+	b->out.dev = c->sync_what.dev;
+	b->out.ino = c->sync_what.ino;
 	err = wire_send(c->fd, &b->out, NULL, MSG_DONTWAIT);
 	c->full |= err == -EAGAIN;
 	c->sync = err;
@@ -125,10 +128,7 @@ void events_push(struct broker *b, struct conn *c)
 			c->dead |= err != -EAGAIN;
 			return;
 		}
-		if (in->state == INSTALL_NEW)
-			in->state = INSTALL_SENT;
-		else
-			*in = c->installs[--c->ninstalls];
+		in->state = in->state == INSTALL_NEW ? INSTALL_SENT : INSTALL_GOING;
 	}
 	if (!c->welcomed) {
 		memset(&b->out, 0, offsetof(struct wire_msg, item));
@@ -231,7 +231,7 @@ static void remove_attachment(struct broker *b, struct attachment *a)
 		in->a = NULL;
 		if (in->state == INSTALL_NEW) {
 			*in = c->installs[--c->ninstalls];
-		} else {
+		} else if (in->state != INSTALL_GOING) {
 			in->state = INSTALL_DROP;
 			if (!c->dead)
 				events_push(b, c);
@@ -271,20 +271,6 @@ void events_owner_gone(struct broker *b, struct conn *c)
 	for (a = b->attachments; a; a = a->next)
 		if (a->owner == c)
 			a->owner = NULL;
-}
-
-void events_changed(struct broker *b, struct conn *by)
-{
-	u32 i;
-
-	for (i = 0; i < b->nconns; i++) {
-		struct conn *c = b->conns[i];
-
-		if (!c->member || c->dead || c == by || c->sync)
-			continue;
-		c->sync = true;
-		events_push(b, c);
-	}
 }
 
 void events_link_gone(struct broker *b, const struct object *link)
@@ -346,7 +332,7 @@ void events_end_of_grace(struct broker *b)
 	b->grace = 0;
 	for (k = 0; k < b->nconns; k++) {
 		for (i = 0; i < b->conns[k]->ninstalls; i++)
-			if (!b->conns[k]->installs[i].a)
+			if (!b->conns[k]->installs[i].a && b->conns[k]->installs[i].state != INSTALL_GOING)
 				b->conns[k]->installs[i].state = INSTALL_DROP;
 		if (b->conns[k]->member && !b->conns[k]->dead)
 			events_push(b, b->conns[k]);
@@ -367,7 +353,27 @@ void events_report(struct broker *b, struct conn *c, const struct wire_msg *m)
 	text_clean(in->why);
 }
 
-bool events_settled(struct broker *b, u64 id, s32 *err, const char **why)
+void events_removed(struct broker *b, struct conn *c, u64 id)
+{
+	struct install *in = installed(c, id);
+
+	(void)b;
+	if (in && in->state == INSTALL_GOING)
+		*in = c->installs[--c->ninstalls];
+}
+
+bool events_going(const struct conn *c, u64 id)
+{
+	size_t i;
+
+	for (i = 0; i < c->ninstalls; i++)
+		if (c->installs[i].id == id)
+			return c->installs[i].state == INSTALL_DROP || c->installs[i].state == INSTALL_GOING;
+	return false;
+}
+
+bool events_settled(struct broker *b, u64 id, s32 *err, const char **why,
+		    bool (*in_vain)(const struct conn *c, void *arg), void *arg)
 {
 	struct attachment *a = find(b, id);
 	bool some = false, open = false;
@@ -386,7 +392,7 @@ bool events_settled(struct broker *b, u64 id, s32 *err, const char **why)
 			continue;
 		some = true;
 		if (in->state != INSTALL_DONE)
-			open = true;
+			open |= !in_vain(b->conns[i], arg);
 		else if (in->err && a->what.pid > 0) {
 			*err = in->err;
 			*why = in->why;

@@ -28,7 +28,6 @@
 
 #define IDLE_MS  5000 /* until a broker that nobody needs ends */
 #define GRACE_MS 500  /* after a broker's death: for members to say again what they have */
-#define WAIT_MS  2000 /* most that a loader waits for its targets */
 
 u64 broker_now(void)
 {
@@ -100,6 +99,7 @@ static void drop_conn(struct broker *b, struct conn *c)
 		close(c->pidfd);
 	base_free(c->pubs);
 	base_free(c->installs);
+	base_free(c->has);
 	base_free(c->exe);
 	base_free(c);
 }
@@ -263,18 +263,34 @@ static int do_attach(struct broker *b, struct conn *c, const struct wire_msg *m,
 	struct conn *owner = member_of(b, m->token);
 	int err = owner ? events_attach(b, owner, m, fds) : -EPERM;
 
-	if (!err && !m->id) {
-		c->waits_for = m->attach;
-		c->deadline = broker_now() + WAIT_MS;
-	}
+	if (!err && !m->id)
+		waits_begin(c, WIRE_ATTACH, m->attach);
 	return err;
+}
+
+static int do_detach(struct broker *b, struct conn *c, const struct wire_msg *m)
+{
+	struct conn *owner = member_of(b, m->token);
+	int err = owner ? events_detach(b, owner, m->attach) : -EPERM;
+
+	if (!err)
+		waits_begin(c, WIRE_DETACH, m->attach);
+	return err;
+}
+
+static int do_changed(struct broker *b, struct conn *c, const struct wire_msg *m)
+{
+	u64 number = waits_changed(b, member_of(b, m->token), m->dev, m->ino);
+
+	if (number && m->kind)
+		waits_begin(c, WIRE_CHANGED, number);
+	return 0;
 }
 
 static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 {
 	struct wire_fds out = { 0 };
 	struct wire_msg *m = &b->in;
-	struct conn *owner;
 	bool swept = store_sweep(b);
 	int err;
 
@@ -300,20 +316,16 @@ static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 		err = 0;
 		look(b, c, m->kind);
 		break;
-	case WIRE_ATTACH:
-		err = do_attach(b, c, m, fds);
-		if (!err && c->waits_for)
-			return; /* answered when it is in place */
-		memset(&b->out, 0, offsetof(struct wire_msg, item));
-		b->out.op = m->op;
-		break;
-	case WIRE_DETACH:
-		owner = member_of(b, m->token);
-		err = owner ? events_detach(b, owner, m->attach) : -EPERM;
-		memset(&b->out, 0, offsetof(struct wire_msg, item));
-		b->out.op = m->op;
-		break;
+	case WIRE_ATTACH: err = do_attach(b, c, m, fds); break;
+	case WIRE_DETACH: err = do_detach(b, c, m); break;
+	case WIRE_CHANGED: err = do_changed(b, c, m); break;
 	default: err = -EINVAL;
+	}
+	if (c->waits)
+		return; /* answered when members have done their part */
+	if (m->op == WIRE_ATTACH || m->op == WIRE_DETACH || m->op == WIRE_CHANGED) { /* they have been told */
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = m->op;
 	}
 	/* Who hears that it is pinned may rely on it, whatever happens to this process. */
 	wire_close(fds);
@@ -321,29 +333,6 @@ static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 		renew_guardian(b);
 	b->out.err = err;
 	answer(b, c, &out);
-}
-
-static void settle_waiting(struct broker *b)
-{
-	u64 now = broker_now();
-	const char *why;
-	struct conn *c;
-	s32 err;
-	u32 i;
-
-	for (i = 0; i < b->nconns; i++) {
-		c = b->conns[i];
-		if (c->dead || !c->waits_for)
-			continue;
-		if (!events_settled(b, c->waits_for, &err, &why) && now < c->deadline)
-			continue;
-		memset(&b->out, 0, offsetof(struct wire_msg, item));
-		b->out.op = WIRE_ATTACH;
-		b->out.err = err;
-		wire_add_string(&b->out, why);
-		answer(b, c, NULL);
-		c->waits_for = 0;
-	}
 }
 
 /* ---- members -------------------------------------------------------------------------------- */
@@ -377,6 +366,7 @@ static void drop(struct broker *b, struct conn *c, const struct wire_msg *m)
 {
 	size_t i;
 
+	waits_drop(c, m);
 	for (i = 0; i < c->npubs; i++) {
 		if (c->pubs[i]->dev != m->dev || c->pubs[i]->ino != m->ino)
 			continue;
@@ -418,7 +408,10 @@ static void from_member(struct broker *b, struct conn *c, struct wire_fds *fds)
 	switch (b->in.op) {
 	case WIRE_PUBLISH: publish(b, c, &b->in, fds); break;
 	case WIRE_DROP: drop(b, c, &b->in); break;
-	case WIRE_CHANGED: events_changed(b, c); break;
+	case WIRE_HAVE: waits_have(c, &b->in); break;
+	case WIRE_CHANGED: waits_changed(b, c, b->in.dev, b->in.ino); break;
+	case WIRE_SYNCED: waits_synced(c, b->in.attach); break;
+	case WIRE_REMOVED: events_removed(b, c, b->in.attach); break;
 	case WIRE_REPORT: events_report(b, c, &b->in); break;
 	default: c->dead = true;
 	}
@@ -438,7 +431,7 @@ static bool serve_one(struct broker *b, struct conn *c)
 		from_member(b, c, &fds);
 	else if (b->in.op == WIRE_HELLO)
 		hello(b, c, &b->in);
-	else if (c->waits_for)
+	else if (c->waits)
 		c->dead = true; /* one thing at a time */
 	else
 		request(b, c, &fds);
@@ -507,12 +500,8 @@ static void watch_full(struct broker *b)
 
 static int timeout_of(struct broker *b)
 {
-	u64 now = broker_now(), first = ~0ull;
-	u32 i;
+	u64 now = broker_now(), first = waits_next(b);
 
-	for (i = 0; i < b->nconns; i++)
-		if (b->conns[i]->waits_for && b->conns[i]->deadline < first)
-			first = b->conns[i]->deadline;
 	if (b->grace && b->grace < first)
 		first = b->grace;
 	if (b->idle_since && b->idle_since + IDLE_MS < first)
@@ -561,7 +550,7 @@ void broker_run(struct broker *b, int stop_fd)
 		if (b->grace && broker_now() >= b->grace)
 			events_end_of_grace(b);
 		bury(b);
-		settle_waiting(b);
+		waits_settle(b);
 		bury(b);
 		watch_full(b);
 	}

@@ -276,10 +276,18 @@ int map_ringbuf_may_mmap(const struct map *m, size_t len, int prot, int flags, s
 /*
  * Arrays of objects in several processes: what is in shared memory is the id. Is that at i another one than
  * `have`, the id of the object that is at i here (if there is one)? Then *id is it. map_objs_take() puts an object of this
- * process there (NULL: none), with a reference, and leaves shared memory as it is.
+ * process there (NULL: none), with a reference, and leaves shared memory as it is: false, and nothing is done, when
+ * that says another id than `id` by now. map_objs_drop() takes away whatever is there.
  */
 bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id);
-void map_objs_take(struct map *m, u32 i, void *obj);
+bool map_objs_take(struct map *m, u32 i, void *obj, u32 id);
+void map_objs_drop(struct map *m, u32 i);
+/*
+ * Has another process had it (it may have ended)? map_objs_share(): this process is one, before it looks at
+ * elements, so that of who changes one and who looks at least one knows of the other.
+ */
+bool map_objs_shared(const struct map *m);
+void map_objs_share(struct map *m);
 
 /* ---- perf events: the elements of a perf event array ------------------------------------------- */
 
@@ -305,6 +313,7 @@ bool map_perf_event_give(struct map_perf *p, int fd); /* as map_event_give */
 int *map_perf_fd(struct map_perf *p);      /* the memfd or event, owned */
 void **map_perf_owner(struct map_perf *p); /* the bpf(2) object it belongs to */
 u64 map_perf_id(const struct map_perf *p); /* PERF_EVENT_IOC_ID */
+bool map_perf_is_mapped(struct map_perf *p); /* has its size: others may attach it */
 void map_perf_switch(struct map_perf *p, bool on);
 void map_perf_pause(struct map_perf *p, bool pause);
 /* The user's mmap, whose first call decides the size; MAP_FAILED with errno. */

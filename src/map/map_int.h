@@ -24,7 +24,7 @@
  * after it: a user's mmap of an array at offset 0 sees values and never the header.
  */
 #define MAP_MAGIC   0x70616d7972726566ull /* "ferrymap" */
-#define MAP_VERSION 2
+#define MAP_VERSION 3
 
 struct map_head {
 	u64 magic;
@@ -37,6 +37,7 @@ struct map_head {
 	_Atomic u32 frozen;
 	struct map_attr inner; /* of maps of maps: what their elements are */
 	u32 inner_fields;      /* and whether values of those hold what is the system's */
+	_Atomic u32 sharers;   /* of elements that are objects: how often another process came to have it */
 };
 
 #define MAPTYPE(num, name, ops) extern const struct map_ops ops;

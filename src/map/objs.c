@@ -95,12 +95,43 @@ bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id)
 	return *id != (atomic_load_explicit(&m->objs[i], memory_order_acquire) ? have : 0);
 }
 
-void map_objs_take(struct map *m, u32 i, void *obj)
+bool map_objs_take(struct map *m, u32 i, void *obj, u32 id)
 {
-	void *old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
+	struct objs *o = m->priv;
+	/* Who changes it here holds the lock between object and id: what is taken is never older than that. */
+	bool locked = map_lock(&o->lock) >= 0, current;
+	void *old = NULL;
+	u32 now;
+
+	map_load(&now, m->values + (size_t)i * 8, sizeof(now));
+	current = now == id;
+	if (current)
+		old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
+	if (locked)
+		map_unlock(&o->lock);
+	if (old && map_drop_obj)
+		map_drop_obj(m, old);
+	return current;
+}
+
+void map_objs_drop(struct map *m, u32 i)
+{
+	void *old = atomic_exchange_explicit(&m->objs[i], NULL, memory_order_acq_rel);
 
 	if (old && map_drop_obj)
 		map_drop_obj(m, old);
+}
+
+bool map_objs_shared(const struct map *m)
+{
+	atomic_thread_fence(memory_order_seq_cst); /* what was changed is seen by those who are not counted yet */
+	return atomic_load_explicit(&map_head(m)->sharers, memory_order_relaxed);
+}
+
+void map_objs_share(struct map *m)
+{
+	atomic_fetch_add(&map_head(m)->sharers, 1);
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 static int objs_set(struct map *m, const void *key, void *obj, u32 id, u64 flags)

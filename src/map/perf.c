@@ -115,6 +115,11 @@ u64 map_perf_id(const struct map_perf *p)
 	return p->id;
 }
 
+bool map_perf_is_mapped(struct map_perf *p)
+{
+	return atomic_load(&p->pages);
+}
+
 void map_perf_switch(struct map_perf *p, bool on)
 {
 	struct pages *g = atomic_load(&p->pages);

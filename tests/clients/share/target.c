@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Calls work(1), work(2)... as told on stdin, a number a line, and says on stdout how many calls
- * there were. `target OPTION...`: first=N: calls before anything else in main; hidden: nobody may trace it.
+ * there were. `target OPTION...`: first=N: calls before anything else in main; hidden: nobody may trace it;
+ * pipes=R,W: instead calls work() with each number (8 bytes) that it reads from R, and then writes it to W.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,21 @@ long work(long n)
 	return x[0] * 2 + x[1];
 }
 
+static int serve(int in, int out)
+{
+	long n;
+
+	while (read(in, &n, sizeof(n)) == sizeof(n)) {
+		work(n);
+		if (write(out, &n, sizeof(n)) != sizeof(n))
+			return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	int in, out;
 	long calls = 0, n;
 	char line[64];
 	int i;
@@ -30,6 +44,8 @@ int main(int argc, char **argv)
 				work(++calls);
 		else if (!strcmp(argv[i], "hidden"))
 			prctl(PR_SET_DUMPABLE, 0);
+		else if (sscanf(argv[i], "pipes=%d,%d", &in, &out) == 2)
+			return serve(in, out);
 	printf("%ld\n", calls);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
