@@ -129,6 +129,10 @@ static int parse_func(const struct sys_attach *a, struct event *e, struct text *
 	const char *call = a->name ? past(a->name, "__x64_sys_") : NULL;
 	u32 nargs;
 
+	/* What bcc takes for their names when it may not read /proc/kallsyms, as it thinks of all users but root. */
+	if (a->name && !call)
+		call = past(a->name, "sys_");
+
 	e->form = SC_FUNC;
 	e->nr = call ? find_call(call, &nargs, &e->func) : ALL;
 	if (e->nr == ALL) {
@@ -423,6 +427,7 @@ static const struct sys_attach_ops func_return_ops = { attach_func_return, detac
 
 static __attribute__((constructor)) void init(void)
 {
+	sys_attach_program_began = syscall_program_began;
 	sys_attach_source(SYS_ATTACH_TRACEPOINT, &tracepoint_ops);
 	sys_attach_source(SYS_ATTACH_RAW_TRACEPOINT, &raw_ops);
 	sys_attach_source(SYS_ATTACH_KPROBE, &func_ops);

@@ -3,6 +3,9 @@
  * What happens at each system call. Compiled without vector registers: the kernel keeps them, so that
  * the program's are still in them.
  */
+#include <elf.h>
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 
 #include "attach/syscall_int.h"
@@ -256,6 +259,26 @@ static __attribute__((noinline)) bool happen(struct sc_frame *f, bool exit)
 	if (m.override.set)
 		f->regs.rax = m.override.value;
 	return m.override.set;
+}
+
+/*
+ * execve(2) has two ends: it fails, which is an exit like others, or the new program begins. Its
+ * registers are those that it began with.
+ */
+void syscall_program_began(void)
+{
+	extern void *__libc_stack_end; /* ld.so's */
+	const char *name = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+	const Elf64_Ehdr *ld = (const Elf64_Ehdr *)(uintptr_t)getauxval(AT_BASE);
+	/* execveat(2) with AT_EMPTY_PATH, fexecve(3): the kernel names the file so. */
+	bool at = name && !strncmp(name, "/dev/fd/", 8);
+	struct sc_frame f = { .regs = { .orig_rax = at ? SYS_execveat : SYS_execve,
+					.rip = ld ? (u64)(uintptr_t)ld + ld->e_entry : getauxval(AT_ENTRY),
+					.rsp = (u64)(uintptr_t)__libc_stack_end, .eflags = 0x202,
+					.cs = 0x33, .ss = 0x2b } };
+
+	if (syscall_want[f.regs.orig_rax] & SC_EXIT)
+		happen(&f, true);
 }
 
 struct sc_frame *syscall_enter(struct sc_frame *f)

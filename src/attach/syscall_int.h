@@ -102,6 +102,8 @@ struct sc_table {
 extern struct sc_table *_Atomic syscall_table;
 extern _Atomic u64 syscall_missed; /* calls without events, as they came while a hook ran */
 
+void syscall_program_began(void); /* sys_attach_program_began */
+
 /* Calls between the handlers of pthread_atfork(3): told when the locks of those are free again. */
 struct sc_late {
 	u32 n;

@@ -43,6 +43,11 @@ struct sys_attach_ops {
 
 /* Modules were unregistered: nothing is to stay on their functions. Set by the source; NULL. */
 extern void (*sys_attach_module_gone)(void);
+/*
+ * A member of the session replaced its program, by an execve(2) that is at its end now: here, in what began.
+ * What is attached to this process is in place. Set by the source; NULL.
+ */
+extern void (*sys_attach_program_began)(void);
 
 /* One source a kind; again replaces, NULL takes away. What is attached stays as it is. */
 void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops);

@@ -30,7 +30,7 @@ struct sys_event {
 	enum sys_attach_kind kind;
 	struct sys_attach what;
 	char *name;
-	bool enabled, linked;
+	bool enabled, linked, warned;
 	u32 config; /* of the attr, of clocks */
 	struct sys_prog *prog; /* referenced; NULL: none yet */
 	struct sys_attached at;
@@ -200,8 +200,10 @@ static int start_or_wait(struct sys_event *e)
 
 	if (err != -EOPNOTSUPP)
 		return err;
-	log_msg(LOG_WARN, "'%s' is on an event that never happens here%s%s", e->prog->p->name,
-		e->name ? ": " : "", e->name ? e->name : "");
+	if (!e->warned)
+		log_msg(LOG_WARN, "'%s' is on an event that never happens here%s%s", e->prog->p->name,
+			e->name ? ": " : "", e->name ? e->name : "");
+	e->warned = true;
 	return 0;
 }
 

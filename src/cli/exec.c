@@ -39,6 +39,8 @@ static const char help[] =
 	"Exit codes: the command's; 128 + N when signal N ended it; 126 it cannot be run, 127 it is not\n"
 	"found; 2 usage, 3 libferry-preload.so is missing.\n";
 
+static bool is_member; /* of the session already, as started by a member */
+
 /* Before what is preloaded already, so that ours answers first. */
 static int set_preload(const char *lib)
 {
@@ -48,7 +50,8 @@ static int set_preload(const char *lib)
 
 	if (!old || !*old)
 		return setenv("LD_PRELOAD", lib, 1);
-	if (strstr(old, lib))
+	is_member = strstr(old, lib);
+	if (is_member)
 		return 0;
 	if (asprintf(&value, "%s:%s", lib, old) < 0)
 		return -1;
@@ -59,6 +62,12 @@ static int set_preload(const char *lib)
 
 static int run_command(char **argv)
 {
+	char pid[16];
+
+	/* The command's beginning is no execve(2) of the session's: nobody saw that begin. */
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (!is_member)
+		setenv("FERRY_STARTED", pid, 1);
 	execvp(argv[0], argv);
 	return cli_fail(errno == ENOENT ? 127 : 126, "%s: %s", argv[0], strerror(errno));
 }

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf/attach.h"
+#include "bpf/session.h"
 #include "bpf/sys.h"
 #include "broker/broker.h"
 #include "ferry/ferry.h"
@@ -251,10 +253,47 @@ void *ferry_preload_find(const char *name)
 	return NULL;
 }
 
+static size_t list_len(char **list)
+{
+	size_t n = 0;
+
+	while (list[n])
+		n++;
+	return n;
+}
+
+/*
+ * Does a program begin, started by a member? `ferry exec` is none, and says so; in a process that runs
+ * (ferry attach) it is a thread of the visitor's that comes here.
+ */
+static bool was_started(void)
+{
+	static const char name[] = "FERRY_STARTED=";
+	bool by_us = false;
+	char **e;
+
+	/* Not getenv(3) and unsetenv(3): those of shells are functions of their own, which know nothing yet. */
+	for (e = environ; e && *e;) {
+		if (strncmp(*e, name, sizeof(name) - 1)) {
+			e++;
+			continue;
+		}
+		by_us |= atoi(*e + sizeof(name) - 1) == getpid();
+		memmove(e, e + 1, (list_len(e + 1) + 1) * sizeof(*e));
+	}
+	return !by_us && gettid() == getpid();
+}
+
 void ferry_preload_start(void)
 {
-	if (!preload_off())
-		broker_join();
+	bool started;
+
+	if (preload_off() || !sys_session_joined())
+		return;
+	started = was_started();
+	broker_join();
+	if (started && sys_attach_program_began && broker_joined())
+		sys_attach_program_began();
 }
 
 __attribute__((constructor)) static void at_start(void)

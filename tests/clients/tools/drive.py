@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Targets and tools in one session: a target is told what to do while a tool watches it."""
+import glob
 import os
 import re
 import select
@@ -7,7 +8,24 @@ import signal
 import subprocess
 import time
 
+from tap import run, skip_all
+
+PYTHON = "/usr/bin/python3"
 PATIENCE = 60  # seconds: for compilers on machines that others use as well
+
+
+def tool(name, *args):
+    return [f"/usr/sbin/{name}-bpfcc", *map(str, args)]
+
+
+def need_bcc():
+    """Or none of the test is run."""
+    if not os.path.exists(PYTHON) or run(PYTHON, "-c", "import bcc").returncode:
+        skip_all("python3-bpfcc is not installed")
+    if not os.path.exists(tool("funccount")[0]):
+        skip_all("bpfcc-tools is not installed")
+    if not glob.glob("/lib/modules/*/build/include"):
+        skip_all("no kernel headers are installed (linux-headers-amd64), which bcc compiles with")
 
 
 class Process:
@@ -19,27 +37,25 @@ class Process:
                                   stderr=subprocess.STDOUT, env=dict(session.env, **(env or {})), **kw)
         os.set_blocking(self.p.stdout.fileno(), False)
         self.pid, self.out, self.seen = self.p.pid, "", 0
+        self.session, self.open = session, True
         session.started.append(self)
 
-    def read(self, end):
-        """More output by the time `end`; False: there is none any more."""
-        if not select.select([self.p.stdout], [], [], max(0, end - time.monotonic()))[0]:
-            return True
+    def read(self):
         more = self.p.stdout.read(65536)
         self.out += (more or b"").decode(errors="replace")
-        return bool(more)
+        self.open = more is None or len(more) > 0
 
     def wait_for(self, pattern, timeout=PATIENCE):
         """True when what was printed since the last time has the pattern."""
-        end, going = time.monotonic() + timeout, True
+        end = time.monotonic() + timeout
         while True:
             m = re.search(pattern, self.out[self.seen:], re.S | re.M)
             if m:
                 self.seen += m.end()
                 return True
-            if not going or time.monotonic() > end:
+            if not self.open or time.monotonic() > end:
                 return False
-            going = self.read(end)
+            self.session.read(end)
 
     def say(self, text, answer=None):
         self.p.stdin.write((text + "\n").encode())
@@ -48,13 +64,16 @@ class Process:
 
     def end(self, sig=None):
         """Lets it end (by a signal), and returns all that it printed."""
-        if sig and self.p.poll() is None:
-            self.p.send_signal(sig)
-        elif self.p.stdin:
+        if not sig and self.p.stdin:
             self.p.stdin.close()
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self.read(end):
-            pass
+        while time.monotonic() < end and self.open:
+            # Python drops what interrupts a callback of C code, as bcc's for events are: then once more.
+            if sig and self.p.poll() is None:
+                self.p.send_signal(sig)
+            again = time.monotonic() + 2
+            while time.monotonic() < (min(again, end) if sig else end) and self.open:
+                self.session.read(again)
         try:
             self.p.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -67,6 +86,12 @@ class Session:
     def __init__(self, ferry, runtime):
         self.ferry, self.started = ferry, []
         self.env = dict(os.environ, XDG_RUNTIME_DIR=runtime, PYTHONUNBUFFERED="1", TERM="dumb")
+
+    def read(self, end):
+        """More output of any by the time `end`: who prints is not to wait for us while we wait for another."""
+        open_ = {p.p.stdout: p for p in self.started if p.open}
+        for out in select.select(list(open_), [], [], max(0, end - time.monotonic()))[0]:
+            open_[out].read()
 
     def start(self, *args, **kw):
         return Process(self, args, **kw)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """bcc's everyday tools, unmodified, on programs that run: tools.py FERRY. Each must see what the target did. TAP."""
-import glob
 import os
 import re
 import shutil
@@ -12,23 +11,13 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
-from drive import Session  # noqa: E402
-from tap import check, done, run, skip, skip_all  # noqa: E402
+from drive import PYTHON, Session, need_bcc, tool  # noqa: E402
+from tap import check, done, run, skip  # noqa: E402
 
-PYTHON = "/usr/bin/python3"
-if not os.path.exists(PYTHON) or run(PYTHON, "-c", "import bcc").returncode:
-    skip_all("python3-bpfcc is not installed")
-if not shutil.which("funccount-bpfcc") and not os.path.exists("/usr/sbin/funccount-bpfcc"):
-    skip_all("bpfcc-tools is not installed")
-if not glob.glob("/lib/modules/*/build/include"):
-    skip_all("no kernel headers are installed (linux-headers-amd64), which bcc compiles with")
+need_bcc()
 EXE = os.path.realpath(PYTHON)
 RUNTIME = tempfile.mkdtemp(prefix="ferry-tools-")
 s = Session(sys.argv[1], RUNTIME)
-
-
-def tool(name, *args):
-    return [f"/usr/sbin/{name}-bpfcc", *map(str, args)]
 
 
 def on_python():
