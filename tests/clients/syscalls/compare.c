@@ -384,13 +384,28 @@ static void is_seen_as_by_the_kernel(void **state)
 	free(ferry);
 }
 
+/* Where tracefs is not mounted, it is for this process; in a chroot that is no mount it cannot be. */
+static bool have_tracefs(void)
+{
+	if (access("/sys/kernel/tracing/events", F_OK) && !unshare(CLONE_NEWNS) &&
+	    !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	return !access("/sys/kernel/tracing/events", F_OK);
+}
+
 static bool kernel_works(void)
 {
 	union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT, .insn_cnt = 2,
 				.license = (uintptr_t)"GPL" };
 	struct bpf_insn insns[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K }, { .code = BPF_JMP | BPF_EXIT } };
 	long prog, link;
+	int status = 1;
+	pid_t pid = fork();
 
+	if (!pid)
+		_exit(!have_tracefs());
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		return false;
 	attr.insns = (uintptr_t)insns;
 	prog = raw_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 	memset(&attr, 0, sizeof(attr));
@@ -413,10 +428,8 @@ int main(int argc, char **argv)
 	if (argc > 3) {
 		if (ferry_hook()) /* does nothing with FERRY=off */
 			return 1;
-		/* Where tracefs is not mounted, it is for this process. */
-		if (!strcmp(argv[1], "kernel") && access("/sys/kernel/tracing/events", F_OK) &&
-		    !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-			mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+		if (!strcmp(argv[1], "kernel"))
+			have_tracefs();
 		return run(argv[2], (size_t)atoi(argv[3]));
 	}
 	object = getenv("CALLS_OBJECT");
