@@ -55,6 +55,21 @@ bool func_is_padding(u64 from, u64 to);
 bool func_returns_twice(const void *addr);
 bool func_starts_at(u64 addr); /* false when that is not known */
 
+/* ---- branch.c: where a function branches to ------------------------------------------------------ */
+
+struct branches {
+	bool into;    /* one leads into the bytes behind the first of (addr, addr + len) */
+	bool unknown; /* one may: its target is not known, or there is data in the code */
+};
+
+/*
+ * Of the function (start, end) and of its parts elsewhere. `prologue`: no loop comes back to these bytes, so computed
+ * branches do not matter.
+ */
+struct branches branches_into(u64 start, u64 end, u64 addr, u8 len, bool prologue);
+/* Is every place inside of what is moved followed by a move of the stack pointer, before the function goes on? */
+bool branch_is_prologue(u64 addr, u64 end, const struct moved *m);
+
 /* ---- area.c: executable memory near an address ------------------------------------------------- */
 
 /* `size` bytes (at most 4096) within reach of a rel32 from `near`; kept for ever. NULL. */

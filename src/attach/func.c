@@ -134,69 +134,10 @@ bool func_is_padding(u64 from, u64 to)
 	return true;
 }
 
-struct scan {
-	bool into;     /* a branch leads into the bytes */
-	bool computed; /* there are branches whose targets are not known */
-	bool lost;     /* something is no instruction: data in the code */
-};
-
-/* Where the instruction at `pc` is to be read: under our own probes the code is not what it was. */
-static const u8 *original(u64 pc, u64 end, const struct site **in, size_t *avail)
-{
-	const u8 *code = (const u8 *)(uintptr_t)pc;
-	const struct site *s = *in;
-
-	if (!s || pc - s->addr >= s->patched)
-		s = *code == 0xcc || *code == 0xe9 ? site_at(pc) : NULL;
-	*in = s && s->patched ? s : NULL;
-	*avail = end - pc;
-	if (!*in)
-		return code;
-	if (*avail > MAX_STOLEN - (pc - s->addr))
-		*avail = MAX_STOLEN - (pc - s->addr);
-	return s->orig + (pc - s->addr);
-}
-
-static struct scan scan_branches(const struct range *r, u64 addr, u8 len)
-{
-	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-	ZydisDecodedInstruction in;
-	const struct site *site = NULL;
-	struct scan s = { false };
-	const u8 *code;
-	size_t avail;
-	ZydisDecoder d;
-	u64 pc, target;
-
-	ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	for (pc = r->start; pc < r->end; pc += in.length) {
-		code = original(pc, r->end, &site, &avail);
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, code, avail, &in, ops))) {
-			s.lost = true;
-			break;
-		}
-		if (in.raw.imm[0].is_relative) {
-			target = pc + in.length + (u64)in.raw.imm[0].value.s;
-			s.into |= target > addr && target < addr + len;
-		} else if (in.mnemonic == ZYDIS_MNEMONIC_JMP &&
-			   (ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ||
-			    ops[0].mem.base != ZYDIS_REGISTER_RIP)) {
-			s.computed = true;
-		}
-	}
-	return s;
-}
-
-/* Every place inside is followed by a move of the stack pointer: no loop comes back to such. */
-static bool is_prologue(const struct moved *m)
-{
-	return m->n < 2 || m->stack[m->n - 1];
-}
-
 bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
 {
 	struct range r = { .addr = addr };
-	struct scan s;
+	struct branches b;
 
 	if (m->n == 1 && m->len >= JUMP_SIZE)
 		return true;
@@ -209,12 +150,12 @@ bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
 		*why = "its function ends within the five bytes of a jump";
 		return false;
 	}
-	s = scan_branches(&r, addr, m->len);
-	if (s.into) {
+	b = branches_into(r.start, r.end, addr, m->len, addr == r.start && branch_is_prologue(addr, r.end, m));
+	if (b.into) {
 		*why = "its function branches into the five bytes of a jump";
 		return false;
 	}
-	if (s.lost || (s.computed && !(addr == r.start && is_prologue(m)))) {
+	if (b.unknown) {
 		*why = "its function has branches that cannot be followed";
 		return false;
 	}

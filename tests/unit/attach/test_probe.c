@@ -264,6 +264,48 @@ static void branch_into_bytes_is_trapped(void **state)
 	probe_remove(&p, 1);
 }
 
+/* Switches, as compilers make them: two bytes, then a table one of whose entries leads to the second instruction or not. */
+#define SWITCH(name, second)                                                                                            \
+	__asm__(".text\n.p2align 4\n" name ":\n.cfi_startproc\nxor %eax, %eax\n"                                     \
+		"1: dec %edi\nlea 5f(%rip), %rdx\nmov %edi, %ecx\nand $3, %ecx\nmovslq (%rdx,%rcx,4), %rcx\n"           \
+		"add %rdx, %rcx\n.byte 0x3e\njmp *%rcx\n2: add $1, %eax\n3: cmp $0, %edi\njg 4f\nret\n"                \
+		"4: xor %edi, %edi\nret\n.cfi_endproc\n.section .rodata\n.p2align 2\n"                               \
+		"5: .long 3b - 5b, 2b - 5b, " second " - 5b, 2b - 5b\n.previous\n")
+SWITCH("goes_on", "4b");
+SWITCH("comes_back", "1b");
+int goes_on(int), comes_back(int);
+
+/* The part of a function that lies elsewhere comes back to the second instruction. */
+__asm__(".text\n.p2align 4\nin_parts:\n.cfi_startproc\nxor %eax, %eax\n1: add %edi, %eax\ndec %edi\njmp 2f\n"
+	".cfi_endproc\nbetween: .cfi_startproc\nret\n.cfi_endproc\n"
+	"in_parts.cold: .cfi_startproc\n2: jnz 1b\nret\n.cfi_endproc\n");
+int in_parts(int);
+
+static enum probe_how how_on(int (*fn)(int), int arg, int want)
+{
+	struct seen s = { 0 };
+	struct probe *p = probe(fn, PROBE_ENTRY, on_entry, &s);
+	enum probe_how how = probe_how(p);
+
+	assert_int_equal(fn(arg), want);
+	assert_int_equal(s.calls, 1);
+	probe_remove(&p, 1);
+	return how;
+}
+
+static void tables_of_switches_are_read(void **state)
+{
+	(void)state;
+	assert_int_equal(how_on(goes_on, 6, 1), PROBE_JUMP);
+	assert_int_equal(how_on(comes_back, 7, 1), PROBE_TRAP); /* 6 & 3 leads to the second instruction */
+}
+
+static void parts_elsewhere_are_read(void **state)
+{
+	(void)state;
+	assert_int_equal(how_on(in_parts, 10, 55), PROBE_TRAP);
+}
+
 static void unmapped_is_refused(void **state)
 {
 	struct probe_spec spec = { (void *)0x10, PROBE_ENTRY, 0, on_entry, NULL };
@@ -450,6 +492,8 @@ int main(void)
 		cmocka_unit_test(vector_registers_are_kept),
 		cmocka_unit_test(short_function_is_trapped),
 		cmocka_unit_test(branch_into_bytes_is_trapped),
+		cmocka_unit_test(tables_of_switches_are_read),
+		cmocka_unit_test(parts_elsewhere_are_read),
 		cmocka_unit_test(unmapped_is_refused),
 		cmocka_unit_test(returning_twice_is_refused),
 		cmocka_unit_test(failing_batch_leaves_nothing),
