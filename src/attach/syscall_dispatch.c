@@ -30,14 +30,16 @@
 #endif
 
 _Atomic bool syscall_dispatching, syscall_dispatched;
+_Thread_local u8 syscall_selector;
 static bool claimed;
 
 static long set(bool on)
 {
 	u64 start = (u64)(uintptr_t)__start_ferry_calls, n = (u64)(uintptr_t)__stop_ferry_calls - start;
 
+	syscall_selector = 1;
 	return on ? code_syscall(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, (long)start,
-				 (long)n, 0) :
+				 (long)n, (long)&syscall_selector) :
 		    code_syscall(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
 }
 
@@ -57,6 +59,8 @@ static bool on_call(siginfo_t *info, void *context)
 		g[REG_RIP] -= 2; /* again, by itself */
 		return true;
 	}
+	if (sc_begin_anew(context))
+		return true;
 	/* As a stub would: its address would be the one to go on at. */
 	g[REG_RCX] = g[REG_RIP];
 	g[REG_RSP] -= 128 + 8;
@@ -147,14 +151,8 @@ static int mask_arg(u64 nr)
 
 static void use_copy(struct sc_frame *f, int arg, const void *copy)
 {
-	f->args[0] = f->regs.rdi;
-	f->args[1] = f->regs.rsi;
-	f->args[2] = f->regs.rdx;
-	f->args[3] = f->regs.r10;
-	f->args[4] = f->regs.r8;
-	f->args[5] = f->regs.r9;
+	sc_use_args(f);
 	f->args[arg] = (u64)(uintptr_t)copy;
-	f->action = SC_CALL_ARGS;
 }
 
 static u64 arg_of(const struct sc_frame *f, int arg)

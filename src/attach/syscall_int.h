@@ -51,6 +51,11 @@ enum sc_child {
  * instruction, and all else but that and r11 (which the kernel would overwrite) as it was.
  */
 void syscall_entry(void);
+/* And those in which the thread may be cancelled (syscall_cancel.c). */
+void syscall_cancellable(void);
+void syscall_cancel_enter(struct sc_frame *f);
+/* 0: calls of this thread are not dispatched, whoever makes them. Else those from elsewhere are. */
+extern _Thread_local u8 syscall_selector __attribute__((tls_model("initial-exec")));
 
 enum sc_want {
 	SC_ENTER = 1 << 0,
@@ -117,6 +122,7 @@ _Static_assert(sizeof(struct sc_late) <= 4096, "a page");
 /* ---- syscall_special.c: calls that need care ----------------------------------------------------- */
 
 struct sc_frame *syscall_special(struct sc_frame *f);
+void sc_use_args(struct sc_frame *f); /* the registers' become those of the call, to be changed */
 void syscall_returned(struct sc_frame *f, struct sc_frame **go_on);
 
 /* ---- syscall_dispatch.c: calls from elsewhere ---------------------------------------------------- */

@@ -69,6 +69,7 @@ bool sc_is_loader(u64 addr)
 
 static void forget(u32 i)
 {
+	sc_forget_points(texts[i]->t.start, texts[i]->t.end);
 	base_free(texts[i]->t.sites);
 	base_free(texts[i]);
 	texts[i] = texts[--ntexts];

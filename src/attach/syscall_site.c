@@ -8,6 +8,7 @@
  *           (a thread that waits in the kernel, which goes back to it when a signal interrupts)
  *   around  it is covered itself, and what is behind it moves to the stub
  *   hop     a jump of two bytes to the padding between two functions nearby, and from there
+ *   callers those of libc's function whose call may not move are replaced instead (syscall_cancel.c)
  *
  * A window is refused when something branches into it.
  */
@@ -21,23 +22,6 @@
 #define MAX_INSNS 65536
 #define BEFORE 4 /* instructions in front that may move */
 #define BEHIND 4
-
-struct insn {
-	u32 off;
-	u8 len;
-	bool plain;   /* goes on behind itself, and may be moved in front of the call */
-	bool ends;
-	bool syscall;
-	bool mov_eax; /* mov $number, %eax */
-};
-
-/* One function, taken apart. */
-struct body {
-	u64 start, end;
-	struct insn *insns;
-	u32 n;
-	bool computed; /* branches whose targets are not known, or what is no instruction */
-};
 
 /* ---- who branches where ---------------------------------------------------------------------------- */
 
@@ -74,7 +58,7 @@ u8 *sc_targets(u64 start, u64 end)
 	return bits;
 }
 
-static bool is_target(const struct sc_text *t, const struct body *b, u64 addr)
+static bool is_target(const struct sc_text *t, const struct sc_body *b, u64 addr)
 {
 	const u8 *p;
 
@@ -103,7 +87,7 @@ static bool is_target(const struct sc_text *t, const struct body *b, u64 addr)
 
 /* ---- taking a function apart ------------------------------------------------------------------------ */
 
-static void note(struct insn *in, const ZydisDecodedInstruction *d, const u8 *code)
+static void note(struct sc_insn *in, const ZydisDecodedInstruction *d, const u8 *code)
 {
 	bool branch = d->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
 
@@ -116,13 +100,13 @@ static void note(struct insn *in, const ZydisDecodedInstruction *d, const u8 *co
 	in->mov_eax = d->length == 5 && code[0] == 0xb8;
 }
 
-static bool take_apart(struct body *b)
+bool sc_take_apart(struct sc_body *b)
 {
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction in;
 	size_t cap = 0;
 	ZydisDecoder d;
-	struct insn *p;
+	struct sc_insn *p;
 	u64 pc;
 
 	ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
@@ -151,13 +135,13 @@ struct window {
 	u32 first, last; /* instructions, inclusive */
 };
 
-static u64 addr_of(const struct body *b, u32 i)
+static u64 addr_of(const struct sc_body *b, u32 i)
 {
 	return b->start + b->insns[i].off;
 }
 
 /* Nothing leads to the second to the last instruction of it, nor (before) to the call behind. */
-static bool is_closed(const struct sc_text *t, const struct body *b, u32 first, u32 last)
+static bool is_closed(const struct sc_text *t, const struct sc_body *b, u32 first, u32 last)
 {
 	u32 i;
 
@@ -167,7 +151,7 @@ static bool is_closed(const struct sc_text *t, const struct body *b, u32 first, 
 	return true;
 }
 
-static bool find_before(const struct sc_text *t, const struct body *b, u32 call, struct window *w)
+static bool find_before(const struct sc_text *t, const struct sc_body *b, u32 call, struct window *w)
 {
 	u32 i, bytes = 0;
 
@@ -185,7 +169,7 @@ static bool find_before(const struct sc_text *t, const struct body *b, u32 call,
 	return is_closed(t, b, w->first, call);
 }
 
-static bool find_around(const struct sc_text *t, const struct body *b, u32 call, struct window *w)
+static bool find_around(const struct sc_text *t, const struct sc_body *b, u32 call, struct window *w)
 {
 	u32 i, k, bytes;
 
@@ -288,7 +272,7 @@ static void begin(struct stub *s, u64 at)
 }
 
 /* The instructions [first, last] as they run elsewhere, without the jump back when there is one. */
-static int move(struct stub *s, const struct body *b, u32 first, u32 last, bool back, struct moved *m)
+static int move(struct stub *s, const struct sc_body *b, u32 first, u32 last, bool back, struct moved *m)
 {
 	u64 from = addr_of(b, first), to = addr_of(b, last) + b->insns[last].len;
 	const char *why;
@@ -331,7 +315,7 @@ static void add_way(struct sc_site *site, u64 from, u64 to)
 	site->to[site->nways++] = (const u8 *)(uintptr_t)to;
 }
 
-static int make_before(struct sc_site *site, const struct body *b, u32 call, const struct window *w,
+static int make_before(struct sc_site *site, const struct sc_body *b, u32 call, const struct window *w,
 		       struct stub *s)
 {
 	u64 ip = site->call + 2, base = s->at + s->n;
@@ -350,7 +334,7 @@ static int make_before(struct sc_site *site, const struct body *b, u32 call, con
 	return 0;
 }
 
-static int make_around(struct sc_site *site, const struct body *b, u32 call, const struct window *w,
+static int make_around(struct sc_site *site, const struct sc_body *b, u32 call, const struct window *w,
 		       struct stub *s)
 {
 	u64 ip = site->call + 2, base = s->at + s->n, behind;
@@ -403,7 +387,7 @@ static int make_hop(struct sc_site *site, u64 pad, struct sc_site *hop, struct s
 
 /* ---- all of it -------------------------------------------------------------------------------------------- */
 
-static struct sc_site *new_site(struct sc_text *t, u64 call)
+struct sc_site *sc_new_site(struct sc_text *t, u64 call)
 {
 	struct sc_site *s = base_grow(t->sites, &t->cap, t->nsites + 1, sizeof(*s));
 
@@ -416,7 +400,7 @@ static struct sc_site *new_site(struct sc_text *t, u64 call)
 	return s;
 }
 
-static void cover(struct sc_site *site, const struct body *b, const struct window *w)
+static void cover(struct sc_site *site, const struct sc_body *b, const struct window *w)
 {
 	site->addr = addr_of(b, w->first);
 	site->len = (u8)(addr_of(b, w->last) + b->insns[w->last].len - site->addr);
@@ -424,12 +408,12 @@ static void cover(struct sc_site *site, const struct body *b, const struct windo
 	fill(site);
 }
 
-static bool too_long(const struct body *b, const struct window *w)
+static bool too_long(const struct sc_body *b, const struct window *w)
 {
 	return addr_of(b, w->last) + b->insns[w->last].len - addr_of(b, w->first) > MAX_STOLEN;
 }
 
-static bool try_windows(struct sc_text *t, struct sc_site *site, const struct body *b, u32 call,
+static bool try_windows(struct sc_text *t, struct sc_site *site, const struct sc_body *b, u32 call,
 			struct stub *s)
 {
 	struct sc_site *hop;
@@ -453,16 +437,16 @@ static bool try_windows(struct sc_text *t, struct sc_site *site, const struct bo
 	begin(s, s->at);
 	site->nways = 0;
 	pad = site->call >= t->taken ? find_padding(t, site->call) : 0;
-	if (!pad || !(hop = new_site(t, 0)))
+	if (!pad || !(hop = sc_new_site(t, 0)))
 		return false;
 	site = hop - 1; /* may have moved */
 	memcpy(site->orig, (const void *)(uintptr_t)site->call, 2);
 	return !make_hop(site, pad, hop, s);
 }
 
-static int plan(struct sc_text *t, const struct body *b, u32 call)
+static int plan(struct sc_text *t, const struct sc_body *b, u32 call)
 {
-	struct sc_site *site = new_site(t, addr_of(b, call));
+	struct sc_site *site = sc_new_site(t, addr_of(b, call));
 	size_t index = t->nsites - 1;
 	struct stub s;
 	u8 *room;
@@ -484,9 +468,12 @@ static int plan(struct sc_text *t, const struct body *b, u32 call)
 int sc_find(struct sc_text *t)
 {
 	const u8 *p = (const u8 *)(uintptr_t)t->start, *end = (const u8 *)(uintptr_t)t->end;
-	struct body b = { 0 };
+	struct point {
+		u64 func, call;
+	} points[4];
+	struct sc_body b = { 0 };
+	u32 i, npoints = 0;
 	int err = 0;
-	u32 i;
 
 	while (!err && (p = memmem(p, (size_t)(end - p), "\x0f\x05", 2))) {
 		u64 at = (u64)(uintptr_t)p++;
@@ -508,18 +495,25 @@ int sc_find(struct sc_text *t)
 				b.start = b.end = 0;
 			if (!t->targets)
 				t->targets = sc_targets(t->start, t->end);
-			if (!t->targets || !take_apart(&b)) {
+			if (!t->targets || !sc_take_apart(&b)) {
 				err = -ENOMEM;
 				break;
 			}
 		}
 		for (i = 0; i < b.n && addr_of(&b, i) < at; i++)
 			;
-		if (i < b.n && addr_of(&b, i) == at && b.insns[i].syscall)
-			err = plan(t, &b, i);
+		if (i < b.n && addr_of(&b, i) == at && b.insns[i].syscall) {
+			if (sc_is_cancel_point(&b, i) && npoints < ARRAY_SIZE(points))
+				points[npoints++] = (struct point){ b.start, at };
+			else
+				err = plan(t, &b, i);
+		}
 		else if (i == b.n)
 			t->unknown++; /* behind what is no instruction */
 	}
+	/* Last: what is replaced for these is elsewhere, and must not be part of another site. */
+	for (i = 0; i < npoints && !err; i++)
+		err = sc_plan_point(t, points[i].func, points[i].call);
 	base_free(b.insns);
 	base_free(t->targets);
 	t->targets = NULL;

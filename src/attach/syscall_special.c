@@ -28,7 +28,7 @@ static struct sc_frame *fail(struct sc_frame *f, int err)
 	return f;
 }
 
-static void use_args(struct sc_frame *f)
+void sc_use_args(struct sc_frame *f)
 {
 	f->args[0] = f->regs.rdi;
 	f->args[1] = f->regs.rsi;
@@ -108,7 +108,7 @@ static struct sc_frame *call_clone(struct sc_frame *f)
 	child_kind(f, flags);
 	if (!f->regs.rsi)
 		return flags & CLONE_VM ? share_stack(f) : f;
-	use_args(f);
+	sc_use_args(f);
 	return own_stack(f, &f->args[1]) ? f : fail(f, -EFAULT);
 }
 
@@ -129,7 +129,7 @@ static struct sc_frame *call_clone3(struct sc_frame *f)
 		return a->flags & CLONE_VM ? share_stack(f) : f;
 	if (!a->stack_size)
 		return f; /* EINVAL */
-	use_args(f);
+	sc_use_args(f);
 	f->args[0] = (u64)(uintptr_t)a;
 	sp = a->stack + a->stack_size;
 	if (!own_stack(f, &sp) || sp <= a->stack)
