@@ -12,6 +12,7 @@
 #define MAX_OBJECTS 65536
 #define MAX_PINS    4096
 #define MAX_ATTACHMENTS 16384
+#define MAX_UNHEARD 32 /* installations that a member was sent and has not reported on */
 
 /* An object of some member: descriptors of it. Known by the inode of its memfd. */
 struct object {
@@ -21,11 +22,12 @@ struct object {
 	u32 refs;       /* of publications, pins, attachments and other objects */
 	u32 nneeds;
 	struct object **needs; /* referenced: what others need to adopt it */
-	struct object *next;   /* of all */
+	u32 at;                /* among all */
 };
 
 struct pin {
 	int file; /* the name's */
+	u64 dev, ino;
 	struct object *o;
 };
 
@@ -38,7 +40,11 @@ struct attachment {
 	struct object *prog;     /* referenced */
 	struct conn *owner;      /* NULL: it has gone, and its link has not: a pin, another process's */
 	struct object *link;     /* borrowed; NULL */
-	struct attachment *next;
+	u32 have, open;          /* members that were, or are to be, told; that have not reported yet */
+	s32 err;                 /* what one member said, when it is of one process */
+	char why[96];            /* of an error */
+	bool over;               /* about to be removed */
+	struct attachment *next, **prev;
 };
 
 /* An attachment as one member has it. */
@@ -48,8 +54,6 @@ struct install {
 	u64 id;
 	struct attachment *a; /* NULL: it is to go */
 	u8 state;
-	s32 err;
-	char why[96]; /* of an error */
 };
 
 struct place {
@@ -74,37 +78,64 @@ struct conn {
 	u64 told;              /* the last request to look that it was told of */
 	struct object **pubs;
 	size_t npubs, cap_pubs;
+	u32 weight; /* of what it publishes, in objects */
 	struct install *installs;
 	size_t ninstalls, cap_installs;
+	u32 unheard; /* installations that it was sent less reports that came */
 	/* Of one that asked and waits for members (waits.c). */
 	u32 waits;          /* what it asked, enum wire_op; 0: nothing */
 	u64 waits_for;      /* an attachment's number, or a change's */
 	u64 since, look_at; /* ms: when it asked, when to look next whether it waits in vain */
+	/* Of a member that is waited for. */
+	u64 stopped_at; /* ms: when it was looked whether */
+	bool stopped;   /* it is */
 	bool looks; /* runs are counted for it */
+	u64 heard;  /* ms: when it said something last, or came */
 };
 
 struct broker {
 	char dir[PATH_MAX];
+	u64 dev; /* of the directory */
 	bool shared; /* the user's, with a guardian: else of one command */
 	int listener, epoll, trace, lock;
 	int guard; /* the guardian's pipe; -1 */
-	struct object *objects;
+	int spare; /* a descriptor to let go of when there is none left; -1 */
+	u64 secret; /* what hashes begin with, so that nobody chooses ids that collide */
+	struct object **objects;
+	size_t cap_objects;
 	u32 nobjects;
+	struct hash by_ino, by_id; /* objects */
+	u32 nkept, max_kept;       /* descriptors of objects and pins */
 	struct pin pins[MAX_PINS];
 	u32 npins;
+	u64 swept; /* ms: when pins were looked at last */
 	struct conn *conns[MAX_CONNS];
-	u32 nconns, nmembers;
+	u32 nconns, max_conns, nmembers;
 	struct attachment *attachments;
+	struct hash by_number; /* attachments */
 	u32 nattachments;
 	u64 idle_since; /* ms; 0: not idle */
 	u64 grace;      /* ms: members may still say again what they own */
+	u64 full;       /* ms: until then nobody is let in; 0 */
 	u64 look;       /* requests to look so far */
 	u32 nlookers;   /* connections that runs are counted for */
 	u64 changes;    /* of elements that are objects, so far */
+	u32 settle_at;  /* where to go on looking at those who wait */
+	bool settle_again;
 	struct wire_msg in, out;
 };
 
-u64 broker_now(void); /* ms, monotonic */
+u64 broker_now(void);    /* ms, monotonic */
+u64 broker_now_us(void);
+
+/* ---- conns.c: connections come and go -------------------------------------------------------- */
+
+void conns_limit(struct broker *b); /* by RLIMIT_NOFILE, which is raised */
+void conns_accept(struct broker *b);
+void conns_reopen(struct broker *b); /* after `full` */
+/* Its descriptors are closed, and no event of them comes any more, whoever has copies. */
+void conns_close(struct broker *b, struct conn *c);
+int conns_pidfd(const struct conn *c); /* of the process that connected; -1 */
 
 /* ---- store.c: objects and pins -------------------------------------------------------------- */
 
@@ -122,7 +153,10 @@ u32 store_next_id(struct broker *b, u32 kind, u32 id);
 void store_give(const struct object *o, bool needs, struct wire_msg *m, struct wire_fds *fds);
 int store_pin(struct broker *b, const struct wire_msg *m, struct wire_fds *fds);
 struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino);
-bool store_sweep(struct broker *b); /* pins whose file has no name: true when some went */
+/* Pins whose file has no name go: true when some did. `now`: even if that was looked at just before. */
+bool store_sweep(struct broker *b, bool now);
+u32 store_weight(const struct object *o); /* of a publication, in objects */
+u32 store_room(const struct broker *b);    /* for more objects */
 
 /* ---- events.c: attachments ------------------------------------------------------------------ */
 
@@ -131,7 +165,7 @@ int events_detach(struct broker *b, struct conn *owner, u64 id);
 void events_link(struct broker *b, struct conn *owner, u64 id, struct object *link);
 void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
 void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m);
-void events_owner_gone(struct broker *b, struct conn *c);
+void events_owner_gone(struct broker *b, struct conn *c); /* and what was told to it is not any more */
 void events_link_gone(struct broker *b, const struct object *link);
 void events_sweep(struct broker *b); /* what has neither owner nor link goes */
 /* All members are told of the latest request to look. */
@@ -143,7 +177,7 @@ void events_push(struct broker *b, struct conn *c);
  * member not to be waited for?
  */
 bool events_settled(struct broker *b, u64 id, s32 *err, const char **why,
-		    bool (*in_vain)(const struct conn *c, void *arg), void *arg);
+		    bool (*in_vain)(struct conn *c, void *arg), void *arg);
 void events_removed(struct broker *b, struct conn *c, u64 id);
 /* Has this member still to take it away? */
 bool events_going(const struct conn *c, u64 id);

@@ -16,21 +16,23 @@
 
 static struct attachment *find(struct broker *b, u64 id)
 {
-	struct attachment *a;
+	return hash_get(&b->by_number, id ^ b->secret);
+}
 
-	for (a = b->attachments; a && a->id != id; a = a->next)
-		;
-	return a;
+/* Among the first n. */
+static struct install *among(struct conn *c, size_t n, u64 id)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (c->installs[i].id == id)
+			return &c->installs[i];
+	return NULL;
 }
 
 static struct install *installed(struct conn *c, u64 id)
 {
-	size_t i;
-
-	for (i = 0; i < c->ninstalls; i++)
-		if (c->installs[i].id == id)
-			return &c->installs[i];
-	return NULL;
+	return among(c, c->ninstalls, id);
 }
 
 static struct install *add_install(struct conn *c, u64 id, struct attachment *a, u8 state)
@@ -45,7 +47,28 @@ static struct install *add_install(struct conn *c, u64 id, struct attachment *a,
 	grown[c->ninstalls].id = id;
 	grown[c->ninstalls].a = a;
 	grown[c->ninstalls].state = state;
+	if (a) {
+		a->have++;
+		a->open += state != INSTALL_DONE;
+	}
 	return &grown[c->ninstalls++];
+}
+
+/* The attachment does not count it any more. */
+static void let_go(struct install *in)
+{
+	if (!in->a)
+		return;
+	in->a->have--;
+	in->a->open -= in->state == INSTALL_NEW || in->state == INSTALL_SENT;
+	in->a = NULL;
+}
+
+/* The last one takes its place. */
+static void remove_install(struct conn *c, struct install *in)
+{
+	let_go(in);
+	*in = c->installs[--c->ninstalls];
 }
 
 static bool concerns(const struct attachment *a, const struct conn *c)
@@ -118,7 +141,8 @@ void events_push(struct broker *b, struct conn *c)
 	for (i = 0; i < c->ninstalls;) {
 		struct install *in = &c->installs[i];
 
-		if (in->state != INSTALL_NEW && in->state != INSTALL_DROP) {
+		/* Descriptors on the way are this user's: no member has many of them in its queue. */
+		if (in->state != INSTALL_DROP && (in->state != INSTALL_NEW || c->unheard >= MAX_UNHEARD)) {
 			i++;
 			continue;
 		}
@@ -128,6 +152,7 @@ void events_push(struct broker *b, struct conn *c)
 			c->dead |= err != -EAGAIN;
 			return;
 		}
+		c->unheard += in->state == INSTALL_NEW;
 		in->state = in->state == INSTALL_NEW ? INSTALL_SENT : INSTALL_GOING;
 	}
 	if (!c->welcomed) {
@@ -188,8 +213,9 @@ int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m
 		return -ENOMEM;
 	a->prog = store_take(b, m, fds, 0, &err);
 	a->name = name ? base_strdup(name) : NULL;
-	if (!a->prog || (name && !a->name)) {
+	if (!a->prog || (name && !a->name) || hash_put(&b->by_number, m->attach ^ b->secret, a)) {
 		store_put(b, a->prog);
+		base_free(a->name);
 		base_free(a);
 		return err ? err : -ENOMEM;
 	}
@@ -198,6 +224,9 @@ int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m
 	a->what = m->what;
 	a->owner = owner;
 	a->next = b->attachments;
+	a->prev = &b->attachments;
+	if (a->next)
+		a->next->prev = &a->next;
 	b->attachments = a;
 	b->nattachments++;
 	for (i = 0; i < b->nconns; i++) {
@@ -206,44 +235,60 @@ int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m
 		if (!concerns(a, c))
 			continue;
 		in = installed(c, a->id); /* from the time before this broker */
-		if (in && in->state == INSTALL_DONE)
+		if (in && in->state == INSTALL_DONE && !in->a) {
 			in->a = a;
-		else if (in || !add_install(c, a->id, a, INSTALL_NEW))
+			a->have++;
+		} else if (in || !add_install(c, a->id, a, INSTALL_NEW)) {
 			c->dead = true;
-		else
+		} else {
 			events_push(b, c);
+		}
 	}
 	return 0;
 }
 
-static void remove_attachment(struct broker *b, struct attachment *a)
+/* All that are over, at once: one look at each member. */
+static void remove_over(struct broker *b)
 {
-	struct attachment **at;
+	struct attachment *a, *next;
 	struct install *in;
+	size_t k;
 	u32 i;
 
 	for (i = 0; i < b->nconns; i++) {
 		struct conn *c = b->conns[i];
+		bool some = false;
 
-		in = installed(c, a->id);
-		if (!in || in->a != a)
-			continue;
-		in->a = NULL;
-		if (in->state == INSTALL_NEW) {
-			*in = c->installs[--c->ninstalls];
-		} else if (in->state != INSTALL_GOING) {
-			in->state = INSTALL_DROP;
-			if (!c->dead)
-				events_push(b, c);
+		for (k = 0; k < c->ninstalls;) {
+			in = &c->installs[k++];
+			if (!in->a || !in->a->over)
+				continue;
+			some = true;
+			if (in->state == INSTALL_NEW) {
+				remove_install(c, in);
+				k--;
+			} else {
+				let_go(in);
+				if (in->state != INSTALL_GOING)
+					in->state = INSTALL_DROP;
+			}
 		}
+		if (some && !c->dead)
+			events_push(b, c);
 	}
-	for (at = &b->attachments; *at != a; at = &(*at)->next)
-		;
-	*at = a->next;
-	b->nattachments--;
-	store_put(b, a->prog);
-	base_free(a->name);
-	base_free(a);
+	for (a = b->attachments; a; a = next) {
+		next = a->next;
+		if (!a->over)
+			continue;
+		*a->prev = next;
+		if (next)
+			next->prev = a->prev;
+		b->nattachments--;
+		hash_del(&b->by_number, a->id ^ b->secret);
+		store_put(b, a->prog);
+		base_free(a->name);
+		base_free(a);
+	}
 }
 
 int events_detach(struct broker *b, struct conn *owner, u64 id)
@@ -252,7 +297,8 @@ int events_detach(struct broker *b, struct conn *owner, u64 id)
 
 	if (!a || a->owner != owner)
 		return -ENOENT;
-	remove_attachment(b, a);
+	a->over = true;
+	remove_over(b);
 	return 0;
 }
 
@@ -271,6 +317,8 @@ void events_owner_gone(struct broker *b, struct conn *c)
 	for (a = b->attachments; a; a = a->next)
 		if (a->owner == c)
 			a->owner = NULL;
+	while (c->ninstalls)
+		remove_install(c, &c->installs[c->ninstalls - 1]);
 }
 
 void events_link_gone(struct broker *b, const struct object *link)
@@ -284,13 +332,13 @@ void events_link_gone(struct broker *b, const struct object *link)
 
 void events_sweep(struct broker *b)
 {
-	struct attachment *a, *next;
+	bool some = false;
+	struct attachment *a;
 
-	for (a = b->attachments; a; a = next) {
-		next = a->next;
-		if (!a->owner && !a->link)
-			remove_attachment(b, a);
-	}
+	for (a = b->attachments; a; a = a->next)
+		some |= a->over = !a->owner && !a->link;
+	if (some)
+		remove_over(b);
 }
 
 /* ---- what members say ----------------------------------------------------------------------- */
@@ -314,12 +362,12 @@ void events_hello(struct broker *b, struct conn *c, const struct wire_msg *m)
 		if (!in)
 			break;
 		if (in->a ? !concerns(in->a, c) : broker_now() >= b->grace) {
-			in->a = NULL;
+			let_go(in);
 			in->state = INSTALL_DROP;
 		}
 	}
-	for (a = b->attachments; a; a = a->next)
-		if (concerns(a, c) && !installed(c, a->id))
+	for (a = b->attachments, n = c->ninstalls; a; a = a->next)
+		if (concerns(a, c) && !among(c, n, a->id))
 			add_install(c, a->id, a, INSTALL_NEW);
 	events_push(b, c);
 }
@@ -343,14 +391,20 @@ void events_report(struct broker *b, struct conn *c, const struct wire_msg *m)
 {
 	struct install *in = installed(c, m->attach);
 	const char *why = wire_string(m, 0);
+	s32 err = m->err > 0 || m->err < -4095 ? -EPROTO : m->err;
 
-	(void)b;
-	if (!in || in->state != INSTALL_SENT)
-		return;
-	in->state = INSTALL_DONE;
-	in->err = m->err > 0 || m->err < -4095 ? -EPROTO : m->err;
-	snprintf(in->why, sizeof(in->why), "%s", why ? why : "");
-	text_clean(in->why);
+	if (in && in->state == INSTALL_SENT) {
+		in->state = INSTALL_DONE;
+		in->a->open--;
+		if (err && in->a->what.pid > 0) {
+			in->a->err = err;
+			snprintf(in->a->why, sizeof(in->a->why), "%s", why ? why : "");
+			text_clean(in->a->why);
+		}
+	}
+	/* Each message is answered once, also when that is over meanwhile: there is room for another one. */
+	if (c->unheard && c->unheard-- == MAX_UNHEARD)
+		events_push(b, c);
 }
 
 void events_removed(struct broker *b, struct conn *c, u64 id)
@@ -359,7 +413,7 @@ void events_removed(struct broker *b, struct conn *c, u64 id)
 
 	(void)b;
 	if (in && in->state == INSTALL_GOING)
-		*in = c->installs[--c->ninstalls];
+		remove_install(c, in);
 }
 
 bool events_going(const struct conn *c, u64 id)
@@ -373,33 +427,17 @@ bool events_going(const struct conn *c, u64 id)
 }
 
 bool events_settled(struct broker *b, u64 id, s32 *err, const char **why,
-		    bool (*in_vain)(const struct conn *c, void *arg), void *arg)
+		    bool (*in_vain)(struct conn *c, void *arg), void *arg)
 {
 	struct attachment *a = find(b, id);
-	bool some = false, open = false;
 	struct install *in;
 	u32 i;
 
-	*err = 0;
-	*why = "";
-	if (!a) {
-		*err = -ECANCELED;
+	*err = a ? a->err : -ECANCELED;
+	*why = a ? a->why : "";
+	if (*err)
 		return true;
-	}
-	for (i = 0; i < b->nconns; i++) {
-		in = installed(b->conns[i], id);
-		if (!in || b->conns[i]->dead)
-			continue;
-		some = true;
-		if (in->state != INSTALL_DONE)
-			open |= !in_vain(b->conns[i], arg);
-		else if (in->err && a->what.pid > 0) {
-			*err = in->err;
-			*why = in->why;
-			return true;
-		}
-	}
-	if (!some && a->what.pid > 0) {
+	if (!a->have && a->what.pid > 0) {
 		*err = check_pid(a->what.pid);
 		if (*err)
 			return true;
@@ -407,5 +445,10 @@ bool events_settled(struct broker *b, u64 id, s32 *err, const char **why,
 		*why = "it is not in the session (ferry exec, ferry attach)";
 		return false;
 	}
-	return !open;
+	for (i = 0; a->open && i < b->nconns; i++) {
+		in = b->conns[i]->dead ? NULL : installed(b->conns[i], id);
+		if (in && in->state != INSTALL_DONE && !in_vain(b->conns[i], arg))
+			return false;
+	}
+	return true;
 }

@@ -17,7 +17,6 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,13 +27,20 @@
 
 #define IDLE_MS  5000 /* until a broker that nobody needs ends */
 #define GRACE_MS 500  /* after a broker's death: for members to say again what they have */
+#define SLICE_US 20000 /* about what all members together take at a time */
+#define BATCH    256   /* most events at a time: more than what is accepted at a time */
 
-u64 broker_now(void)
+u64 broker_now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+	return t.tv_sec * 1000000ull + t.tv_nsec / 1000;
+}
+
+u64 broker_now(void)
+{
+	return broker_now_us() / 1000;
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -49,34 +55,6 @@ static struct conn *member_of(struct broker *b, u64 token)
 	return NULL;
 }
 
-static void accept_one(struct broker *b)
-{
-	struct epoll_event ev = { .events = EPOLLIN };
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	int fd = accept4(b->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct conn *c;
-
-	if (fd < 0)
-		return;
-	c = b->nconns < MAX_CONNS ? base_alloc(sizeof(*c)) : NULL;
-	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != geteuid()) {
-		base_free(c);
-		close(fd);
-		return;
-	}
-	c->fd = fd;
-	c->pid = peer.pid;
-	c->pidfd = -1;
-	ev.data.ptr = c;
-	if (epoll_ctl(b->epoll, EPOLL_CTL_ADD, fd, &ev)) {
-		base_free(c);
-		close(fd);
-		return;
-	}
-	b->conns[b->nconns++] = c;
-}
-
 static void drop_conn(struct broker *b, struct conn *c)
 {
 	char path[PATH_MAX + 32];
@@ -85,23 +63,16 @@ static void drop_conn(struct broker *b, struct conn *c)
 	if (c->member) {
 		b->nmembers--;
 		c->member = false;
-		c->ninstalls = 0;
 		events_owner_gone(b, c);
 		snprintf(path, sizeof(path), "%s/members/%d", b->dir, c->pid);
-		unlink(path);
+		if (b->epoll >= 0) /* in a guardian it lives on */
+			unlink(path);
 	}
 	if (c->looks && !--b->nlookers)
 		events_look(b);
 	for (i = 0; i < c->npubs; i++)
 		store_put(b, c->pubs[i]);
-	close(c->fd);
-	if (c->pidfd >= 0)
-		close(c->pidfd);
-	base_free(c->pubs);
-	base_free(c->installs);
-	base_free(c->has);
-	base_free(c->exe);
-	base_free(c);
+	conns_close(b, c);
 }
 
 /* The dead go, and with them what was theirs, which may be the end of others. */
@@ -143,7 +114,9 @@ static void guardian(struct broker *b, int pipe)
 	close(b->epoll);
 	if (b->guard >= 0)
 		close(b->guard);
-	b->lock = b->epoll = b->guard = -1;
+	if (b->spare >= 0)
+		close(b->spare);
+	b->lock = b->epoll = b->guard = b->spare = -1;
 	close_conns(b);
 	while ((n = read(pipe, &c, 1)) < 0 && errno == EINTR)
 		;
@@ -152,12 +125,14 @@ static void guardian(struct broker *b, int pipe)
 	close(pipe);
 }
 
-static void dismiss(int guard)
+static void dismiss(struct broker *b, int guard)
 {
 	ssize_t n;
 
 	if (guard < 0)
 		return;
+	if (b->epoll >= 0)
+		epoll_ctl(b->epoll, EPOLL_CTL_DEL, guard, NULL);
 	n = write(guard, "q", 1);
 	(void)n; /* it may have gone already */
 	close(guard);
@@ -194,7 +169,7 @@ static void renew_guardian(struct broker *b)
 	}
 	b->guard = ends[1];
 	epoll_ctl(b->epoll, EPOLL_CTL_ADD, ends[1], &ev); /* EPOLLERR when it dies */
-	dismiss(old);
+	dismiss(b, old);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -291,7 +266,7 @@ static void request(struct broker *b, struct conn *c, struct wire_fds *fds)
 {
 	struct wire_fds out = { 0 };
 	struct wire_msg *m = &b->in;
-	bool swept = store_sweep(b);
+	bool swept = store_sweep(b, b->in.op == WIRE_SWEEP);
 	int err;
 
 	if (swept)
@@ -343,7 +318,8 @@ static void publish(struct broker *b, struct conn *c, const struct wire_msg *m, 
 	size_t i;
 	int err;
 
-	o = store_take(b, m, fds, 0, &err);
+	/* One member takes at most half of what there is room for, whatever others took. */
+	o = c->weight <= store_room(b) ? store_take(b, m, fds, 0, &err) : NULL;
 	if (!o)
 		return;
 	if (m->attach)
@@ -360,6 +336,7 @@ static void publish(struct broker *b, struct conn *c, const struct wire_msg *m, 
 	}
 	c->pubs = grown;
 	c->pubs[c->npubs++] = o;
+	c->weight += store_weight(o);
 }
 
 static void drop(struct broker *b, struct conn *c, const struct wire_msg *m)
@@ -370,6 +347,7 @@ static void drop(struct broker *b, struct conn *c, const struct wire_msg *m)
 	for (i = 0; i < c->npubs; i++) {
 		if (c->pubs[i]->dev != m->dev || c->pubs[i]->ino != m->ino)
 			continue;
+		c->weight -= store_weight(c->pubs[i]);
 		store_put(b, c->pubs[i]);
 		c->pubs[i] = c->pubs[--c->npubs];
 		return;
@@ -389,11 +367,11 @@ static void hello(struct broker *b, struct conn *c, const struct wire_msg *m)
 	c->told = b->look;
 	snprintf(c->comm, sizeof(c->comm), "%s", comm ? comm : "");
 	text_clean(c->comm);
-	c->exe = base_strdup(exe ? exe : "");
+	c->exe = base_strdup(exe && strlen(exe) < PATH_MAX ? exe : "");
 	c->member = true;
 	b->nmembers++;
 	/* A child that has copies of its descriptors does not keep it alive. */
-	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	c->pidfd = conns_pidfd(c);
 	if (c->pidfd >= 0)
 		epoll_ctl(b->epoll, EPOLL_CTL_ADD, c->pidfd, &ev);
 	memset(&b->out, 0, offsetof(struct wire_msg, item));
@@ -427,6 +405,7 @@ static bool serve_one(struct broker *b, struct conn *c)
 		c->dead |= err != -EAGAIN;
 		return false;
 	}
+	c->heard = broker_now();
 	if (c->member)
 		from_member(b, c, &fds);
 	else if (b->in.op == WIRE_HELLO)
@@ -448,9 +427,9 @@ static bool has_ended(int pidfd)
 
 /* ---- the loop ------------------------------------------------------------------------------- */
 
-static void member_event(struct broker *b, struct conn *c, u32 events)
+static void member_event(struct broker *b, struct conn *c, u32 events, u32 slice)
 {
-	int n;
+	u64 end = broker_now_us() + slice;
 
 	if (has_ended(c->pidfd))
 		c->dead = true;
@@ -460,25 +439,30 @@ static void member_event(struct broker *b, struct conn *c, u32 events)
 		epoll_ctl(b->epoll, EPOLL_CTL_MOD, c->fd, &ev);
 		events_push(b, c);
 	}
-	/* Whatever it said is taken before any request that comes after it is answered. */
-	for (n = 0; n < 256 && !c->dead && serve_one(b, c); n++)
+	/* Whatever it said is taken before any request that comes after it is answered, but for floods. */
+	while (!c->dead && serve_one(b, c) && broker_now_us() < end)
 		;
 }
 
 static void batch(struct broker *b, struct epoll_event *ev, int n)
 {
 	struct conn *c;
+	u32 members = 0;
 	int i;
 
 	for (i = 0; i < n; i++) {
 		c = ev[i].data.ptr;
+		members += c && (void *)c != (void *)b && c->member;
+	}
+	for (i = 0; i < n; i++) {
+		c = ev[i].data.ptr;
 		if (c && (void *)c != (void *)b && c->member && !c->dead)
-			member_event(b, c, ev[i].events);
+			member_event(b, c, ev[i].events, members < 10 ? SLICE_US / 10 : SLICE_US / members);
 	}
 	for (i = 0; i < n; i++) {
 		c = ev[i].data.ptr;
 		if ((void *)c == (void *)b)
-			accept_one(b);
+			conns_accept(b);
 		else if (c && !c->member && !c->dead)
 			serve_one(b, c);
 	}
@@ -504,6 +488,8 @@ static int timeout_of(struct broker *b)
 
 	if (b->grace && b->grace < first)
 		first = b->grace;
+	if (b->full && b->full < first)
+		first = b->full;
 	if (b->idle_since && b->idle_since + IDLE_MS < first)
 		first = b->idle_since + IDLE_MS;
 	return first == ~0ull ? -1 : first <= now ? 0 : (int)(first - now);
@@ -523,7 +509,7 @@ static bool is_over(struct broker *b)
 	if (broker_now() < b->idle_since + IDLE_MS)
 		return false;
 	/* Who is of no session removes names without telling. */
-	if (b->npins && store_sweep(b)) {
+	if (b->npins && store_sweep(b, true)) {
 		events_sweep(b);
 		renew_guardian(b);
 	}
@@ -533,10 +519,11 @@ static bool is_over(struct broker *b)
 
 void broker_run(struct broker *b, int stop_fd)
 {
-	struct epoll_event ev[64], stop = { .events = EPOLLIN, .data.ptr = NULL };
+	struct epoll_event ev[BATCH], stop = { .events = EPOLLIN, .data.ptr = NULL };
 	bool stopped = false;
 	int n, i;
 
+	conns_limit(b);
 	if (stop_fd >= 0)
 		epoll_ctl(b->epoll, EPOLL_CTL_ADD, stop_fd, &stop);
 	while (!stopped && !is_over(b)) {
@@ -552,6 +539,8 @@ void broker_run(struct broker *b, int stop_fd)
 		bury(b);
 		waits_settle(b);
 		bury(b);
+		if (b->full && broker_now() >= b->full)
+			conns_reopen(b);
 		watch_full(b);
 	}
 	if (stop_fd >= 0)
@@ -599,18 +588,20 @@ int broker_new(const char *dir, bool shared, struct broker **out)
 {
 	struct broker *b = base_alloc(sizeof(*b));
 	char path[PATH_MAX + 32];
-	struct rlimit rl;
+	struct stat st;
 	int err;
 
 	if (!b)
 		return -ENOMEM;
 	snprintf(b->dir, sizeof(b->dir), "%s", dir);
 	b->shared = shared;
-	b->listener = b->epoll = b->guard = b->lock = -1;
-	if (shared && !getrlimit(RLIMIT_NOFILE, &rl)) { /* it holds everybody's */
-		rl.rlim_cur = rl.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &rl);
+	b->listener = b->epoll = b->guard = b->lock = b->spare = -1;
+	if (getrandom(&b->secret, sizeof(b->secret), 0) != sizeof(b->secret)) {
+		base_free(b);
+		return -EIO;
 	}
+	if (!stat(dir, &st))
+		b->dev = st.st_dev;
 	snprintf(path, sizeof(path), "%s/members", dir);
 	mkdir(path, 0700);
 	/* Lines that programs print wait here for whoever reads. */
@@ -638,13 +629,19 @@ void broker_free(struct broker *b)
 		store_put(b, b->pins[b->npins].o);
 	}
 	events_sweep(b);
+	hash_free(&b->by_ino);
+	hash_free(&b->by_id);
+	hash_free(&b->by_number);
+	base_free(b->objects);
 	if (b->listener >= 0)
 		close(b->listener);
 	if (b->epoll >= 0)
 		close(b->epoll);
+	if (b->spare >= 0)
+		close(b->spare);
 	if (b->trace >= 0)
 		close(b->trace);
-	dismiss(b->guard);
+	dismiss(b, b->guard);
 	if (b->lock >= 0)
 		close(b->lock);
 	base_free(b);

@@ -7,53 +7,95 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "bpf/sys.h"
 #include "broker/broker_int.h"
 
+#define SWEEP_MS 3 /* between looks at all pins */
+
 /* ---- objects -------------------------------------------------------------------------------- */
+
+static u64 ino_key(const struct broker *b, u64 dev, u64 ino)
+{
+	return hash_bytes((const u64[]){ dev, ino }, 2 * sizeof(u64), b->secret);
+}
+
+static u64 id_key(const struct broker *b, u32 kind, u32 id)
+{
+	return ((u64)kind << 32 | id) ^ b->secret;
+}
 
 struct object *store_find(struct broker *b, u64 dev, u64 ino)
 {
-	struct object *o;
+	struct object *o = hash_get(&b->by_ino, ino_key(b, dev, ino));
 
-	for (o = b->objects; o && (o->ino != ino || o->dev != dev); o = o->next)
-		;
-	return o;
+	return o && o->ino == ino && o->dev == dev ? o : NULL;
 }
 
 struct object *store_by_id(struct broker *b, u32 kind, u32 id)
 {
-	struct object *o;
-
-	for (o = b->objects; o && (o->id != id || o->kind != kind); o = o->next)
-		;
-	return id ? o : NULL;
+	return id && kind < SYS_KINDS ? hash_get(&b->by_id, id_key(b, kind, id)) : NULL;
 }
 
 u32 store_next_id(struct broker *b, u32 kind, u32 id)
 {
-	struct object *o;
-	u32 best = 0;
+	u32 best = 0, i;
 
-	for (o = b->objects; o; o = o->next)
+	for (i = 0; i < b->nobjects; i++) {
+		const struct object *o = b->objects[i];
+
 		if (o->kind == kind && o->id > id && (!best || o->id < best))
 			best = o->id;
+	}
 	return best;
+}
+
+u32 store_weight(const struct object *o)
+{
+	return 1 + o->nneeds;
+}
+
+u32 store_room(const struct broker *b)
+{
+	u32 fds = (b->max_kept - b->nkept) / 2, objects = MAX_OBJECTS - b->nobjects;
+
+	return fds < objects ? fds : objects;
+}
+
+/* Found from now on; false without memory. */
+static bool enlist(struct broker *b, struct object *o)
+{
+	struct object **grown = base_grow(b->objects, &b->cap_objects, b->nobjects + 1, sizeof(*grown));
+	u64 key = ino_key(b, o->dev, o->ino);
+
+	if (!grown)
+		return false;
+	b->objects = grown;
+	/* Hashes of inodes of 64 bits that are the same: as good as no memory. */
+	if (hash_get(&b->by_ino, key) || hash_put(&b->by_ino, key, o))
+		return false;
+	if (o->id && hash_put(&b->by_id, id_key(b, o->kind, o->id), o)) {
+		hash_del(&b->by_ino, key);
+		return false;
+	}
+	o->at = b->nobjects;
+	b->objects[b->nobjects++] = o;
+	return true;
 }
 
 void store_put(struct broker *b, struct object *o)
 {
-	struct object **at;
 	u32 i;
 
 	if (!o || --o->refs)
 		return;
-	for (at = &b->objects; *at != o; at = &(*at)->next)
-		;
-	*at = o->next;
-	b->nobjects--;
+	b->objects[o->at] = b->objects[--b->nobjects];
+	b->objects[o->at]->at = o->at;
+	hash_del(&b->by_ino, ino_key(b, o->dev, o->ino));
+	if (o->id)
+		hash_del(&b->by_id, id_key(b, o->kind, o->id));
 	if (o->kind == SYS_LINK)
 		events_link_gone(b, o);
 	for (i = 0; i < o->nneeds; i++)
@@ -62,6 +104,7 @@ void store_put(struct broker *b, struct object *o)
 	close(o->fd);
 	if (o->event >= 0)
 		close(o->event);
+	b->nkept -= 1 + (o->event >= 0);
 	base_free(o);
 }
 
@@ -72,17 +115,16 @@ static struct object *take_one(struct broker *b, const struct wire_item *it, str
 	struct object *o;
 	struct stat st;
 
-	/* A memfd has no name and takes seals: nothing else is kept. */
-	*err = -EINVAL;
-	if (fstat(fds->fd[at], &st) || !S_ISREG(st.st_mode) || st.st_nlink ||
-	    fcntl(fds->fd[at], F_GET_SEALS) < 0 || it->kind < SYS_MAP || it->kind >= SYS_KINDS)
+	/* A memfd takes seals and has no name: nothing else is kept, or asked anything that may take long. */
+	if (fcntl(fds->fd[at], F_GET_SEALS) < 0 || fstat(fds->fd[at], &st) || !S_ISREG(st.st_mode) ||
+	    st.st_nlink || it->kind < SYS_MAP || it->kind >= SYS_KINDS)
 		return NULL;
 	o = store_find(b, st.st_dev, st.st_ino);
 	if (o && o->kind != it->kind)
 		return NULL;
 	*err = -ENOMEM;
 	if (!o) {
-		if (b->nobjects >= MAX_OBJECTS)
+		if (!store_room(b))
 			return NULL;
 		o = base_alloc(sizeof(*o));
 		if (!o)
@@ -91,17 +133,22 @@ static struct object *take_one(struct broker *b, const struct wire_item *it, str
 		o->ino = st.st_ino;
 		o->kind = it->kind;
 		/* A number that is somebody else's already is not to be had. */
-		o->id = store_by_id(b, it->kind, it->id) ? 0 : it->id & INT32_MAX;
+		o->id = it->id & INT32_MAX;
+		if (store_by_id(b, it->kind, o->id))
+			o->id = 0;
+		if (!enlist(b, o)) {
+			base_free(o);
+			return NULL;
+		}
 		o->fd = fds->fd[at];
 		o->event = -1;
 		fds->fd[at] = -1;
-		o->next = b->objects;
-		b->objects = o;
-		b->nobjects++;
+		b->nkept++;
 	}
 	if (it->event && o->event < 0) {
 		o->event = fds->fd[at + 1];
 		fds->fd[at + 1] = -1;
+		b->nkept++;
 	}
 	o->refs++;
 	*err = 0;
@@ -181,48 +228,64 @@ void store_give(const struct object *o, bool needs, struct wire_msg *m, struct w
 
 struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino)
 {
-	struct stat st;
 	u32 i;
 
 	for (i = 0; i < b->npins; i++)
-		if (!fstat(b->pins[i].file, &st) && st.st_dev == dev && st.st_ino == ino)
+		if (b->pins[i].dev == dev && b->pins[i].ino == ino)
 			return &b->pins[i];
 	return NULL;
 }
 
-bool store_sweep(struct broker *b)
+bool store_sweep(struct broker *b, bool now)
 {
-	struct stat st;
+	u64 began = broker_now();
 	u32 i, n = b->npins;
+	struct stat st;
 
+	if (!now && began - b->swept < SWEEP_MS)
+		return false;
+	b->swept = began;
 	for (i = 0; i < b->npins;) {
 		if (!fstat(b->pins[i].file, &st) && st.st_nlink) {
 			i++;
 			continue;
 		}
 		close(b->pins[i].file);
+		b->nkept--;
 		store_put(b, b->pins[i].o);
 		b->pins[i] = b->pins[--b->npins];
 	}
 	return b->npins != n;
 }
 
+/* A name in the session: other file systems may be somebody's who never answers, so they are not asked. */
+static bool is_name(const struct broker *b, int fd, u64 *ino)
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &st))
+		return false;
+	*ino = st.stx_ino;
+	return makedev(st.stx_dev_major, st.stx_dev_minor) == b->dev && S_ISREG(st.stx_mode) && st.stx_nlink;
+}
+
 int store_pin(struct broker *b, const struct wire_msg *m, struct wire_fds *fds)
 {
 	struct object *o;
-	struct stat st;
+	u64 ino;
 	int err;
 
-	if (!fds->n || fstat(fds->fd[0], &st) || !S_ISREG(st.st_mode) || !st.st_nlink)
+	if (!fds->n || !is_name(b, fds->fd[0], &ino))
 		return -EINVAL;
-	if (store_pin_of(b, st.st_dev, st.st_ino))
+	if (store_pin_of(b, b->dev, ino))
 		return -EEXIST;
-	if (b->npins >= MAX_PINS)
+	if (b->npins >= MAX_PINS || !store_room(b))
 		return -ENOSPC;
 	o = store_take(b, m, fds, 1, &err);
 	if (!o)
 		return err;
-	b->pins[b->npins++] = (struct pin){ fds->fd[0], o };
+	b->pins[b->npins++] = (struct pin){ fds->fd[0], b->dev, ino, o };
+	b->nkept++;
 	fds->fd[0] = -1;
 	return 0;
 }

@@ -18,6 +18,7 @@
 #define AGAIN_MS   20   /* and looked again */
 #define ATTACH_MS  2000 /* most that a loader waits for its targets, */
 #define OTHERS_MS  1000 /* and whoever detaches or changes an element */
+#define SLICE_US   5000 /* about what looking at all who wait takes at a time */
 
 /* ---- elements that are objects -------------------------------------------------------------- */
 
@@ -142,9 +143,17 @@ static bool is_stopped(s32 pid)
 }
 
 /* Is there no sense in waiting for this member, as far as is looked now? */
-static bool in_vain(const struct conn *c, void *arg)
+static bool in_vain(struct conn *c, void *arg)
 {
-	return *(bool *)arg && is_stopped(c->pid);
+	u64 now = broker_now();
+
+	if (!*(bool *)arg)
+		return false;
+	if (now - c->stopped_at >= AGAIN_MS) { /* the same for all who wait for it */
+		c->stopped = is_stopped(c->pid);
+		c->stopped_at = now;
+	}
+	return c->stopped;
 }
 
 static u64 limit(const struct conn *c)
@@ -185,17 +194,23 @@ static bool settled(struct broker *b, const struct conn *waiter, bool look, s32 
 
 void waits_settle(struct broker *b)
 {
-	u64 now = broker_now();
+	u64 now = broker_now(), end = broker_now_us() + SLICE_US;
 	const char *why;
 	struct conn *c;
 	bool look;
 	s32 err;
-	u32 i;
+	u32 i, n = b->nconns;
 
-	for (i = 0; i < b->nconns; i++) {
-		c = b->conns[i];
+	b->settle_again = false;
+	for (i = 0; i < n; i++) {
+		c = b->conns[(b->settle_at + i) % n];
 		if (c->dead || !c->waits)
 			continue;
+		if (broker_now_us() >= end) { /* the others when those who ask have had their turn */
+			b->settle_again = true;
+			b->settle_at = (b->settle_at + i) % n;
+			break;
+		}
 		look = now >= c->look_at;
 		if (look)
 			c->look_at = now + AGAIN_MS;
@@ -214,7 +229,7 @@ void waits_settle(struct broker *b)
 
 u64 waits_next(const struct broker *b)
 {
-	u64 first = ~0ull;
+	u64 first = b->settle_again ? 0 : ~0ull;
 	u32 i;
 
 	for (i = 0; i < b->nconns; i++)

@@ -77,16 +77,16 @@ int wire_recv(int sock, struct wire_msg *m, struct wire_fds *fds, int flags)
 	do
 		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n < 0 ? -errno : -EPIPE;
-	head = CMSG_FIRSTHDR(&msg);
+	if (n < 0)
+		return -errno;
+	head = CMSG_FIRSTHDR(&msg); /* even of a message of no bytes, which looks like the end */
 	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
 		fds->n = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds->fd, CMSG_DATA(head), fds->n * sizeof(int));
 	}
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !spread(m, n)) {
 		wire_close(fds);
-		return -EPROTO;
+		return n ? -EPROTO : -EPIPE;
 	}
 	return 0;
 }
@@ -135,7 +135,7 @@ int wire_listen(const char *dir)
 	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock >= 0)
 		unlinkat(dirfd, "sock", 0);
-	if (sock < 0 || bind(sock, (struct sockaddr *)&addr, sizeof(addr)) || listen(sock, 512))
+	if (sock < 0 || bind(sock, (struct sockaddr *)&addr, sizeof(addr)) || listen(sock, 64))
 		err = -errno;
 	close(dirfd);
 	if (err && sock >= 0)

@@ -188,6 +188,15 @@ static int detach(u64 token, u64 id)
 	return err;
 }
 
+/* What a member says to each INSTALL. */
+static void report(int sock, u64 id)
+{
+	fresh(WIRE_REPORT);
+	m.attach = id;
+	wire_add_string(&m, "");
+	assert_int_equal(wire_send(sock, &m, NULL, 0), 0);
+}
+
 static void objects_are_found_until_their_last_publisher_has_gone(void **state)
 {
 	int map = memfd("map"), sock, again;
@@ -409,8 +418,10 @@ static void who_does_not_read_hears_everything_later(void **state)
 	deaf = join(&other);
 	for (i = 1; i <= 2000; i++)
 		assert_int_equal(attach(mine, i, -1, prog), 0);
-	for (n = 0; next_op(deaf, &fds) == WIRE_INSTALL; n++)
+	for (n = 0; next_op(deaf, &fds) == WIRE_INSTALL; n++) {
 		wire_close(&fds);
+		report(deaf, m.attach);
+	}
 	assert_int_equal(n, 2000);
 	close(loader);
 	for (n = 0; next_op(deaf, &fds) == WIRE_REMOVE; n++)
