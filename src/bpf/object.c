@@ -626,7 +626,7 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	o->dev = st.st_dev;
 	o->ino = st.st_ino;
 	o->load_time = ts.tv_sec * 1000000000ull + ts.tv_nsec;
-	o->uid = getuid();
+	o->uid = code_uid();
 	o->refs = 1;
 	lock_tables();
 	if (hash_get(&by_ino, o->ino)) {

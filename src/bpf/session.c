@@ -20,6 +20,7 @@
 
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
+#include "code/code.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char dir[SESSION_DIR_MAX];
@@ -94,7 +95,7 @@ static int make_below(const char *base, char out[SESSION_DIR_MAX])
 {
 	int err;
 
-	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u-XXXXXX", base, geteuid()) >= SESSION_DIR_MAX)
+	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u-XXXXXX", base, code_euid()) >= SESSION_DIR_MAX)
 		return -ENAMETOOLONG;
 	if (!mkdtemp(out)) /* mode 0700: only this user gets in */
 		return -errno;
@@ -143,7 +144,7 @@ static bool is_private(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	return !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == code_euid() &&
 	       !(st.st_mode & 077);
 }
 
@@ -155,7 +156,7 @@ int sys_session_user(char out[SESSION_DIR_MAX])
 
 	if (!base || base[0] != '/' || access(base, W_OK))
 		base = "/tmp"; /* the same in all of this user's terminals */
-	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u", base, geteuid()) >= SESSION_DIR_MAX)
+	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u", base, code_euid()) >= SESSION_DIR_MAX)
 		return -ENAMETOOLONG;
 	if (access(out, F_OK)) {
 		err = make_below(base, made);

@@ -23,6 +23,7 @@
 #include "bpf/look.h"
 #include "bpf/session.h"
 #include "broker/client_int.h"
+#include "code/code.h"
 
 #define STACK    (1u << 20) /* the verifier's needs; pages come when they are touched */
 #define START_MS 1000       /* most that the start of the process waits */
@@ -286,7 +287,7 @@ static void install(const struct wire_msg *m, struct wire_fds *fds)
 		return;
 	}
 	/* Who made itself unreadable for its own user (prctl(2)) is not to be traced by it either. */
-	if (geteuid() && prctl(PR_GET_DUMPABLE) != 1) {
+	if (code_euid() && prctl(PR_GET_DUMPABLE) != 1) {
 		wire_close(fds);
 		text_puts(&why, "the process may not be traced (PR_SET_DUMPABLE)");
 		err = -EACCES;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "broker/broker_int.h"
+#include "code/code.h"
 
 #ifndef SO_PEERPIDFD /* Linux 6.5 */
 #define SO_PEERPIDFD 77
@@ -134,7 +135,7 @@ static bool accept_one(struct broker *b)
 	if (fd < 0)
 		return false;
 	c = base_alloc(sizeof(*c));
-	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != geteuid()) {
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != code_euid()) {
 		base_free(c);
 		close(fd);
 		return true;

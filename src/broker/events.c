@@ -13,6 +13,7 @@
 
 #include "bpf/sys.h"
 #include "broker/broker_int.h"
+#include "code/code.h"
 
 static struct attachment *find(struct broker *b, u64 id)
 {
@@ -189,7 +190,7 @@ static int check_pid(s32 pid)
 	if (stat(path, &st))
 		return -ESRCH;
 	/* Of those that only root may look at, too, /proc says root (proc(5)). */
-	return st.st_uid == geteuid() ? 0 : -EACCES;
+	return st.st_uid == code_euid() ? 0 : -EACCES;
 }
 
 int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m, struct wire_fds *fds)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/wire.h"
+#include "code/code.h"
 
 union control {
 	struct cmsghdr head;
@@ -162,7 +163,7 @@ int wire_connect(const char *dir)
 		err = -errno;
 	close(dirfd);
 	/* Whoever listens there is handed descriptors: it must be this user. */
-	if (!err && (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != geteuid()))
+	if (!err && (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != code_euid()))
 		err = -EPERM;
 	if (err && sock >= 0)
 		close(sock);

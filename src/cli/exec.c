@@ -32,8 +32,8 @@ static const char help[] =
 	"  --private       a session of the command's own, which ends with it: it shares with no other\n"
 	"  --raw           answer system calls that bypass libc too (static programs, Go); by itself\n"
 	"                  for commands without a dynamic linker. Each costs some microseconds.\n"
-	"  --root          the command is user 0 of a user namespace of its own, for clients that insist\n"
-	"                  on root (bpftrace): no more power over the machine than before\n"
+	"  --root          the command believes to be user 0, for clients that insist on that\n"
+	"                  (bpftrace): no more power over the machine than before\n"
 	"  --preload LIB   the library to preload instead of the installed libferry-preload.so\n"
 	"  --help          this text\n\n"
 	"Exit codes: the command's; 128 + N when signal N ended it; 126 it cannot be run, 127 it is not\n"
@@ -167,13 +167,18 @@ static bool write_file(const char *path, const char *text)
 	return ok;
 }
 
-/* In the child: this user is number 0 in a namespace that holds nobody else (user_namespaces(7)). */
-static int become_root(void)
+/*
+ * What libc says of the user is ours to say (preload/user.c). A command without libc, in the child, becomes number 0 of
+ * a namespace that holds nobody else (user_namespaces(7)).
+ */
+static int become_root(bool raw)
 {
 	char uids[48], gids[48];
 
 	if (!geteuid())
 		return 0;
+	if (!raw)
+		return setenv("FERRY_ROOT", "1", 1) ? cli_fail(CLI_REFUSED, "out of memory") : 0;
 	snprintf(uids, sizeof(uids), "0 %u 1\n", geteuid());
 	snprintf(gids, sizeof(gids), "0 %u 1\n", getegid());
 	if (unshare(CLONE_NEWUSER) || !write_file("/proc/self/setgroups", "deny") ||
@@ -235,7 +240,7 @@ static int run_child(char **argv, struct broker *b, bool raw, bool root)
 	child = fork();
 	if (!child) {
 		sigprocmask(SIG_SETMASK, &old, NULL);
-		if (root && (code = become_root()))
+		if (root && (code = become_root(raw)))
 			_exit(code);
 		if (raw && (code = filter_self(ends)))
 			_exit(code);
@@ -278,7 +283,7 @@ static int run_shared(char **argv, bool raw, bool root)
 	sys_session_enter(dir);
 	if (raw)
 		return run_child(argv, NULL, raw, root);
-	err = root ? become_root() : 0;
+	err = root ? become_root(raw) : 0;
 	return err ? err : run_command(argv);
 }
 
@@ -325,7 +330,7 @@ static int exec_main(int argc, char **argv)
 	unsetenv("FERRY");
 	session = getenv("FERRY_SESSION");
 	if (!private && session && !stat(session, &st)) { /* started by one that is kept already */
-		c = root ? become_root() : 0;
+		c = root ? become_root(raw) : 0;
 		return c ? c : run_command(argv + optind);
 	}
 	raw |= is_static(argv[optind]);

@@ -7,6 +7,7 @@
 #define FERRY_CODE_H
 
 #include <signal.h>
+#include <sys/syscall.h>
 
 #include "base/base.h"
 
@@ -93,6 +94,15 @@ void code_kept_call(void);
  * instructions lie in a section of their own.
  */
 long code_syscall(long n, long a, long b, long c, long d, long e);
+/* Who this process is to the kernel; getuid(2) may say what its program is to believe (preload/user.c). */
+static inline u32 code_uid(void)
+{
+	return (u32)code_syscall(SYS_getuid, 0, 0, 0, 0, 0);
+}
+static inline u32 code_euid(void)
+{
+	return (u32)code_syscall(SYS_geteuid, 0, 0, 0, 0, 0);
+}
 #if defined(__x86_64__)
 extern const u8 __start_ferry_calls[], __stop_ferry_calls[] __attribute__((visibility("hidden")));
 #endif

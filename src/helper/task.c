@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "code/code.h"
 #include "helper/helper_int.h"
 
 u64 task_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
@@ -20,7 +21,7 @@ u64 task_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 
 u64 task_uid_gid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
-	return helper_run.idle ? 0 : (u64)getgid() << 32 | getuid();
+	return helper_run.idle ? 0 : (u64)getgid() << 32 | code_uid();
 }
 
 u64 task_comm(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)

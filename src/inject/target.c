@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "code/code.h"
 #include "inject/inject_int.h"
 
 int target_get(pid_t pid, u64 addr, void *to, size_t n)
@@ -84,7 +85,7 @@ static int check_owner(pid_t pid, struct text *why)
 		text_printf(why, "no process has the number %d", pid);
 		return -ESRCH;
 	}
-	if (effective == geteuid() && real == effective)
+	if (effective == code_euid() && real == effective)
 		return 0;
 	/* Even for root: the process itself opens its user's session. */
 	text_printf(why, "process %d belongs to user %u; it is for that user to attach to it", pid, effective);

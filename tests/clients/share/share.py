@@ -252,10 +252,8 @@ def namespaces():
         skip("a_member_may_unshare_its_user_namespace", "no user namespaces here")
         return
     a = loader("entered", -1)
-    r = run(FERRY, "exec", "--", FERRY, "exec", "--root", "--", TARGET, "first=4", env=ENV)
-    check("a_member_may_unshare_its_user_namespace", r.returncode == 0 and r.stdout == "4\n", r.all)
     r = run(FERRY, "exec", "--", "unshare", "-U", TARGET, "first=4", env=ENV)
-    check("with_the_tool_as_well", r.returncode == 0 and r.stdout == "4\n", r.all)
+    check("a_member_may_unshare_its_user_namespace", r.returncode == 0 and r.stdout == "4\n", r.all)
     a.end()
 
 

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Debian's bpftrace in a process of its own, on programs that run: others.py FERRY TARGET. TAP."""
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "tools")]
+from drive import Session  # noqa: E402
+from tap import check, done, run, skip, skip_all  # noqa: E402
+
+FERRY, TARGET = sys.argv[1:3]
+if not shutil.which("bpftrace"):
+    skip_all("bpftrace is not installed")
+PYTHON = "/usr/bin/python3"
+EXE = os.path.realpath(PYTHON)
+RUNTIME = tempfile.mkdtemp(prefix="ferry-test-")
+s = Session(FERRY, RUNTIME)
+READY = 'BEGIN { printf("ready\\n"); } '
+
+
+def interrupt(t):
+    """It forgets a signal that comes between two calls of epoll_wait(2), which is every 100 ms."""
+    end = time.monotonic() + 60
+    while t.p.poll() is None and time.monotonic() < end:
+        with open(f"/proc/{t.pid}/status") as f:
+            caught = re.search(r"^SigCgt:\s+(\w+)", f.read(), re.M)
+        if caught and int(caught[1], 16) & 1 << signal.SIGINT - 1:  # not once it prints its maps
+            t.p.send_signal(signal.SIGINT)
+        again = time.monotonic() + 1.03
+        while time.monotonic() < again and t.read(again):
+            pass
+    return t.end()
+
+
+def watch(program, drive, *options, form="text", until=None):
+    """What bpftrace prints about what drive() makes others do."""
+    t = s.start("bpftrace", "-f", form, *options, "-e", READY + program, root=True)
+    if not t.wait_for("ready"):
+        t.end(signal.SIGKILL)
+        return f"(not ready)\n{t.out}"
+    if until:  # a printf, which finds its way from others when they have heard of the buffers
+        t.seen = len(t.out)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            drive()
+            if t.wait_for(until, 0.3):
+                break
+    else:
+        drive()
+    time.sleep(0.15)
+    out = interrupt(t)
+    return out if t.p.returncode == 0 else f"(exit {t.p.returncode})\n{out}"
+
+
+def maps(program, drive, *options):
+    """The maps that it prints, as a dictionary."""
+    out = watch(program, drive, *options, form="json")
+    try:
+        rows = [json.loads(x) for x in out.splitlines() if x.startswith("{")]
+    except ValueError:
+        rows = []
+    got = {k: v for x in rows if x["type"] in ("map", "hist") for k, v in x["data"].items()}
+    got["out"] = out
+    return got
+
+
+def functions():
+    t, other = s.python(), s.python()
+
+    def copies():
+        t.say("for i in range(37): {}.copy()", "done")
+        other.say("for i in range(5): {}.copy()", "done")
+
+    got = maps(f"uprobe:{EXE}:PyDict_Copy {{ @n[pid] = count(); @name[comm] = count(); }}", copies)
+    check("uprobe_counts_each_process", got.get("@n") == {str(t.pid): 37, str(other.pid): 5}, got["out"])
+    check("comm_is_the_targets", got.get("@name") == {"python3": 42}, got["out"])
+    got = maps(f'uprobe:{EXE}:PyDict_Copy /pid == {t.pid}/ {{ @n[pid] = count(); @sym[usym(reg("ip"))] = count(); @stack[ustack(1)] = count(); }}',
+               copies)
+    check("usym_names_the_targets_function", got.get("@sym") == {"PyDict_Copy": 37}, got["out"])
+    check("ustack_begins_with_the_function", [k.strip() for k in got.get("@stack", {})] == ["PyDict_Copy+0"], got["out"])
+    got = maps(f"uretprobe:{EXE}:PyLong_FromLong /pid == {t.pid} && retval == 0/ {{ @null = count(); }} "
+               f"uprobe:{EXE}:PyLong_FromLong /pid == {t.pid}/ {{ @at[tid] = nsecs; }} "
+               f"uretprobe:{EXE}:PyLong_FromLong /@at[tid]/ {{ @ns = hist(nsecs - @at[tid]); @n = count(); delete(@at[tid]); }} "
+               f"END {{ clear(@at); }}", lambda: t.say("[len(range(i)) for i in range(1000, 1100)]", "done"))
+    counted = sum(b["count"] for b in got.get("@ns", []))
+    check("uretprobe_times_every_call", counted == got.get("@n") and counted >= 1 and got.get("@null") == 0, got["out"])
+    out = watch(f'uprobe:libc:getenv {{ printf("%d asks for %s\\n", pid, str(arg0)); }}',
+                lambda: t.say("import ctypes; ctypes.CDLL(None).getenv(b'PROBED')", "done"), until="asks for PROBED")
+    check("arguments_are_strings_of_the_target", f"{t.pid} asks for PROBED\n" in out, out)
+    for x in (t, other):
+        x.end()
+
+
+def usdt():
+    t = s.python()
+    t.say("import gc; gc.collect()", "done")
+
+    def collect():
+        t.say("[gc.collect() for i in range(3)]", "done")
+
+    if run("grep", "-q", "gc__done", EXE).returncode:
+        skip("usdt_probes_of_python", f"{EXE} was built without probes")
+    else:
+        for options in ((), ("-p", str(t.pid))):
+            got = maps(f"usdt:{EXE}:python:gc__start {{ @n[pid] = count(); @generation[arg0] = count(); }}", collect, *options)
+            check(f"usdt_probes_and_arguments{'_of_one_process' if options else ''}",
+                  got.get("@n") == {str(t.pid): 3} and got.get("@generation") == {"2": 3}, got["out"])
+    t.end()
+
+
+def calls():
+    t, other = s.python(), s.python()
+
+    def ask():
+        t.say("for i in range(33): os.getppid()", "done")
+        other.say("for i in range(4): os.getppid()", "done")
+
+    got = maps("tracepoint:syscalls:sys_enter_getppid { @n[pid] = count(); } "
+               "tracepoint:syscalls:sys_exit_getppid { @r[pid, args->ret] = count(); } "
+               "kprobe:__x64_sys_getppid { @k[pid] = count(); } kretprobe:__x64_sys_getppid { @kr[pid, retval] = count(); }", ask)
+    both = {str(t.pid): 33, str(other.pid): 4}
+    returned = {f"{t.pid},{os.getpid()}": 33, f"{other.pid},{os.getpid()}": 4}
+    check("tracepoint_counts_calls_of_all", got.get("@n") == both, got["out"])
+    check("its_exit_has_the_result", got.get("@r") == returned, got["out"])
+    check("kprobe_counts_calls_of_all", got.get("@k") == both, got["out"])
+    check("kretprobe_has_the_result", got.get("@kr") == returned, got["out"])
+    got = maps("tracepoint:raw_syscalls:sys_enter /args->id == 110/ { @n[pid] = count(); }", ask)
+    check("raw_tracepoint_counts_calls_of_all", got.get("@n") == both, got["out"])
+    out = watch('tracepoint:syscalls:sys_enter_openat { printf("%s opens %s\\n", comm, str(args->filename)); }',
+                lambda: t.say("open('/dev/null').close()", "done"), until="opens /dev/null")
+    check("path_of_a_call_is_read", "python3 opens /dev/null\n" in out, out)
+    out = watch("tracepoint:syscalls:sys_enter_execve { join(args->argv); }",
+                lambda: t.say("os.system('/bin/true one two; :')", "done"), until="true one two")
+    check("join_prints_the_command_line", "\n/bin/true one two\n" in out and "\nsh -c /bin/true one two; :\n" in out, out)
+    for x in (t, other):
+        x.end()
+
+
+def clock():
+    t = s.start(TARGET)
+    t.wait_for("ready")
+    start = time.monotonic()
+    t.say("spin 100", "spun")
+    took = time.monotonic() - start
+    got = maps("profile:hz:99 /pid/ { @n[pid] = count(); @in[ustack(1)] = count(); @from[ustack] = count(); }",
+               lambda: t.say("spin 1000", "spun"))
+    n = got.get("@n", {}).get(str(t.pid), 0)
+    check("profile_samples_who_runs", 30 <= n <= 120, f"{took} {got['out']}")
+    inner = sum(v for k, v in got.get("@in", {}).items() if k.strip().startswith("inner+"))
+    check("samples_are_in_the_function_that_spins", inner > 0.8 * n, got["out"])
+    chain = sum(v for k, v in got.get("@from", {}).items()
+                if re.search(r"inner\+\d+\s+middle\+\d+\s+outer\+\d+\s+main\+\d+", k))
+    check("stacks_go_back_to_main", chain > 0.8 * n, got["out"])
+    t.end()
+
+
+def command():
+    def out(*args):
+        t = s.start("bpftrace", *args, root=True, stdin=None)
+        return t.end() + f"(exit {t.p.returncode})"
+
+    script = os.path.join(RUNTIME, "asks.py")
+    with open(script, "w") as f:
+        f.write("import os\nfor i in range(7): os.getppid()\n")
+    got = out("-c", f"{PYTHON} {script}", "-e", "tracepoint:syscalls:sys_enter_getppid /pid == cpid/ { @n = count(); } "
+              'END { printf("over\\n"); }')
+    check("option_c_starts_the_target", "over\n" in got and re.search(r"^@n: 7$", got, re.M) and "(exit 0)" in got, got)
+    got = out("-c", f"{PYTHON} {script}", "-e", f"uprobe:{EXE}:Py_BytesMain {{ @n = count(); }}")
+    check("its_first_function_is_seen", re.search(r"^@n: 1$", got, re.M), got)
+    got = out("-lv", "tracepoint:syscalls:sys_enter_openat")
+    check("formats_are_listed", got == "tracepoint:syscalls:sys_enter_openat\n    int __syscall_nr\n    int dfd\n"
+          "    const char * filename\n    int flags\n    umode_t mode\n(exit 0)", got)
+    got = out("-lv", "tracepoint:raw_syscalls:sys_exit")
+    check("raw_formats_are_listed", got == "tracepoint:raw_syscalls:sys_exit\n    long id\n    long ret\n(exit 0)", got)
+    got = out("-l", f"uprobe:{EXE}:PyDict_C*")
+    check("functions_are_listed", f"uprobe:{EXE}:PyDict_Copy\n" in got and f"uprobe:{EXE}:PyDict_Clear\n" in got, got)
+
+
+PARTS = [functions, usdt, calls, clock, command]
+try:
+    for part in PARTS:
+        if not sys.argv[3:] or part.__name__ in sys.argv[3:]:
+            part()
+finally:
+    s.close()
+    shutil.rmtree(RUNTIME, ignore_errors=True)
+done()
