@@ -22,7 +22,8 @@ static u32 kind_of(const struct map *m)
 	switch (m->attr.type) {
 	case BPF_MAP_TYPE_PROG_ARRAY: return SYS_PROG;
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY: return SYS_PERF;
-	case BPF_MAP_TYPE_ARRAY_OF_MAPS: return SYS_MAP;
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+	case BPF_MAP_TYPE_HASH_OF_MAPS: return SYS_MAP;
 	default: return 0;
 	}
 }
@@ -65,11 +66,21 @@ static void *fits(struct sys_map *sm, struct sys_obj *o)
 void sys_elems_changed(const struct sys_map *sm, bool wait)
 {
 	const struct sys_share_ops *share = NULL;
+	u32 kind = kind_of(sm->map);
 
-	if (kind_of(sm->map) && map_objs_shared(sm->map))
+	/* No program that runs goes on with what was in a map of maps: maybe_wait_bpf_programs(). */
+	if (kind == SYS_MAP && wait && !sys_run_inside())
+		sys_run_wait();
+	if (kind && map_objs_shared(sm->map))
 		share = sys_shared();
 	if (share) /* who is inside a program may be waited for by those who would be waited for */
 		share->changed(sm->o.dev, sm->o.ino, wait && !sys_run_inside());
+}
+
+void sys_elems_placed(struct map *m)
+{
+	if (m->owner)
+		sys_elems_changed(container_of((struct sys_obj *)m->owner, struct sys_map, o), true);
 }
 
 void sys_elems_mapped(void)
@@ -137,11 +148,14 @@ static bool sync_elem(struct sys_map *sm, u32 kind, u32 i)
 static void sync_one(struct sys_obj *o, void *arg)
 {
 	struct sys_map *sm = container_of(o, struct sys_map, o);
-	u32 kind = o->kind == SYS_MAP ? kind_of(sm->map) : 0, i;
+	u32 kind = o->kind == SYS_MAP ? kind_of(sm->map) : 0, n = kind ? map_objs_count(sm->map) : 0, i;
+	bool changed = false;
 
-	for (i = 0; kind && i < sm->map->attr.max_entries; i++)
-		if (sync_elem(sm, kind, i))
-			*(bool *)arg = true;
+	for (i = 0; i < n; i++)
+		changed |= sync_elem(sm, kind, i);
+	if (changed && kind == SYS_MAP)
+		sys_run_wait(); /* maybe_wait_bpf_programs() */
+	*(bool *)arg |= changed;
 }
 
 void sys_elems_sync(u64 dev, u64 ino)
@@ -173,7 +187,7 @@ static void drop_one(struct sys_obj *o, void *arg)
 	(void)arg;
 	if (o->kind != SYS_MAP || o->has_fd || !sm->map->attached || !kind_of(sm->map))
 		return;
-	for (i = 0; i < sm->map->attr.max_entries; i++)
+	for (i = 0; i < map_objs_count(sm->map); i++)
 		if (atomic_load_explicit(&sm->map->objs[i], memory_order_relaxed))
 			map_objs_drop(sm->map, i);
 }

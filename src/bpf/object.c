@@ -116,6 +116,7 @@ static void init(void)
 	our_pid = this_pid();
 	pthread_atfork(before_fork, after_fork, in_child);
 	map_drop_obj = sys_map_drop;
+	map_objs_placed = sys_elems_placed;
 	helper_prog_ref = prog_ref;
 	helper_prog_enter = run_enter;
 	helper_prog_callback = sys_run_callback;

@@ -229,6 +229,7 @@ void sys_map_drop(const struct map *m, void *obj);
  */
 void sys_elems_changed(const struct sys_map *sm, bool wait);
 void sys_elems_mapped(void);
+void sys_elems_placed(struct map *m); /* map_objs_placed */
 bool sys_elems_say(struct sys_map *sm);
 bool sys_pinned(const struct sys_obj *o); /* has a name that this process gave it (pin.c) */
 /* What BPF_MAP_UPDATE_ELEM does, with private copies of key and value; sys_elems_changed() is for the caller. */

@@ -210,7 +210,8 @@ int map_create_outer(const struct map_attr *attr, const struct map *like, struct
 		goto out;
 	if (m->inner) {
 		map_head(m)->inner = m->inner->attr;
-		map_head(m)->inner_fields = m->inner->fields != NULL;
+		map_head(m)->inner_lock = m->inner->fields ? m->inner->fields->lock : 0;
+		map_head(m)->inner_timer = m->inner->fields ? m->inner->fields->timer : 0;
 	}
 	*out = m;
 	return 0;
@@ -231,24 +232,22 @@ out:
 	return err;
 }
 
-/*
- * What the elements of another process's array of maps are. Those with locks or timers are not to be had, nor are
- * hashes of maps, whose values are places in a table of that process.
- */
+/* What the elements of another process's map of maps are, as far as that is true of any map. */
 static int attach_template(struct map *m)
 {
 	const struct map_head *h = map_head(m);
+	u32 lock = h->inner_lock, timer = h->inner_timer;
 	struct map like = { .attr = h->inner };
 	size_t bytes;
 	int err;
 
-	if (m->attr.type != BPF_MAP_TYPE_ARRAY_OF_MAPS || h->inner_fields)
-		return -EOPNOTSUPP;
 	like.attr.name[sizeof(like.attr.name) - 1] = '\0';
 	err = check(&like.attr, &like.ops, &bytes);
-	if (!err && map_is_outer(like.attr.type))
+	if (!err && (map_is_outer(like.attr.type) || (lock && (lock - 1) % 4) || (timer && (timer - 1) % 8)))
 		err = -EINVAL;
-	return err ? err : make_template(&like, &m->inner);
+	if (!err)
+		err = make_template(&like, &m->inner);
+	return err ? err : map_set_fields(m->inner, lock, timer);
 }
 
 int map_attach(int fd, struct map **out)

@@ -227,6 +227,11 @@ bool map_is_percpu(u32 type);
 
 /* Called with the object when an element of objects goes from `m`. Set once by src/bpf. */
 extern void (*map_drop_obj)(const struct map *m, void *obj);
+/*
+ * Called when an element of a hash of maps has its place in shared memory and is not in the table yet: other
+ * processes come to have it there. Set once by src/bpf.
+ */
+extern void (*map_objs_placed)(struct map *m);
 
 /* Gives back an object that was in a value; lets go of `mod` when the map ends. Set by src/module. */
 extern void (*map_kptr_drop)(const struct map_kptr *k, void *obj);
@@ -274,11 +279,12 @@ void *map_ringbuf_mmap(struct map *m, void *addr, size_t len, int prot, int flag
 int map_ringbuf_may_mmap(const struct map *m, size_t len, int prot, int flags, s64 off);
 
 /*
- * Arrays of objects in several processes: what is in shared memory is the id. Is that at i another one than
- * `have`, the id of the object that is at i here (if there is one)? Then *id is it. map_objs_take() puts an object of this
+ * Objects as elements in several processes: what is in shared memory is the id, at each of map_objs_count() places (0: a map
+ * of anything else). Is that at i another one than `have`, the id of the object that is at i here (if there is one)? Then *id is it. map_objs_take() puts an object of this
  * process there (NULL: none), with a reference, and leaves shared memory as it is: false, and nothing is done, when
  * that says another id than `id` by now. map_objs_drop() takes away whatever is there.
  */
+u32 map_objs_count(const struct map *m);
 bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id);
 bool map_objs_take(struct map *m, u32 i, void *obj, u32 id);
 void map_objs_drop(struct map *m, u32 i);

@@ -36,7 +36,7 @@ struct map_head {
 	struct map_tag tag;
 	_Atomic u32 frozen;
 	struct map_attr inner; /* of maps of maps: what their elements are */
-	u32 inner_fields;      /* and whether values of those hold what is the system's */
+	u32 inner_lock, inner_timer; /* and what values of those hold that is the system's (struct map_fields) */
 	_Atomic u32 sharers;   /* of elements that are objects: how often another process came to have it */
 };
 
@@ -186,6 +186,15 @@ void map_unlock(map_lock_word *w);
 u64 map_thread(u32 tid);   /* any thread, as in lock words; 0 when there is none */
 u64 map_self(void);        /* this thread, as in lock words; never 0 */
 bool map_is_dead(u64 who); /* the thread of a lock word has ended */
+
+/*
+ * outer.c, for objs.c: places of a hash of maps, where shared memory has the id of one, this process's lock of id and
+ * object, and exchanging the object under it.
+ */
+u32 map_outer_places(const struct map *m);
+void *map_outer_id(const struct map *m, u32 i);
+map_lock_word *map_outer_lock(struct map *m);
+void *map_outer_swap(struct map *m, u32 i, void *obj, u32 id);
 
 /* A short form of map_self() in 32 bits, for the owner of a ring buffer's record. */
 u32 map_self_short(void);

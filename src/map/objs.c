@@ -81,59 +81,6 @@ static void objs_fini(struct map *m)
 	munmap(m->priv, sizeof(struct objs) + m->attr.max_entries * sizeof(void *));
 }
 
-static bool is_objs(const struct map *m)
-{
-	return m->ops == &map_prog_array_ops || m->ops == &map_perf_array_ops ||
-	       m->ops == &map_array_of_maps_ops;
-}
-
-bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id)
-{
-	if (!is_objs(m) || i >= m->attr.max_entries)
-		return false;
-	map_load(id, m->values + (size_t)i * 8, sizeof(*id));
-	return *id != (atomic_load_explicit(&m->objs[i], memory_order_acquire) ? have : 0);
-}
-
-bool map_objs_take(struct map *m, u32 i, void *obj, u32 id)
-{
-	struct objs *o = m->priv;
-	/* Who changes it here holds the lock between object and id: what is taken is never older than that. */
-	bool locked = map_lock(&o->lock) >= 0, current;
-	void *old = NULL;
-	u32 now;
-
-	map_load(&now, m->values + (size_t)i * 8, sizeof(now));
-	current = now == id;
-	if (current)
-		old = atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
-	if (locked)
-		map_unlock(&o->lock);
-	if (old && map_drop_obj)
-		map_drop_obj(m, old);
-	return current;
-}
-
-void map_objs_drop(struct map *m, u32 i)
-{
-	void *old = atomic_exchange_explicit(&m->objs[i], NULL, memory_order_acq_rel);
-
-	if (old && map_drop_obj)
-		map_drop_obj(m, old);
-}
-
-bool map_objs_shared(const struct map *m)
-{
-	atomic_thread_fence(memory_order_seq_cst); /* what was changed is seen by those who are not counted yet */
-	return atomic_load_explicit(&map_head(m)->sharers, memory_order_relaxed);
-}
-
-void map_objs_share(struct map *m)
-{
-	atomic_fetch_add(&map_head(m)->sharers, 1);
-	atomic_thread_fence(memory_order_seq_cst);
-}
-
 static int objs_set(struct map *m, const void *key, void *obj, u32 id, u64 flags)
 {
 	u32 i = map_index(key);
@@ -235,3 +182,75 @@ const struct map_ops map_array_of_maps_ops = {
 	.write = objs_write,
 	.set_obj = objs_set,
 };
+
+/* ---- in several processes -------------------------------------------------------------------- */
+
+static bool is_hash(const struct map *m)
+{
+	return m->ops == &map_hash_of_maps_ops;
+}
+
+u32 map_objs_count(const struct map *m)
+{
+	if (is_hash(m))
+		return map_outer_places(m);
+	if (m->ops == &map_prog_array_ops || m->ops == &map_perf_array_ops || m->ops == &map_array_of_maps_ops)
+		return m->attr.max_entries;
+	return 0;
+}
+
+static u32 id_of(struct map *m, u32 i)
+{
+	u32 id;
+
+	map_load(&id, is_hash(m) ? map_outer_id(m, i) : m->values + (size_t)i * 8, sizeof(id));
+	return id;
+}
+
+bool map_objs_stale(struct map *m, u32 i, u32 have, u32 *id)
+{
+	if (i >= map_objs_count(m))
+		return false;
+	*id = id_of(m, i);
+	return *id != (atomic_load_explicit(&m->objs[i], memory_order_acquire) ? have : 0);
+}
+
+static void *put(struct map *m, u32 i, void *obj, u32 id)
+{
+	return is_hash(m) ? map_outer_swap(m, i, obj, id)
+			  : atomic_exchange_explicit(&m->objs[i], obj, memory_order_acq_rel);
+}
+
+bool map_objs_take(struct map *m, u32 i, void *obj, u32 id)
+{
+	map_lock_word *lock = is_hash(m) ? map_outer_lock(m) : &((struct objs *)m->priv)->lock;
+	/* Who changes it here holds the lock between object and id: what is taken is never older than that. */
+	bool locked = map_lock(lock) >= 0, current = id_of(m, i) == id;
+	void *old = current ? put(m, i, obj, id) : NULL;
+
+	if (locked)
+		map_unlock(lock);
+	if (old && map_drop_obj)
+		map_drop_obj(m, old);
+	return current;
+}
+
+void map_objs_drop(struct map *m, u32 i)
+{
+	void *old = put(m, i, NULL, 0);
+
+	if (old && map_drop_obj)
+		map_drop_obj(m, old);
+}
+
+bool map_objs_shared(const struct map *m)
+{
+	atomic_thread_fence(memory_order_seq_cst); /* what was changed is seen by those who are not counted yet */
+	return atomic_load_explicit(&map_head(m)->sharers, memory_order_relaxed);
+}
+
+void map_objs_share(struct map *m)
+{
+	atomic_fetch_add(&map_head(m)->sharers, 1);
+	atomic_thread_fence(memory_order_seq_cst);
+}

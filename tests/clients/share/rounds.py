@@ -15,6 +15,7 @@ RUNTIME = tempfile.mkdtemp(prefix="ferry-test-")
 ENV = dict(os.environ, XDG_RUNTIME_DIR=RUNTIME)
 TARGET = os.path.join(HERE, "share_target")
 SAYS = {
+    "hashed": "maps_put_into_a_hash_and_taken_out",
     "counted": "attached_and_detached_programs",
     "output": "buffers_put_into_an_array_and_taken_out",
     "tailed": "programs_put_into_an_array_and_taken_out",
