@@ -23,25 +23,40 @@ SAYS = {
 }
 
 
-def rounds(program, n):
-    """(rounds, wrong, microseconds) of `program`."""
+def with_target(*loader):
+    """What a loader, which gets binary, number and pipes of a target, says, and its errors."""
     to, answers = os.pipe(), os.pipe()
     for fd in (*to, *answers):
         os.set_inheritable(fd, True)
     target = subprocess.Popen([FERRY, "exec", "--", TARGET, f"pipes={to[0]},{answers[1]}"],
                               pass_fds=(to[0], answers[1]), env=ENV)
-    loader = subprocess.run([FERRY, "exec", "--", os.path.join(HERE, "share_rounds"),
-                             os.path.join(HERE, "rounds.bpf.o"), TARGET, str(target.pid), str(answers[0]), str(to[1]),
-                             str(n), program], pass_fds=(answers[0], to[1]), env=ENV, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
+    program, bpf, *more = loader
+    r = subprocess.run([FERRY, "exec", "--", os.path.join(HERE, program), os.path.join(HERE, bpf), TARGET,
+                        str(target.pid), str(answers[0]), str(to[1]), *more], pass_fds=(answers[0], to[1]), env=ENV,
+                       text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
     for fd in (*to, *answers):
         os.close(fd)
     target.wait(timeout=20)
-    words = loader.stdout.split()
-    return loader.stdout == f"{n} rounds 0 wrong {words[4] if len(words) > 4 else ''} us\n", loader.stdout + loader.stderr[-500:]
+    return r.stdout, r.stderr[-500:]
+
+
+def rounds(program, n):
+    """Is it right, and what it said: rounds, wrong ones, microseconds for a change."""
+    out, err = with_target("share_rounds", "rounds.bpf.o", str(n), program)
+    return out.startswith(f"{n} rounds 0 wrong "), out + err
+
+
+def inner():
+    out, err = with_target("share_inner", "inner.bpf.o")
+    kinds = out.splitlines()
+    check("all_kinds_of_maps_were_tried", len(kinds) == 14, out + err)
+    for line in kinds:
+        check(f"an_element_that_is_a_map_works_elsewhere_{line.split(':')[0]}", line.endswith(": 6 6"), line)
 
 
 def main():
+    if not sys.argv[3:]:
+        inner()
     programs = sys.argv[3:] or list(SAYS)
     for program in programs:
         ok, said = rounds(program, 1000)

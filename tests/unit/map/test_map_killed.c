@@ -407,6 +407,89 @@ static void a_perf_buffer_flows_on(void **state)
 	map_perf_free(perf);
 }
 
+/* ---- elements that are maps: ids in shared memory, each process's own objects ------------------ */
+
+static struct map *elements[2]; /* of ids 1 and 2 */
+
+static void step_elements(struct map *m, u32 *s)
+{
+	u32 key = next_random(s) % ROOM, i = next_random(s) % 2;
+
+	if (next_random(s) % 3)
+		m->ops->set_obj(m, &key, elements[i], i + 1, next_random(s) % 8 ? BPF_ANY : BPF_NOEXIST);
+	else
+		m->ops->remove(m, &key);
+}
+
+static u32 id_here(const struct map *m, u32 i)
+{
+	const void *obj = m->objs[i];
+
+	return obj == elements[0] ? 1 : obj == elements[1] ? 2 : 0;
+}
+
+/* What src/bpf does when another process changed some. */
+static void look_again(struct map *m)
+{
+	u32 i, id;
+
+	for (i = 0; i < map_objs_count(m); i++) {
+		if (!map_objs_stale(m, i, id_here(m, i), &id))
+			continue;
+		assert_true(id <= 2);
+		assert_true(map_objs_take(m, i, id ? elements[id - 1] : NULL, id));
+	}
+}
+
+static void elements_are_maps(u32 type)
+{
+	struct map_attr attr = { .type = type, .key_size = 4, .value_size = 4, .max_entries = ROOM };
+	u32 key, id, round, n, s = 5;
+	struct map *m;
+
+	map_drop_obj = drop;
+	elements[0] = map_make(BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0);
+	elements[1] = map_make(BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0);
+	assert_int_equal(map_create_outer(&attr, elements[0], &m, NULL), 0);
+	kill_at_random(m, step_elements);
+	look_again(m);
+	for (key = n = 0; key < ROOM; key++) {
+		if (m->ops->read(m, &key, &id, 0))
+			continue;
+		n++;
+		assert_true(id == 1 || id == 2);
+		assert_ptr_equal(m->ops->lookup(m, &key), elements[id - 1]);
+	}
+	assert_true(n > 0);
+	/* The dead have kept no room. */
+	for (key = 0; key < ROOM; key++)
+		m->ops->remove(m, &key);
+	for (round = 0; round < 4; round++)
+		for (key = 0; key < ROOM; key++) {
+			assert_int_equal(m->ops->set_obj(m, &key, elements[round % 2], round % 2 + 1, 0), 0);
+			assert_ptr_equal(m->ops->lookup(m, &key), elements[round % 2]);
+		}
+	key = ROOM;
+	assert_int_equal(m->ops->set_obj(m, &key, elements[0], 1, 0), -E2BIG);
+	for (n = 0; n < 1000; n++)
+		step_elements(m, &s);
+	map_put(m);
+	map_put(elements[0]);
+	map_put(elements[1]);
+}
+
+static void an_array_of_maps_stays_whole(void **state)
+{
+	(void)state;
+	elements_are_maps(BPF_MAP_TYPE_ARRAY_OF_MAPS);
+}
+
+static void a_hash_of_maps_stays_whole_and_keeps_its_room(void **state)
+{
+	(void)state;
+	elements_are_maps(BPF_MAP_TYPE_HASH_OF_MAPS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +502,8 @@ int main(void)
 		cmocka_unit_test(a_filter_keeps_what_was_added),
 		cmocka_unit_test(a_users_ring_is_drained_by_who_is_left),
 		cmocka_unit_test(storage_of_killed_tasks_is_nobodys),
+		cmocka_unit_test(an_array_of_maps_stays_whole),
+		cmocka_unit_test(a_hash_of_maps_stays_whole_and_keeps_its_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
