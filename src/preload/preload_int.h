@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <link.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions of libc that call others of libc on paths inside of it, where no hook is: setmntent(3), nftw(3). */
+/* Functions of libc that call others of libc on paths inside of it, where no hook is: setmntent(3), nftw(3), glob(3). */
 #include <errno.h>
 #include <ftw.h>
 #include <limits.h>
@@ -73,4 +73,61 @@ int hook_nftw(const char *dir, preload_ftw fn, int nfds, int flags)
 int hook_nftw64(const char *dir, preload_ftw fn, int nfds, int flags)
 {
 	return walk_with(real.nftw64, dir, fn, nfds, flags);
+}
+
+static bool has_place(const char *pattern)
+{
+	char dir[PATH_MAX], place[PATH_MAX];
+	bool ours;
+	size_t fixed = pattern && pattern[0] == '/' ? strcspn(pattern, "*?[{\\") : 0;
+
+	while (fixed && pattern[fixed - 1] != '/')
+		fixed--;
+	if (fixed < 2 || fixed > sizeof(dir) || sys_inside || preload_off())
+		return false;
+	memcpy(dir, pattern, fixed - 1);
+	dir[fixed - 1] = '\0';
+	sys_inside++;
+	ours = sys_path(dir, place) != SESSION_NO;
+	sys_inside--;
+	return ours;
+}
+
+/* glob(3) calls functions of ours if asked to, and so finds the names as the caller has them. */
+#define GLOB(how)                                                                                  \
+	do {                                                                                       \
+		if (!out || flags & GLOB_ALTDIRFUNC || !has_place(pattern))                        \
+			return real.how(pattern, flags, error, out);                               \
+		out->gl_opendir = open_dir;                                                        \
+		out->gl_closedir = close_dir;                                                      \
+		out->gl_readdir = (void *)read_dir;                                                \
+		out->gl_stat = (void *)hook_stat;                                                  \
+		out->gl_lstat = (void *)hook_lstat;                                                \
+		return real.how(pattern, flags | GLOB_ALTDIRFUNC, error, out);                     \
+	} while (0)
+
+static void *open_dir(const char *path)
+{
+	return hook_opendir(path);
+}
+
+static void close_dir(void *dir)
+{
+	closedir(dir);
+}
+
+static struct dirent *read_dir(void *dir)
+{
+	return readdir(dir);
+}
+
+int hook_glob(const char *pattern, int flags, int (*error)(const char *path, int err), glob_t *out)
+{
+	GLOB(glob);
+}
+
+/* struct dirent64 is struct dirent on 64-bit machines, too. */
+int hook_glob64(const char *pattern, int flags, int (*error)(const char *path, int err), glob64_t *out)
+{
+	GLOB(glob64);
 }

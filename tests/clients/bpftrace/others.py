@@ -4,39 +4,17 @@
 import json
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "tools")]
-from drive import Session  # noqa: E402
-from tap import check, done, run, skip, skip_all  # noqa: E402
+from begin import RUNTIME, interrupt, run_parts, s
+from tap import check, run, skip
 
-FERRY, TARGET = sys.argv[1:3]
-if not shutil.which("bpftrace"):
-    skip_all("bpftrace is not installed")
+TARGET = sys.argv[2]
 PYTHON = "/usr/bin/python3"
 EXE = os.path.realpath(PYTHON)
-RUNTIME = tempfile.mkdtemp(prefix="ferry-test-")
-s = Session(FERRY, RUNTIME)
 READY = 'BEGIN { printf("ready\\n"); } '
-
-
-def interrupt(t):
-    """It forgets a signal that comes between two calls of epoll_wait(2), which is every 100 ms."""
-    end = time.monotonic() + 60
-    while t.p.poll() is None and time.monotonic() < end:
-        with open(f"/proc/{t.pid}/status") as f:
-            caught = re.search(r"^SigCgt:\s+(\w+)", f.read(), re.M)
-        if caught and int(caught[1], 16) & 1 << signal.SIGINT - 1:  # not once it prints its maps
-            t.p.send_signal(signal.SIGINT)
-        again = time.monotonic() + 1.03
-        while time.monotonic() < again and t.open:
-            s.read(again)
-    return t.end()
 
 
 def watch(program, drive, *options, form="text", until=None):
@@ -187,12 +165,4 @@ def command():
     check("functions_are_listed", f"uprobe:{EXE}:PyDict_Copy\n" in got and f"uprobe:{EXE}:PyDict_Clear\n" in got, got)
 
 
-PARTS = [functions, usdt, calls, clock, command]
-try:
-    for part in PARTS:
-        if not sys.argv[3:] or part.__name__ in sys.argv[3:]:
-            part()
-finally:
-    s.close()
-    shutil.rmtree(RUNTIME, ignore_errors=True)
-done()
+run_parts([functions, usdt, calls, clock, command], sys.argv[3:])
