@@ -83,6 +83,11 @@ int cli_session(const char *option, char dir[SESSION_DIR_MAX]);
  * session, or a CLI_ code with the reason printed.
  */
 int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock);
+/*
+ * The function that a probe at this offset of the file is in, and how far; NULL when no symbol says, or the
+ * name is not printable. Valid until the next call.
+ */
+const char *cli_symbol(const char *path, u64 offset, u64 *into);
 /* Seconds, maybe with a fraction, within [0.05, 86400]; false when it is none. */
 bool cli_seconds(const char *s, double *out);
 void cli_sleep(double seconds);

@@ -80,8 +80,23 @@ static bool is_somewhere(const struct broker_view *v, u64 attachment)
 
 struct shown {
 	u32 link, prog;
-	char kind[32], target[320];
+	char kind[32], target[512];
+	const char *file, *func; /* of a probe; NULL: no symbol names it */
+	u64 into;
 };
+
+/* By its function; the file as its maker named it, which may be by a link to what is mapped. */
+static void name_probe(const struct look_row *r, const struct look_row *owner, struct shown *s)
+{
+	s->file = owner && owner->offset == r->offset && owner->target[0] ? owner->target : r->target;
+	s->func = cli_symbol(s->file, r->offset, &s->into);
+	if (!s->func)
+		snprintf(s->target, sizeof(s->target), "%s+0x%llx", s->file, (unsigned long long)r->offset);
+	else if (s->into)
+		snprintf(s->target, sizeof(s->target), "%s:%.200s+0x%llx", s->file, s->func, (unsigned long long)s->into);
+	else
+		snprintf(s->target, sizeof(s->target), "%s:%.200s", s->file, s->func);
+}
 
 static void prepare(const struct broker_view *v, const struct look_row *r, struct shown *s)
 {
@@ -94,7 +109,9 @@ static void prepare(const struct broker_view *v, const struct look_row *r, struc
 	snprintf(s->kind, sizeof(s->kind), "%s", kind_name(r->type, buf));
 	if (!strcmp(s->kind, "clock"))
 		snprintf(s->target, sizeof(s->target), "every %llu us", (unsigned long long)r->period / 1000);
-	else if (strstr(s->kind, "probe") && r->target[0])
+	else if (strstr(s->kind, "uprobe") && r->target[0])
+		name_probe(r, owner, s);
+	else if (strstr(s->kind, "probe") && r->target[0] && r->offset)
 		snprintf(s->target, sizeof(s->target), "%s+0x%llx", r->target, (unsigned long long)r->offset);
 	else
 		snprintf(s->target, sizeof(s->target), "%s", r->target);
@@ -136,7 +153,12 @@ static void json_row(const struct broker_view *v, u32 member, const struct look_
 	text_printf(t, ",\"program\":%u,\"pid\":%d,\"kind\":", s.prog, v->member[member].pid);
 	text_json(t, s.kind);
 	text_puts(t, ",\"target\":");
-	text_json(t, r->target);
+	text_json(t, s.file ? s.file : r->target);
+	if (s.func) {
+		text_puts(t, ",\"function\":");
+		text_json(t, s.func);
+		text_printf(t, ",\"function_offset\":%llu", (unsigned long long)s.into);
+	}
 	text_printf(t, ",\"offset\":%llu,\"places\":%u,\"how\":", (unsigned long long)r->offset, r->places);
 	text_json(t, r->how);
 	text_puts(t, ",\"why\":");

@@ -110,6 +110,8 @@ def main():
     line = [x for x in looked("link", "list") if x["pid"] == s.pid and x["link"] != links[0]["link"]]
     check("link_list_says_that_it_is_a_trap_and_why", len(line) == 1 and line[0]["how"] == "trap" and line[0]["why"] and
           line[0]["kind"] == "uprobe" and line[0]["target"].endswith("target") and one.say(f"count {s.pid}") == "1", line)
+    check("link_list_names_the_function", line and line[0].get("function") == "tiny" and line[0]["function_offset"] == 0 and
+          f"{HERE}/target:tiny" in ferry("link", "list").stdout, line)
     text = [x for x in ferry("link", "list").stdout.splitlines() if " trap " in x]
     check("the_reason_is_in_the_text_too", len(text) == 1 and line[0]["why"] in text[0], text)
     one.end()
