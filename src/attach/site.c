@@ -62,7 +62,7 @@ static void before_fork(void)
 static void after_fork(void)
 {
 	pthread_mutex_unlock(&lock);
-	base_forking--;
+	base_fork_over();
 }
 
 /* CET: returns are held against a second stack, which return slots and moved calls do not know. */

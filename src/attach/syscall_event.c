@@ -40,7 +40,9 @@ struct event {
 	u64 cookie;
 	u64 func; /* address; 0: none */
 	s32 nr; /* or ALL */
+	s32 pid;
 	u8 form;
+	u8 life; /* enum life; LIFE_KINDS: it is one of calls */
 	bool exit;
 	struct event *next; /* in the order of attachment */
 };
@@ -100,9 +102,11 @@ static int parse_tracepoint(const struct sys_attach *a, struct event *e, struct 
 		e->form = SC_ALL;
 		e->exit = true;
 		size = 24;
+	} else if ((e->life = life_named(a->name, true, &size)) != LIFE_KINDS) {
+		e->form = SC_ONE;
 	} else {
-		text_puts(why, "this happens in the kernel only; system calls can be seen: "
-			       "syscalls:*, raw_syscalls:*");
+		text_puts(why, "this happens in the kernel only; what a process can see of itself is: "
+			       "syscalls:*, raw_syscalls:*, sched:sched_process_exec, _fork, _exit, task:task_newtask");
 		return -EOPNOTSUPP;
 	}
 	if (a->p->max_ctx_off > size) {
@@ -119,7 +123,11 @@ static int parse_raw(const struct sys_attach *a, struct event *e, struct text *w
 	e->exit = !strcmp(a->name, "sys_exit");
 	if (e->exit || !strcmp(a->name, "sys_enter"))
 		return 0;
-	text_puts(why, "this happens in the kernel only; sys_enter and sys_exit can be seen");
+	e->life = life_named(a->name, false, &(u32){ 0 });
+	if (e->life != LIFE_KINDS)
+		return 0;
+	text_puts(why, "this happens in the kernel only; sys_enter, sys_exit, sched_process_exec, _fork, _exit and "
+		       "task_newtask can be seen");
 	return -EOPNOTSUPP;
 }
 
@@ -149,6 +157,11 @@ static int parse_func(const struct sys_attach *a, struct event *e, struct text *
 /* ---- the table ------------------------------------------------------------------------------------- */
 
 /* The kernel's order: tracepoints are outside, its functions inside. */
+static struct sc_hook hook_of(const struct event *e)
+{
+	return (struct sc_hook){ e->p, e->cookie, e->func, e->form, (u8)((e->p->max_ctx_off + 7) / 8), e->pid };
+}
+
 static u32 collect(struct sc_list *l, s32 nr, bool exit)
 {
 	const struct event *e;
@@ -156,13 +169,11 @@ static u32 collect(struct sc_list *l, s32 nr, bool exit)
 
 	for (pass = 0; pass < 2; pass++)
 		for (e = events; e; e = e->next) {
-			if (e->exit != exit || (e->nr != ALL && e->nr != nr) ||
+			if (e->life != LIFE_KINDS || e->exit != exit || (e->nr != ALL && e->nr != nr) ||
 			    (e->form == SC_FUNC) != (pass == !exit))
 				continue;
 			if (l)
-				l->hook[l->n++] = (struct sc_hook){
-					e->p, e->cookie, e->func, e->form, (u8)((e->p->max_ctx_off + 7) / 8)
-				};
+				l->hook[l->n++] = hook_of(e);
 			n++;
 		}
 	return n;
@@ -183,10 +194,32 @@ static struct sc_list *make_list(s32 nr, bool exit)
 	return l;
 }
 
+/* NULL, and no error, when there are none. */
+static int make_lives(struct sc_table *t, u32 life)
+{
+	const struct event *e;
+	struct sc_list *l;
+	u32 n = 0;
+
+	for (e = events; e; e = e->next)
+		n += e->life == life;
+	if (!n)
+		return 0;
+	l = t->lives[life] = base_alloc(sizeof(*l) + n * sizeof(l->hook[0]));
+	if (!l)
+		return -ENOMEM;
+	for (e = events; e; e = e->next)
+		if (e->life == life)
+			l->hook[l->n++] = hook_of(e);
+	return 0;
+}
+
 static void free_table(struct sc_table *t)
 {
 	u32 i, k;
 
+	for (i = 0; t && i < LIFE_KINDS; i++)
+		base_free(t->lives[i]);
 	for (k = 0; t && k < 2; k++) {
 		base_free(t->any[k]);
 		for (i = 0; i < SC_CALLS; i++)
@@ -208,6 +241,9 @@ static struct sc_table *make_table(void)
 		if (!t->any[k])
 			goto fail;
 	}
+	for (k = 0; k < LIFE_KINDS; k++)
+		if (make_lives(t, k))
+			goto fail;
 	for (e = events; e; e = e->next)
 		if (e->nr != ALL && !t->calls[e->nr][e->exit]) {
 			t->calls[e->nr][e->exit] = make_list(e->nr, e->exit);
@@ -247,6 +283,20 @@ static bool is_special(u32 nr)
 	}
 }
 
+/* What is to be done for those who wait for processes to begin or end. */
+static u8 life_want(const struct sc_table *t, u32 nr)
+{
+	switch (nr) {
+	case SYS_clone:
+	case SYS_clone3:
+	case SYS_fork:
+	case SYS_vfork: return t->lives[LIFE_FORK] || t->lives[LIFE_NEW] ? SC_LIFE | SC_EXIT : 0;
+	case SYS_exit:
+	case SYS_exit_group: return t->lives[LIFE_EXIT] ? SC_LIFE | SC_ENTER : 0;
+	default: return 0;
+	}
+}
+
 static void set_wants(const struct sc_table *t)
 {
 	bool dispatching;
@@ -260,6 +310,7 @@ again:
 		for (k = 0; t && k < 2; k++)
 			if (t->any[k]->n || (nr < SC_CALLS && t->calls[nr][k]))
 				want |= k ? SC_EXIT : SC_ENTER;
+		want |= t ? life_want(t, nr) : 0;
 		if (syscall_want[nr] != want)
 			syscall_want[nr] = want;
 	}
@@ -332,7 +383,8 @@ static int attach(const struct sys_attach *a, parse_fn parse, bool exit, void **
 
 	if (!e)
 		return -ENOMEM;
-	*e = (struct event){ .p = a->p, .cookie = a->cookie, .nr = ALL, .exit = exit };
+	*e = (struct event){ .p = a->p, .cookie = a->cookie, .nr = ALL, .exit = exit, .life = LIFE_KINDS,
+			     .pid = a->pid ? a->pid : getpid() };
 	err = only_ours(a, why);
 	if (!err)
 		err = parse(a, e, why);
@@ -381,6 +433,10 @@ static void take_out(struct sc_table *t, const struct event *e)
 {
 	u32 i;
 
+	if (e->life != LIFE_KINDS) {
+		take_out_of(t->lives[e->life], e);
+		return;
+	}
 	if (e->nr == ALL)
 		take_out_of(t->any[e->exit], e);
 	for (i = 0; i < SC_CALLS; i++)

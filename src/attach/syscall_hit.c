@@ -25,6 +25,8 @@ struct moment {
 	const struct sc_list *list;
 	s32 nr;
 	bool exit;
+	u8 child; /* enum sc_child */
+	struct sc_birth birth;
 	struct helper_override override;
 };
 
@@ -132,17 +134,57 @@ static const struct sc_list *find_list(s32 nr, bool exit)
 	return nr >= 0 && nr < SC_CALLS && t->calls[nr][exit] ? t->calls[nr][exit] : t->any[exit];
 }
 
+/* ---- children and ends ----------------------------------------------------------------------------- */
+
+/*
+ * Children are told of by themselves, in their parent's name and before they do anything else: parents hear of
+ * them too late for what they do. Only where no program can run in the child it is the parent's to tell.
+ */
+static bool is_life(const struct moment *m)
+{
+	const struct sc_table *t = syscall_table;
+	bool by_parent = m->child & (SC_CHILD_FOREIGN | SC_CHILD_MUTE);
+
+	if (!t || !(syscall_want[(u16)m->nr] & SC_LIFE) || m->override.set)
+		return false;
+	switch (m->nr) {
+	case SYS_exit:
+	case SYS_exit_group: return !m->exit;
+	default: return m->exit && m->birth.tid && (s64)m->regs->rax >= 0 && !m->regs->rax != by_parent;
+	}
+}
+
+static void tell_life(struct moment *m)
+{
+	struct life_call c = { syscall_table, m->regs, m->birth };
+
+	if (is_life(m))
+		code_keep_vectors(life_tell, &c, NULL);
+}
+
 /* The thread is inside, which keeps the table. */
 static void tell(struct moment *m)
 {
-	bool ending = base_ending;
+	bool ending = base_ending, life = syscall_want[(u16)m->nr] & SC_LIFE;
+	u64 mask = ~0ull;
 
 	m->list = find_list(m->nr, m->exit);
-	if (!m->list || !m->list->n)
+	if ((!m->list || !m->list->n) && !life)
 		return;
 	if (!thread_self->alive && !is_alive(thread_self, m->nr))
 		base_ending = true;
-	run_list(m);
+	/* libc blocks everything at the end of a thread: a program's read that faults would be the end of all. */
+	if (m->nr == SYS_exit)
+		SYS(SYS_rt_sigprocmask, 1 /* SIG_UNBLOCK */, &(u64){ 1ull << 6 | 1ull << 10 }, &mask, 8);
+	/* The kernel's order: a child is there before its parent's call ends, a call begins before it ends a thread. */
+	if (life && m->exit)
+		tell_life(m);
+	if (m->list && m->list->n)
+		run_list(m);
+	if (life && !m->exit)
+		tell_life(m);
+	if (m->nr == SYS_exit)
+		SYS(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &mask, 0, 8);
 	base_ending = ending;
 }
 
@@ -159,8 +201,11 @@ static struct sc_late *late_of(struct thread *t)
 	return t->late;
 }
 
-static void postpone(struct thread *t, const struct pt_regs *regs, bool exit)
+static void after_fork(void);
+
+static void postpone(struct thread *t, const struct moment *m)
 {
+	const struct pt_regs *regs = m->regs;
 	struct sc_late *l = late_of(t);
 
 	if (!l || l->n == ARRAY_SIZE(l->call)) {
@@ -168,15 +213,18 @@ static void postpone(struct thread *t, const struct pt_regs *regs, bool exit)
 		return;
 	}
 	/* What was postponed before the fork is for the parent to tell. */
-	if (exit && !regs->rax)
+	if (m->exit && !regs->rax)
 		switch (regs->orig_rax) {
 		case SYS_clone:
 		case SYS_clone3:
 		case SYS_fork: l->n = 0;
 		}
 	l->call[l->n].regs = *regs;
-	l->call[l->n++].exit = exit;
+	l->call[l->n].child = m->child;
+	l->call[l->n].birth = m->birth;
+	l->call[l->n++].exit = m->exit;
 	t->care |= CARE_LATE;
+	base_forked = after_fork;
 }
 
 static void tell_postponed(struct thread *t)
@@ -186,12 +234,28 @@ static void tell_postponed(struct thread *t)
 	for (i = 0; i < n; i++) {
 		struct moment m = { .regs = &t->late->call[i].regs,
 				    .nr = (s32)t->late->call[i].regs.orig_rax,
-				    .exit = t->late->call[i].exit };
+				    .exit = t->late->call[i].exit,
+				    .child = t->late->call[i].child,
+				    .birth = t->late->call[i].birth };
 
 		tell(&m);
 	}
 	t->late->n = 0;
 	t->care &= ~(u32)CARE_LATE;
+}
+
+/* The handlers are done: base_forked. */
+static void after_fork(void)
+{
+	struct thread *t = thread_self;
+	struct pt_regs regs = { .rsp = (u64)(uintptr_t)__builtin_frame_address(0), .cs = 0x33, .ss = 0x2b,
+				.orig_rax = ~0ul };
+
+	if (!t || !(t->care & CARE_LATE) || t->busy)
+		return;
+	thread_enter(t, NULL, &regs);
+	tell_postponed(t);
+	thread_leave(t);
 }
 
 /* ---- a call --------------------------------------------------------------------------------------- */
@@ -206,7 +270,7 @@ static __attribute__((noinline)) bool happen_short(struct sc_frame *f, bool exit
 	bool done;
 	u32 i;
 
-	if (!t || t->busy | t->care | base_forking || !sys_short_enter())
+	if (!t || t->busy | t->care | base_forking || syscall_want[(u16)m.nr] & SC_LIFE || !sys_short_enter())
 		return false;
 	l = find_list(m.nr, exit); /* once inside: it is freed when nobody is */
 	done = !l || l->is_short;
@@ -231,6 +295,10 @@ static __attribute__((noinline)) bool happen(struct sc_frame *f, bool exit)
 	struct moment m = { .regs = &f->regs, .nr = (s32)f->regs.orig_rax, .exit = exit };
 	struct pt_regs here;
 
+	if (exit && f->birth.tid) {
+		m.child = f->child;
+		m.birth = f->birth;
+	}
 	if (!t && !(t = thread_first())) {
 		syscall_missed++;
 		return false;
@@ -249,7 +317,7 @@ static __attribute__((noinline)) bool happen(struct sc_frame *f, bool exit)
 		thread_enter(t, NULL, &f->regs);
 	}
 	if (base_forking) {
-		postpone(t, &f->regs, exit);
+		postpone(t, &m);
 	} else {
 		if (t->care & CARE_LATE)
 			tell_postponed(t);
@@ -261,11 +329,22 @@ static __attribute__((noinline)) bool happen(struct sc_frame *f, bool exit)
 	return m.override.set;
 }
 
+static void tell_exec(const struct pt_regs *regs)
+{
+	struct thread *t = thread_self;
+
+	if (!syscall_table || !syscall_table->lives[LIFE_EXEC] || (!t && !(t = thread_first())))
+		return;
+	thread_enter(t, NULL, regs);
+	life_exec(syscall_table, regs);
+	thread_leave(t);
+}
+
 /*
  * execve(2) has two ends: it fails, which is an exit like others, or the new program begins. Its
  * registers are those that it began with.
  */
-void syscall_program_began(void)
+void syscall_program_began(bool called)
 {
 	extern void *__libc_stack_end; /* ld.so's */
 	const char *name = (const char *)(uintptr_t)getauxval(AT_EXECFN);
@@ -277,7 +356,8 @@ void syscall_program_began(void)
 					.rsp = (u64)(uintptr_t)__libc_stack_end, .eflags = 0x202,
 					.cs = 0x33, .ss = 0x2b } };
 
-	if (syscall_want[f.regs.orig_rax] & SC_EXIT)
+	tell_exec(&f.regs);
+	if (called && syscall_want[f.regs.orig_rax] & SC_EXIT)
 		happen(&f, true);
 }
 
@@ -288,6 +368,7 @@ struct sc_frame *syscall_enter(struct sc_frame *f)
 	f->action = SC_CALL;
 	f->exit = want & (SC_EXIT | SC_SPECIAL);
 	f->child = 0;
+	f->birth.tid = 0;
 	f->home = NULL;
 	f->quiet = sys_inside && !base_forking ? SC_OWN : 0;
 	if (want & SC_THREAD && (thread_self || thread_first()))

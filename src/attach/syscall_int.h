@@ -17,6 +17,12 @@ enum sc_action {
 	SC_SIGRETURN, /* with the program's stack pointer; does not come back */
 };
 
+/* Who makes a child, and how. */
+struct sc_birth {
+	u32 tid, tgid;
+	u64 flags; /* CLONE_* */
+};
+
 struct sc_frame {
 	struct pt_regs regs; /* as the kernel would have them; `rip` is behind the instruction */
 	u64 args[6];
@@ -26,7 +32,8 @@ struct sc_frame {
 	u8 depth;            /* of vfork() */
 	u8 child;            /* of calls that make one: enum sc_child */
 	struct sc_frame *home; /* where it was before it was put where a child cannot reach; NULL */
-	u64 room[16];
+	struct sc_birth birth; /* for a child to tell */
+	u64 room[14];
 	u64 resume;          /* last: where to go on, the return address of the call by the stub */
 };
 _Static_assert(sizeof(struct sc_frame) == 368 && offsetof(struct sc_frame, args) == 168 &&
@@ -44,6 +51,7 @@ enum sc_child {
 	SC_CHILD_FOREIGN = 1 << 0, /* its thread-local storage is none that Ferry may look at */
 	SC_CHILD_THREAD = 1 << 2,  /* has storage of its own, libc's */
 	SC_CHILD_WAITS = 1 << 1,   /* the parent waits for it, with the same storage */
+	SC_CHILD_MUTE = 1 << 3,    /* no program runs in it at its start: it is for the parent to tell of it */
 };
 
 /*
@@ -61,6 +69,7 @@ enum sc_want {
 	SC_ENTER = 1 << 0,
 	SC_EXIT = 1 << 1,
 	SC_THREAD = 1 << 3,  /* see to dispatch in this thread */
+	SC_LIFE = 1 << 4,    /* a process or thread begins or ends by it, and that is an event */
 	SC_SPECIAL = 1 << 2, /* needs care: children, signal frames, memory that becomes code */
 };
 /* By number (16 bits): what is to be done about it. 0: carried out at once. */
@@ -84,6 +93,7 @@ struct sc_hook {
 	u64 func;  /* SC_FUNC: address that the function is said to have */
 	u8 form;   /* enum sc_form */
 	u8 words;  /* of its context that the program looks at */
+	s32 pid;   /* of the process it is for; -1: any */
 };
 /* A program's context, for each form as the kernel has it. */
 union sc_context {
@@ -99,15 +109,44 @@ struct sc_list {
 	bool is_short; /* sys_short_may() run all of it so */
 	struct sc_hook hook[];
 };
+/* ---- life.c: processes and threads that begin and end, as events -------------------------------- */
+
+enum life {
+#define LIFE(kind, category, name, size) LIFE_##kind,
+#include "attach/life.def"
+#undef LIFE
+	LIFE_KINDS
+};
+/* By "category:name", or by the name alone: LIFE_KINDS when it is none. *size: what programs may read. */
+enum life life_named(const char *name, bool full, u32 *size);
+
+/* A call that makes a child, or ends this thread or process. Not plain: vector registers are kept before. */
+struct life_call {
+	const struct sc_table *table;
+	const struct pt_regs *regs;
+	struct sc_birth birth; /* tid 0: none, this is an end */
+};
+void life_tell(void *life_call, void *unused);
+/* The end of a thread, which may be another process's; last: with it the process ends. */
+struct helper_task;
+struct sc_list;
+void life_tell_exit(const struct sc_list *list, const struct pt_regs *regs, const struct helper_task *who, s32 prio,
+		    bool last);
+/* This process is a new program's: tells that it began. */
+void life_exec(const struct sc_table *table, const struct pt_regs *regs);
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
 /* Replaced as a whole; freed when no thread can be reading it. */
 struct sc_table {
 	struct sc_list *any[2];             /* enter, exit: numbers that have no list of their own */
 	struct sc_list *calls[SC_CALLS][2]; /* NULL: `any` */
+	struct sc_list *lives[LIFE_KINDS];  /* NULL: none */
 };
 extern struct sc_table *_Atomic syscall_table;
 extern _Atomic u64 syscall_missed; /* calls without events, as they came while a hook ran */
 
-void syscall_program_began(void); /* sys_attach_program_began */
+void syscall_program_began(bool called); /* sys_attach_program_began */
 
 /* Calls between the handlers of pthread_atfork(3): told when the locks of those are free again. */
 struct sc_late {
@@ -115,6 +154,8 @@ struct sc_late {
 	struct {
 		struct pt_regs regs;
 		bool exit;
+		u8 child;
+		struct sc_birth birth;
 	} call[20];
 };
 _Static_assert(sizeof(struct sc_late) <= 4096, "a page");

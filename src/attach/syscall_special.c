@@ -99,12 +99,25 @@ static void child_kind(struct sc_frame *f, u64 flags)
 	/* It runs at the same time with the same storage. (Ferry's own makes no such calls: world.c.) */
 	if (t && !f->quiet && flags & CLONE_VM && !(flags & (CLONE_SETTLS | CLONE_VFORK)))
 		t->care |= CARE_SHARED;
+	if (flags & CLONE_VM && !(flags & (CLONE_SETTLS | CLONE_VFORK)))
+		f->child |= SC_CHILD_MUTE;
+}
+
+/* For who tells of the child. */
+static void note_birth(struct sc_frame *f, u64 flags)
+{
+	if (!(syscall_want[f->regs.orig_rax] & SC_LIFE) || f->quiet)
+		return;
+	f->birth.tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0);
+	f->birth.tgid = (u32)SYS(SYS_getpid, 0, 0, 0, 0);
+	f->birth.flags = flags & ~0xffull; /* without CSIGNAL */
 }
 
 static struct sc_frame *call_clone(struct sc_frame *f)
 {
 	u64 flags = f->regs.rdi;
 
+	note_birth(f, (u32)flags);
 	child_kind(f, flags);
 	if (!f->regs.rsi)
 		return flags & CLONE_VM ? share_stack(f) : f;
@@ -124,6 +137,7 @@ static struct sc_frame *call_clone3(struct sc_frame *f)
 		return fail(f, -E2BIG);
 	if (code_copy_safe(a, (const void *)(uintptr_t)f->regs.rdi, size))
 		return fail(f, -EFAULT);
+	note_birth(f, a->flags);
 	child_kind(f, a->flags);
 	if (!a->stack)
 		return a->flags & CLONE_VM ? share_stack(f) : f;
@@ -191,14 +205,17 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 	switch (f->regs.orig_rax) {
 	case SYS_clone: return call_clone(f);
 	case SYS_clone3: return call_clone3(f);
-	case SYS_vfork: f->child = SC_CHILD_WAITS; return share_stack(f);
+	case SYS_vfork:
+		note_birth(f, CLONE_VFORK | CLONE_VM);
+		f->child = SC_CHILD_WAITS;
+		return share_stack(f);
 	case SYS_rt_sigreturn: return call_sigreturn(f);
 	case SYS_exit:
 		/* Its destructors have run: nobody else would free the record. */
 		if (thread_self && !thread_self->busy)
 			thread_end();
 		return f;
-	case SYS_fork:
+	case SYS_fork: note_birth(f, 0); return f;
 	case SYS_mmap:
 	case SYS_mprotect: return f;
 	default:

@@ -24,14 +24,24 @@ typedef int64_t s64;
 
 /*
  * Above 0 while this thread is between the handlers of pthread_atfork(3) that hold locks of Ferry's:
- * programs must not run then. Handlers that take locks count it up before and down behind.
+ * programs must not run then. Handlers that take locks count it up before, and down behind by
+ * base_fork_over(), which calls base_forked (NULL: nothing waits for it) when it is 0.
  */
 extern _Thread_local u32 base_forking __attribute__((tls_model("initial-exec")));
+extern void (*base_forked)(void);
+void base_fork_over(void);
 /*
  * This thread's destructors (pthread_key_create) have run, or may have: nothing may be made for it
  * that they would take away. Set and cleared by who knows, per thread.
  */
 extern _Thread_local bool base_ending __attribute__((tls_model("initial-exec")));
+
+/*
+ * Threads of Ferry's own, which are none of the host's: by the thread itself, at its beginning and at its end.
+ * Of those of another process (fork) nothing is said.
+ */
+void base_thread_own(bool own);
+bool base_thread_is_own(u32 tid);
 
 /* ---- memory ----------------------------------------------------------------------------------- */
 

@@ -18,6 +18,13 @@ static void *system_allocator(void *old, size_t size)
 void *(*base_allocator)(void *old, size_t size) = system_allocator;
 _Thread_local u32 base_forking;
 _Thread_local bool base_ending;
+void (*base_forked)(void);
+
+void base_fork_over(void)
+{
+	if (!--base_forking && base_forked)
+		base_forked();
+}
 
 _Thread_local int base_in_signal __attribute__((tls_model("initial-exec")));
 

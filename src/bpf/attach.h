@@ -44,10 +44,10 @@ struct sys_attach_ops {
 /* Modules were unregistered: nothing is to stay on their functions. Set by the source; NULL. */
 extern void (*sys_attach_module_gone)(void);
 /*
- * A member of the session replaced its program, by an execve(2) that is at its end now: here, in what began.
- * What is attached to this process is in place. Set by the source; NULL.
+ * The process has a new program, which has not run yet. With `called` a member of the session made the
+ * execve(2), which is at its end now. What is attached to this process is in place. Set by the source; NULL.
  */
-extern void (*sys_attach_program_began)(void);
+extern void (*sys_attach_program_began)(bool called);
 
 /* One source a kind; again replaces, NULL takes away. What is attached stays as it is. */
 void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops);

@@ -249,6 +249,7 @@ static void *tick(void *arg)
 	u64 now, next, look = 0, at, interval;
 	u32 i;
 
+	base_thread_own(true);
 	lock_clocks();
 	while ((interval = interval_of_all())) {
 		now = clock_now();
@@ -268,6 +269,7 @@ static void *tick(void *arg)
 	beat_stop();
 	running = false;
 	unlock_clocks();
+	base_thread_own(false);
 	return arg;
 }
 

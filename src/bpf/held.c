@@ -21,10 +21,12 @@ static void *wait_for_last(void *arg)
 	int fd = (int)(intptr_t)arg;
 
 	sys_inside++;
+	base_thread_own(true);
 	if (!flock(fd, LOCK_EX))
 		flock(fd, LOCK_UN);
 	close(fd);
 	sys_fd_sweep();
+	base_thread_own(false);
 	sys_inside--;
 	return NULL;
 }

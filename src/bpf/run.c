@@ -347,6 +347,7 @@ u64 sys_short_run(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
 	helper_run.func_ip = func_ip;
 	helper_run.override = NULL; /* what the last run left there is gone */
 	helper_run.idle = 0;
+	helper_run.task = NULL;
 	if (__builtin_expect(sys_stats_on, 0))
 		return counted_run(p, ctx);
 	return prog_run(p, ctx);

@@ -446,6 +446,7 @@ static void *run(void *arg)
 	int fd = sock;
 
 	sys_inside++;
+	base_thread_own(true);
 	is_agent = true;
 	if (fd < 0 || (!token && take_welcome(fd, m)))
 		goto again;
@@ -460,6 +461,7 @@ again:
 	while (all)
 		remove_one(all->id);
 	base_free(m);
+	base_thread_own(false);
 	return NULL;
 }
 

@@ -111,7 +111,7 @@ struct broker {
 	u64 swept; /* ms: when pins were looked at last */
 	struct conn *conns[MAX_CONNS];
 	u32 nconns, max_conns, nmembers;
-	struct attachment *attachments;
+	struct attachment *attachments, **last; /* in the order they came */
 	struct hash by_number; /* attachments */
 	u32 nattachments;
 	u64 idle_since; /* ms; 0: not idle */

@@ -224,11 +224,12 @@ int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m
 	a->kind = m->kind;
 	a->what = m->what;
 	a->owner = owner;
-	a->next = b->attachments;
-	a->prev = &b->attachments;
-	if (a->next)
-		a->next->prev = &a->next;
-	b->attachments = a;
+	/* At the end: who comes later is told in this order, in which programs then run. */
+	if (!b->last)
+		b->last = &b->attachments;
+	a->prev = b->last;
+	*b->last = a;
+	b->last = &a->next;
 	b->nattachments++;
 	for (i = 0; i < b->nconns; i++) {
 		struct conn *c = b->conns[i];
@@ -284,6 +285,8 @@ static void remove_over(struct broker *b)
 		*a->prev = next;
 		if (next)
 			next->prev = a->prev;
+		else
+			b->last = a->prev;
 		b->nattachments--;
 		hash_del(&b->by_number, a->id ^ b->secret);
 		store_put(b, a->prog);

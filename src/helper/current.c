@@ -5,9 +5,12 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "btf/fbtf.h"
@@ -18,6 +21,7 @@
 static struct {
 	u32 size, cred_size; /* size 0: the types could not be made */
 	u32 pid, tgid, comm, real_parent, parent, group_leader, cred, real_cred;
+	u32 exit_code, exit_signal, flags, start_time, start_boottime;
 	u32 uid, gid, euid, egid, suid, sgid, fsuid, fsgid;
 } at;
 
@@ -73,6 +77,11 @@ static void find_members(void)
 	TASK(group_leader);
 	TASK(cred);
 	TASK(real_cred);
+	TASK(exit_code);
+	TASK(exit_signal);
+	TASK(flags);
+	TASK(start_time);
+	TASK(start_boottime);
 	CRED(uid);
 	CRED(gid);
 	CRED(euid);
@@ -124,6 +133,96 @@ static void fill_task(u8 *task, u32 pid, u32 tgid, u8 *leader, u8 *parent, u8 *c
 	put_ptr(task, at.parent, parent);
 	put_ptr(task, at.cred, cred);
 	put_ptr(task, at.real_cred, cred);
+	put32(task, at.exit_signal, pid == tgid ? SIGCHLD : ~0u);
+}
+
+/* ---- what /proc knows ----------------------------------------------------------------------- */
+
+/* Without stdio: this runs at the end of threads, and in handlers of signals. */
+static size_t read_proc(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	buf[n < 0 ? 0 : n] = '\0';
+	return n < 0 ? 0 : (size_t)n;
+}
+
+/* proc(5), /proc/PID/stat: (2) comm, (4) ppid, (22) starttime. The name may hold anything. */
+bool helper_task_look(struct helper_task *t, u32 tgid, u32 tid)
+{
+	char path[64], buf[1024], *from, *to, *c;
+	u32 field;
+
+	*t = (struct helper_task){ .tid = tid, .tgid = tgid };
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/stat", tgid, tid);
+	if (!read_proc(path, buf, sizeof(buf)) || !(from = strchr(buf, '(')) || !(to = strrchr(buf, ')')) || to < from)
+		return false;
+	snprintf(t->comm, sizeof(t->comm), "%.*s", (int)(to - from - 1), from + 1);
+	for (field = 2, c = to; c && field < 22; field++) {
+		c = strchr(c + 1, ' ');
+		if (c && field == 3)
+			t->ppid = (u32)strtoul(c, NULL, 10);
+	}
+	if (c)
+		t->start = strtoull(c, NULL, 10) * (1000000000ull / (u64)sysconf(_SC_CLK_TCK));
+	return true;
+}
+
+/* When it began, by both clocks: start_time is of CLOCK_MONOTONIC, which stands still while suspended. */
+static void put_start(u8 *task, u64 boottime)
+{
+	struct timespec boot, mono;
+	u64 asleep, start;
+
+	if (!boottime)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &mono); /* first: it is never ahead */
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	asleep = (u64)(boot.tv_sec - mono.tv_sec) * 1000000000ull + (u64)boot.tv_nsec - (u64)mono.tv_nsec;
+	asleep -= asleep % (1000000000ull / (u64)sysconf(_SC_CLK_TCK)); /* what is read has no more precision */
+	start = boottime > asleep ? boottime - asleep : 0;
+	memcpy(task + at.start_boottime, &boottime, sizeof(boottime));
+	memcpy(task + at.start_time, &start, sizeof(start));
+}
+
+void helper_task_fill(void *room, const struct helper_task *t)
+{
+	u8 *self = room, *leader, *parent, *cred;
+
+	pthread_once(&once, find_members);
+	if (!at.size) {
+		memset(room, 0, sizeof(nobody));
+		return;
+	}
+	memset(room, 0, 3u * at.size + at.cred_size);
+	leader = t->tid == t->tgid ? self : self + at.size;
+	parent = self + 2u * at.size;
+	cred = self + 3u * at.size;
+	fill_cred(cred);
+	fill_task(parent, t->ppid, t->ppid, parent, NULL, NULL);
+	fill_task(leader, t->tgid, t->tgid, leader, parent, cred);
+	fill_task(self, t->tid, t->tgid, leader, parent, cred);
+	memcpy(self + at.comm, t->comm, sizeof(t->comm));
+	put_start(self, t->start);
+	if (t->exiting) {
+		put32(self, at.exit_code, (u32)t->exit_code);
+		put32(self, at.flags, 4); /* PF_EXITING */
+	}
+}
+
+/* The same thread as at the last look: then what does not change of it is there. */
+static bool is_known(const u8 *self, u32 pid, u32 tgid)
+{
+	u64 start;
+	u32 was[2];
+
+	memcpy(&was[0], self + at.pid, 4);
+	memcpy(&was[1], self + at.tgid, 4);
+	memcpy(&start, self + at.start_boottime, sizeof(start));
+	return start && was[0] == pid && was[1] == tgid;
 }
 
 /* bpf_get_current_task, bpf_get_current_task_btf: valid until the thread ends. */
@@ -132,6 +231,8 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	u32 tgid = (u32)getpid(), pid = (u32)gettid();
 	u8 *self, *leader, *parent, *cred;
 
+	if (helper_run.task && helper_run.task->object)
+		return (u64)(uintptr_t)helper_run.task->object;
 	pthread_once(&once, find_members);
 	if (!mine && at.size && !base_ending && !base_in_signal) {
 		mine = base_alloc(3u * at.size + at.cred_size);
@@ -142,6 +243,18 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 		self = helper_signal_room;
 	if (!self || helper_run.idle)
 		return (u64)(uintptr_t)nobody;
+	if (helper_run.task) {
+		helper_task_fill(self, helper_run.task);
+		return (u64)(uintptr_t)self;
+	}
+	if (!is_known(self, pid, tgid)) {
+		struct helper_task look;
+
+		helper_task_look(&look, tgid, pid);
+		helper_task_fill(self, &look);
+	}
+	put32(self, at.exit_code, 0);
+	put32(self, at.flags, 0);
 	parent = self + 2u * at.size;
 	cred = self + 3u * at.size;
 	leader = pid == tgid ? self : self + at.size;
@@ -159,39 +272,24 @@ size_t helper_task_room(void)
 	return at.size ? 3u * at.size + at.cred_size : sizeof(nobody);
 }
 
-/* The name of another thread of this process. */
-static void name_of(u32 tid, char comm[16])
-{
-	char path[48];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%u/comm", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	n = read(fd, comm, 16); /* with a newline */
-	close(fd);
-	comm[n > 0 ? n - 1 : 0] = '\0';
-}
-
 const void *helper_task_show(void *room, u32 tid)
 {
-	u8 *self = room, *leader, *parent, *cred;
-	u32 tgid = (u32)getpid();
+	struct helper_task look;
 
-	if (!at.size)
-		return nobody;
-	memset(room, 0, helper_task_room());
-	leader = tid == tgid ? self : self + at.size;
-	parent = self + 2u * at.size;
-	cred = self + 3u * at.size;
-	fill_cred(cred);
-	fill_task(parent, (u32)getppid(), (u32)getppid(), parent, NULL, NULL);
-	fill_task(leader, tgid, tgid, leader, parent, cred);
-	fill_task(self, tid, tgid, leader, parent, cred);
-	name_of(tid, (char *)self + at.comm);
-	return self;
+	helper_task_look(&look, (u32)getpid(), tid);
+	helper_task_fill(room, &look);
+	return room;
+}
+
+bool helper_member(const char *type, const char *member, u32 *off, u32 *size)
+{
+	const struct btf *btf = fbtf_vmlinux();
+	const struct btf_type *t = btf ? find_struct(btf, type) : NULL;
+
+	if (!t || !find_member(btf, t, member, off))
+		return false;
+	*size = t->size;
+	return true;
 }
 
 bool helper_task_in_process(u64 task)

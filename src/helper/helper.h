@@ -107,6 +107,7 @@ struct helper_run {
 	struct helper_override *override; /* for bpf_override_return(); NULL: there is nothing to override */
 	void *frame; /* of the caller of the program: where its stack begins */
 	u32 idle;    /* 1 + the processor in whose idle task's name it runs; 0: the thread's own */
+	const struct helper_task *task; /* in whose name it runs; NULL: the thread's own */
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
 
@@ -124,6 +125,22 @@ bool helper_timers_move(const struct prog *p, prog_callback from, prog_callback 
 /* A thread of this process as a struct task_struct, in helper_task_room() bytes of the caller's. */
 size_t helper_task_room(void);
 const void *helper_task_show(void *room, u32 tid);
+/* A thread, maybe of another process, and what is known of it. */
+struct helper_task {
+	u32 tid, tgid, ppid;
+	s32 exit_code; /* as wait(2) gives it */
+	bool exiting;
+	u64 start;     /* ns of CLOCK_BOOTTIME; 0: not known */
+	const void *object; /* as a struct task_struct, for bpf_get_current_task(); NULL: as that can */
+	char comm[16];
+};
+/* What /proc tells of it; false: nothing, it has ended or may not be looked at. */
+bool helper_task_look(struct helper_task *t, u32 tgid, u32 tid);
+/* As a struct task_struct, in helper_task_room() bytes. */
+void helper_task_fill(void *room, const struct helper_task *t);
+/* Where a member of a struct of the kernel's BTF is, in bytes; false: there is none. */
+bool helper_member(const char *type, const char *member, u32 *off, u32 *size);
+
 /*
  * Where bpf_get_current_task() has no memory for it, in handlers of signals (base_in_signal), it takes so much
  * of this thread's: zeroed at first, NULL is none. helper_task_room() is called before, outside of handlers.

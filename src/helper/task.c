@@ -16,6 +16,8 @@
 
 u64 task_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
+	if (__builtin_expect(helper_run.task != NULL, 0))
+		return (u64)helper_run.task->tgid << 32 | helper_run.task->tid;
 	return helper_run.idle ? 0 : (u64)(u32)getpid() << 32 | (u32)gettid();
 }
 
@@ -31,6 +33,8 @@ u64 task_comm(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 
 	if (helper_run.idle)
 		snprintf(comm, sizeof(comm), "swapper/%u", (helper_run.idle - 1) % 10000);
+	else if (helper_run.task)
+		memcpy(comm, helper_run.task->comm, sizeof(comm));
 	else
 		prctl(PR_GET_NAME, comm, 0, 0, 0);
 	len = strnlen(comm, sizeof(comm) - 1);
@@ -46,6 +50,8 @@ u64 task_ns_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	struct bpf_pidns_info info = { .pid = (u32)gettid(), .tgid = (u32)getpid() };
 	struct stat st;
 
+	if (helper_run.task)
+		info = (struct bpf_pidns_info){ .pid = helper_run.task->tid, .tgid = helper_run.task->tgid };
 	if (a4 != sizeof(info)) {
 		memset(ptr(a3), 0, a4);
 		return (u64)-EINVAL;

@@ -156,6 +156,7 @@ static void *run(void *arg)
 
 	(void)arg;
 	in_thread = true;
+	base_thread_own(true);
 	pthread_mutex_lock(&lock);
 	for (;;) {
 		struct timespec ts;
@@ -180,10 +181,10 @@ static void in_child(void)
 	struct timer *t;
 
 	pthread_mutex_init(&lock, NULL);
-	base_forking--;
 	started = false;
 	for (t = timers; t; t = t->next)
 		t->armed = t->running = false;
+	base_fork_over();
 }
 
 static void before_fork(void)
@@ -195,7 +196,7 @@ static void before_fork(void)
 static void after_fork(void)
 {
 	pthread_mutex_unlock(&lock);
-	base_forking--;
+	base_fork_over();
 }
 
 static int start_thread(void)

@@ -44,7 +44,7 @@ static void before_fork(void)
 static void after_fork(void)
 {
 	pthread_mutex_unlock(&storages_lock);
-	base_forking--;
+	base_fork_over();
 }
 
 static void init_once(void)

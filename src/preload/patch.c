@@ -262,11 +262,8 @@ static size_t list_len(char **list)
 	return n;
 }
 
-/*
- * Does a program begin, started by a member? `ferry exec` is none, and says so; in a process that runs
- * (ferry attach) it is a thread of the visitor's that comes here.
- */
-static bool was_started(void)
+/* Was the execve(2) a member's? `ferry exec` is none, and says so. */
+static bool was_called(void)
 {
 	static const char name[] = "FERRY_STARTED=";
 	bool by_us = false;
@@ -281,19 +278,20 @@ static bool was_started(void)
 		by_us |= atoi(*e + sizeof(name) - 1) == getpid();
 		memmove(e, e + 1, (list_len(e + 1) + 1) * sizeof(*e));
 	}
-	return !by_us && gettid() == getpid();
+	return !by_us;
 }
 
 void ferry_preload_start(void)
 {
-	bool started;
+	bool called;
 
 	if (preload_off() || !sys_session_joined())
 		return;
-	started = was_started();
+	called = was_called();
 	broker_join();
-	if (started && sys_attach_program_began && broker_joined())
-		sys_attach_program_began();
+	/* In a process that runs (ferry attach) it is a thread of the visitor's that comes here. */
+	if (sys_attach_program_began && broker_joined() && gettid() == getpid())
+		sys_attach_program_began(called);
 }
 
 __attribute__((constructor)) static void at_start(void)

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""
+Processes that begin and end, as programs hear of them: life.py FERRY BUILD-FOLDER ferry|kernel. TAP. What they are to
+hear is in life.expected, written by the machine's kernel (life.py FERRY BUILD-FOLDER write), process by process.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import check, done, skip_all  # noqa: E402
+
+FERRY, HERE, HOW = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
+EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "life.expected")
+WORK = tempfile.mkdtemp(prefix="ferry-test-")
+
+
+def run(*command, **env):
+    for name in ("life_loader", "life_target"):
+        shutil.copy(os.path.join(HERE, name), WORK)
+    script = os.path.join(WORK, "script")
+    with open(script, "w") as f:
+        f.write("#!/bin/sh\nexit 8\n")
+    os.chmod(script, 0o755)
+    command = [*command, "./life_loader", os.path.join(HERE, "life.bpf.o"), "./life_target", "./script"]
+    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=WORK, timeout=40,
+                       env=dict(os.environ, **env))
+    return r.stdout, r.stderr
+
+
+def on_kernel():
+    return run("unshare", "-m", "sh", "-c", 'mount -t tracefs nodev /sys/kernel/tracing; exec "$@"', "sh", FERRY="off")
+
+
+def in_session():
+    return run(FERRY, "exec", "--private", "--")
+
+
+def lines(text, *words):
+    return [x for x in text.splitlines() if x.split(" ")[0] in words]
+
+
+def compare(who, text, errors):
+    with open(EXPECTED) as f:
+        want = f.read()
+    for name, words in (("new_programs_begin_before_main", ("exec", "raw_exec")),
+                        ("children_are_told_of_by_their_parent", ("fork", "new", "raw_fork", "raw_new")),
+                        ("ends_are_told_with_code_and_priority", ("exit", "raw_exit")),
+                        ("execve_ends_in_the_new_program", ("execve_done",))):
+        got = lines(text, *words)
+        check(f"{who}_{name}", got == lines(want, *words), f"{got} {errors}")
+    check(f"{who}_everything_comes_in_the_same_order", text == want, text + errors)
+
+
+try:
+    if HOW == "ferry":
+        compare("here", *in_session())
+    elif os.geteuid() or not on_kernel()[0]:
+        skip_all("the kernel has no bpf(2) or no tracepoints for us")
+    elif HOW == "write":
+        with open(EXPECTED, "w") as f:
+            f.write(on_kernel()[0])
+    else:
+        compare("kernel", *on_kernel())
+finally:
+    shutil.rmtree(WORK)
+done()
