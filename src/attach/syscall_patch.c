@@ -253,7 +253,7 @@ static void loaded(struct pt_regs *regs, void *arg)
 /* How it is to be done: FERRY_SYSCALLS is 'patch', 'dispatch', or what fits. */
 static bool asked_for(const char *way)
 {
-	const char *s = getenv("FERRY_SYSCALLS");
+	const char *s = secure_getenv("FERRY_SYSCALLS");
 
 	return s && !strcmp(s, way);
 }

@@ -215,7 +215,7 @@ unsigned text_distance(const char *a, const char *b)
 static int stderr_level(void)
 {
 	static const char *const names[] = { "error", "warn", "info", "debug" };
-	const char *env = getenv("FERRY_LOG");
+	const char *env = secure_getenv("FERRY_LOG");
 	size_t i;
 
 	for (i = 0; env && i < ARRAY_SIZE(names); i++)

@@ -617,6 +617,7 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	int err;
 
 	bool in_session = sys_session_joined();
+	int tries;
 
 	init_once();
 	if (fstat(fd, &st))
@@ -636,8 +637,9 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	}
 	if (hash_get(&by_id[kind], o->id))
 		o->id = 0;
-	while (!o->id || hash_get(&by_id[kind], o->id)) {
-		if (in_session)
+	/* The session's numbers may be unreadable, or others write there what is taken: not for ever then. */
+	for (tries = in_session ? 8 : 0; !o->id || hash_get(&by_id[kind], o->id); tries -= tries > 0) {
+		if (tries)
 			o->id = sys_session_id(kind);
 		else
 			o->id = last_id[kind] = last_id[kind] < INT32_MAX ? last_id[kind] + 1 : 1;

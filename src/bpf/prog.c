@@ -237,7 +237,7 @@ bool sys_strict(bool on)
 
 static bool is_strict(void)
 {
-	const char *env = getenv("FERRY_STRICT");
+	const char *env = secure_getenv("FERRY_STRICT");
 
 	return strict || (env && *env && strcmp(env, "0"));
 }

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,7 +26,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char dir[SESSION_DIR_MAX];
 static bool looked, joined;
 static pid_t maker; /* of a directory of our own: who removes it */
-static _Atomic u32 *ids;
 
 /* ---- making and removing -------------------------------------------------------------------- */
 
@@ -105,15 +104,28 @@ static int make_below(const char *base, char out[SESSION_DIR_MAX])
 	return err;
 }
 
+/*
+ * A folder where nobody but us and root renames what is ours: "The directory MUST be owned by the user" (XDG
+ * Base Directory Specification), which another user's that su(1) left behind is not; or one like /tmp.
+ */
+static bool is_safe(const char *base)
+{
+	struct stat st;
+
+	if (!base || base[0] != '/' || stat(base, &st) || !S_ISDIR(st.st_mode) || access(base, W_OK))
+		return false;
+	if (st.st_mode & S_ISVTX)
+		return !st.st_uid || st.st_uid == code_euid();
+	return st.st_uid == code_euid() && !(st.st_mode & 022);
+}
+
 int sys_session_make(char out[SESSION_DIR_MAX])
 {
-	const char *base = getenv("XDG_RUNTIME_DIR");
+	const char *base = secure_getenv("XDG_RUNTIME_DIR");
 
-	if (!base || base[0] != '/' || access(base, W_OK))
-		base = getenv("TMPDIR");
-	if (!base || base[0] != '/' || access(base, W_OK))
-		base = "/tmp";
-	return make_below(base, out);
+	if (!is_safe(base))
+		base = secure_getenv("TMPDIR");
+	return make_below(is_safe(base) ? base : "/tmp", out);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -139,26 +151,29 @@ __attribute__((destructor)) static void at_end(void)
 
 /* ---- joining -------------------------------------------------------------------------------- */
 
-/* Somebody else's directory would let them choose what we see: it must be ours alone. */
+/*
+ * Somebody else's directory would let them choose what we see: it must be ours alone. And it itself, not
+ * one of ours that somebody's link leads to.
+ */
 static bool is_private(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == code_euid() &&
+	return !lstat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == code_euid() &&
 	       !(st.st_mode & 077);
 }
 
 int sys_session_user(char out[SESSION_DIR_MAX])
 {
-	const char *base = getenv("XDG_RUNTIME_DIR");
+	const char *base = secure_getenv("XDG_RUNTIME_DIR");
 	char made[SESSION_DIR_MAX];
 	int err;
 
-	if (!base || base[0] != '/' || access(base, W_OK))
+	if (!is_safe(base))
 		base = "/tmp"; /* the same in all of this user's terminals */
 	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u", base, code_euid()) >= SESSION_DIR_MAX)
 		return -ENAMETOOLONG;
-	if (access(out, F_OK)) {
+	if (faccessat(AT_FDCWD, out, F_OK, AT_SYMLINK_NOFOLLOW)) {
 		err = make_below(base, made);
 		if (err)
 			return err;
@@ -172,27 +187,9 @@ int sys_session_user(char out[SESSION_DIR_MAX])
 	return is_private(out) ? 0 : -EPERM;
 }
 
-static void map_ids(void)
-{
-	char path[PATH_MAX];
-	struct stat st;
-	void *p;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/ids", dir);
-	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return;
-	if (!fstat(fd, &st) && st.st_size >= (off_t)(SYS_KINDS * sizeof(u32))) {
-		p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		ids = p == MAP_FAILED ? NULL : p;
-	}
-	close(fd);
-}
-
 static void look(void)
 {
-	const char *env = getenv("FERRY_SESSION");
+	const char *env = secure_getenv("FERRY_SESSION");
 
 	looked = true;
 	if (!env || !*env || strlen(env) >= sizeof(dir))
@@ -204,7 +201,6 @@ static void look(void)
 	}
 	strcpy(dir, env);
 	joined = true;
-	map_ids();
 }
 
 const char *sys_session(bool make)
@@ -238,7 +234,6 @@ void sys_session_enter(const char *path)
 	pthread_mutex_lock(&lock);
 	looked = joined = false;
 	dir[0] = '\0';
-	ids = NULL;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -251,9 +246,6 @@ int sys_session_join(const char *path)
 	strcpy(dir, path ? path : "");
 	looked = true;
 	joined = path;
-	ids = NULL;
-	if (path)
-		map_ids();
 	pthread_mutex_unlock(&lock);
 	return 0;
 }
@@ -264,15 +256,34 @@ bool sys_session_joined(void)
 	return joined;
 }
 
+/*
+ * Read and written, not mapped: a process of the user's may cut the file at any moment. Who holds its lock for
+ * long is not waited for.
+ */
 u32 sys_session_id(int kind)
 {
-	u32 id;
+	const char *base = sys_session(false);
+	char path[PATH_MAX];
+	u32 last = 0, tries;
+	int fd;
 
-	if (!ids)
+	if (!base || snprintf(path, sizeof(path), "%s/ids", base) >= (int)sizeof(path))
 		return 0;
-	/* Others write here: whatever it says is taken as a number above 0 and no more. */
-	id = atomic_fetch_add(&ids[kind], 1) + 1;
-	return id & INT32_MAX ? id & INT32_MAX : 1;
+	sys_inside++;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd >= 0) {
+		for (tries = 0; tries < 200 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK; tries++)
+			usleep(100);
+		/* Whatever it says is taken as a number and no more: above 0, 31 bits. */
+		if (pread(fd, &last, sizeof(last), kind * (off_t)sizeof(last)) != sizeof(last))
+			last = 0;
+		last = (last + 1) & INT32_MAX ? (last + 1) & INT32_MAX : 1;
+		if (pwrite(fd, &last, sizeof(last), kind * (off_t)sizeof(last)) != sizeof(last))
+			last = 0;
+		close(fd);
+	}
+	sys_inside--;
+	return last;
 }
 
 /* ---- paths ---------------------------------------------------------------------------------- */

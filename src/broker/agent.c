@@ -564,6 +564,7 @@ bool broker_joined(void)
 void broker_join(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static bool said;
 	const char *dir = sys_session(false);
 	struct wire_msg *m;
 	int fd;
@@ -585,7 +586,9 @@ void broker_join(void)
 		} else {
 			base_free(m);
 			started = false;
-			log_msg(LOG_WARN, "the session in %s has no broker: this process is alone", dir);
+			log_msg(said ? LOG_DEBUG : LOG_WARN, "the session in %s has no broker: this process is alone",
+				dir);
+			said = true; /* each object asks again */
 		}
 	}
 	pthread_mutex_unlock(&joining);

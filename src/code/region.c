@@ -80,7 +80,7 @@ static bool probe_memfd(void)
 
 static void probe(void)
 {
-	const char *off = getenv("FERRY_NO_JIT");
+	const char *off = secure_getenv("FERRY_NO_JIT");
 
 	if (off && *off && strcmp(off, "0"))
 		return;

@@ -49,7 +49,7 @@ bool preload_off(void)
 	const char *env;
 
 	if (off < 0) {
-		env = getenv("FERRY");
+		env = secure_getenv("FERRY");
 		off = env && !strcmp(env, "off");
 	}
 	return off || undone;

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A member that does what members do: makes maps and programs, puts these on a function of all members,
+ * calls that function, looks for others' objects and uses them. What fails, fails.
+ */
+#include <fcntl.h>
+#include <link.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/attach.h"
+#include "bpf/session.h"
+#include "bpf/share.h"
+#include "broker/broker.h"
+#include "member.h"
+#include "sys_test.h"
+
+enum { HASH, ARRAY, RING, PROGS, MAPS, NMAPS };
+
+static u64 state;
+static struct member_counts *counts;
+
+static u64 rnd(u64 below)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state % below;
+}
+
+__attribute__((noipa)) static int fuzz_probed(int a)
+{
+	__asm__ volatile("" : "+r"(a));
+	return a + 1;
+}
+
+/* Where the function is in the program's file. */
+static int own_offset(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	uintptr_t at = (uintptr_t)fuzz_probed - info->dlpi_addr;
+	int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type == PT_LOAD && at >= ph->p_vaddr && at < ph->p_vaddr + ph->p_memsz)
+			*(u64 *)arg = at - ph->p_vaddr + ph->p_offset;
+	}
+	return 1; /* the first is the program */
+}
+
+static void make_maps(int map[NMAPS])
+{
+	union bpf_attr a = { .map_type = BPF_MAP_TYPE_ARRAY_OF_MAPS, .key_size = 4, .value_size = 4, .max_entries = 4 };
+
+	map[HASH] = make_map(sys_bpf, BPF_MAP_TYPE_HASH, 4, 8, 64, 0);
+	map[ARRAY] = make_map(sys_bpf, BPF_MAP_TYPE_ARRAY, 4, 8, 16, rnd(2) ? BPF_F_MMAPABLE : 0);
+	map[RING] = make_map(sys_bpf, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0);
+	map[PROGS] = make_map(sys_bpf, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0);
+	a.inner_map_fd = (u32)map[ARRAY];
+	map[MAPS] = (int)sys_bpf(BPF_MAP_CREATE, &a, sizeof(a));
+}
+
+/* Counts in the hash, looks into the array of the array of maps, writes a record, calls the array's program. */
+static int make_program(const int map[NMAPS])
+{
+#define MAP(dst, fd) INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
+#define CALL(n)      INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
+#define REG(dst, src) INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
+#define ADD(dst, imm) INSN(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, imm)
+	const struct bpf_insn insns[] = {
+		REG(6, 1),
+		INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 1),
+		MAP(1, map[HASH]),
+		REG(2, 10), ADD(2, -8),
+		CALL(BPF_FUNC_map_lookup_elem),
+		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2, 0),
+		MOV(1, 1),
+		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, 0, 1, 0, BPF_ADD),
+		MAP(1, map[MAPS]),
+		REG(2, 10), ADD(2, -8),
+		CALL(BPF_FUNC_map_lookup_elem),
+		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 6, 0),
+		REG(1, 0),
+		REG(2, 10), ADD(2, -8),
+		CALL(BPF_FUNC_map_lookup_elem),
+		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1, 0),
+		INSN(BPF_ST | BPF_MEM | BPF_DW, 0, 0, 0, 5),
+		MAP(1, map[RING]),
+		REG(2, 10), ADD(2, -8), MOV(3, 8), MOV(4, 0),
+		CALL(BPF_FUNC_ringbuf_output),
+		REG(1, 6),
+		MAP(2, map[PROGS]),
+		MOV(3, 1),
+		CALL(BPF_FUNC_tail_call),
+		MOV(0, 0), EXIT(),
+	};
+
+	return load_insns(sys_bpf, BPF_PROG_TYPE_KPROBE, insns, ARRAY_SIZE(insns));
+}
+
+static void set_element(int map, u32 key, u64 value)
+{
+	union bpf_attr a = { .map_fd = (u32)map, .key = PTR(&key), .value = PTR(&value) };
+
+	sys_bpf(BPF_MAP_UPDATE_ELEM, &a, sizeof(a));
+}
+
+/* Others' objects by their numbers: looked into, used, let go. */
+static void use_others(void)
+{
+	static const u32 next[] = { BPF_MAP_GET_NEXT_ID, BPF_PROG_GET_NEXT_ID, BPF_BTF_GET_NEXT_ID, BPF_LINK_GET_NEXT_ID };
+	static const u32 get[] = { BPF_MAP_GET_FD_BY_ID, BPF_PROG_GET_FD_BY_ID, BPF_BTF_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID };
+	u32 kind = (u32)rnd(ARRAY_SIZE(next)), id = 0, n;
+	char info[512];
+	u64 value[64];
+	u32 key;
+	int fd;
+
+	for (n = 0; n < 6; n++) {
+		union bpf_attr a = { .start_id = id };
+
+		if (sys_bpf(next[kind], &a, sizeof(a)))
+			break;
+		id = a.next_id;
+		a = (union bpf_attr){ .map_id = id };
+		fd = (int)sys_bpf(get[kind], &a, sizeof(a));
+		if (fd < 0)
+			continue;
+		counts->found++;
+		a = (union bpf_attr){ .info = { .bpf_fd = (u32)fd, .info_len = sizeof(info), .info = PTR(info) } };
+		memset(info, 0, sizeof(info));
+		sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a));
+		key = (u32)rnd(4);
+		a = (union bpf_attr){ .map_fd = (u32)fd, .key = PTR(&key), .value = PTR(value) };
+		if (!kind && !sys_bpf(BPF_MAP_LOOKUP_ELEM, &a, sizeof(a)))
+			sys_bpf(BPF_MAP_UPDATE_ELEM, &a, sizeof(a));
+		close(fd);
+	}
+}
+
+/* Onto the function in all members; hits; off again. */
+static void attach(int prog)
+{
+	const struct sys_share_ops *share = sys_shared();
+	struct prog *p = sys_fd_prog(prog);
+	struct text why = { 0 };
+	char exe[512] = "";
+	void *event = NULL;
+	int i;
+	struct sys_attach what = { .p = p, .name = exe, .pid = -1, .cpu = -1 };
+
+	if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0)
+		dl_iterate_phdr(own_offset, &what.offset);
+	if (share && p && !share->attach(SYS_ATTACH_UPROBE, &what, &event, &why)) {
+		counts->attached++;
+		for (i = 0; i < 200; i++)
+			fuzz_probed(i);
+		share->detach(event);
+	}
+	text_free(&why);
+	if (p)
+		sys_prog_put(p);
+}
+
+void member_run(const char *dir, u64 seed, _Atomic bool *stop, struct member_counts *c)
+{
+	int map[NMAPS], prog, tail, i;
+	u64 value = 0;
+	u32 one = 1;
+
+	state = seed;
+	counts = c;
+	sys_session_enter(dir);
+	while (!*stop) {
+		broker_join();
+		make_maps(map);
+		prog = make_program(map);
+		tail = make_prog(sys_bpf, BPF_PROG_TYPE_KPROBE);
+		set_element(map[HASH], 1, 0);
+		set_element(map[PROGS], 1, (u32)tail);
+		set_element(map[MAPS], 1, (u32)map[ARRAY]);
+		if (prog >= 0)
+			attach(prog);
+		for (i = 0; i < 1000; i++)
+			fuzz_probed(i);
+		use_others();
+		{
+			union bpf_attr a = { .map_fd = (u32)map[HASH], .key = PTR(&one), .value = PTR(&value) };
+
+			if (map[HASH] >= 0 && !sys_bpf(BPF_MAP_LOOKUP_ELEM, &a, sizeof(a)))
+				c->hits += value > 0;
+		}
+		for (i = 0; i < NMAPS; i++)
+			if (map[i] >= 0)
+				close(map[i]);
+		if (prog >= 0)
+			close(prog);
+		if (tail >= 0)
+			close(tail);
+		c->rounds++;
+	}
+}
