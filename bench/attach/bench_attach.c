@@ -106,6 +106,7 @@ static const struct {
 	{ "count_own_by", "uprobe, per-CPU hash", target, false, NULL },
 	{ "general", "uprobe, array update", target, false, NULL },
 	{ "record", "uprobe, ring buffer record", target, false, NULL },
+	{ "filter", "uprobe, another process meant", target, false, NULL },
 	{ "count", "uprobe by trap, counter", tiny, false, NULL },
 	{ "count", "uretprobe, counter", target, true, NULL },
 	{ "count", "uretprobe on a 5-byte nop", on_nop, true, NULL },

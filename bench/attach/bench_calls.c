@@ -32,6 +32,7 @@ static const struct {
 	{ "raw tracepoints sys_enter, sys_exit", { "raw_enter", "raw_exit" } },
 	{ "syscalls:sys_enter_X, ring buffer record", { "record" } },
 	{ "another call's event", { "other" } },
+	{ "another process meant", { "filter" } },
 };
 #define NCASES (sizeof(cases) / sizeof(cases[0]))
 

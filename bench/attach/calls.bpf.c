@@ -74,3 +74,10 @@ int other(void *ctx)
 {
 	return count();
 }
+
+/* Of a process that is not meant. */
+SEC("tracepoint/syscalls/sys_enter_getppid")
+int filter(void *ctx)
+{
+	return bpf_get_current_pid_tgid() >> 32 == 1 ? count() : 0;
+}

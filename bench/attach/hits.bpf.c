@@ -108,3 +108,10 @@ int record(void *ctx)
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 0;
 }
+
+/* Of a process that is not meant. */
+SEC("uprobe")
+int filter(void *ctx)
+{
+	return bpf_get_current_pid_tgid() >> 32 == 1 ? count(ctx) : 0;
+}

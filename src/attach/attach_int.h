@@ -70,6 +70,12 @@ struct branches branches_into(u64 start, u64 end, u64 addr, u8 len, bool prologu
 /* Is every place inside of what is moved followed by a move of the stack pointer, before the function goes on? */
 bool branch_is_prologue(u64 addr, u64 end, const struct moved *m);
 
+/* ---- lend.c: threads that lend their storage to a child ------------------------------------------ */
+
+/* Watched as long as anybody wants it, from the first to the last. */
+void lend_watch(bool on);
+void lend_flags(u64 flags); /* this thread calls clone(2) with these */
+
 /* ---- area.c: executable memory near an address ------------------------------------------------- */
 
 /* `size` bytes (at most 4096) within reach of a rel32 from `near`; kept for ever. NULL. */

@@ -28,6 +28,7 @@ static struct text_of *texts[MAX_TEXTS];
 static u32 ntexts;
 static bool wanted;
 static struct probe *watch; /* on the loader's word that it changed something */
+static bool lending; /* lend_watch() is on */
 static u64 libc_code, libc_start, libc_end;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -315,6 +316,8 @@ int syscall_patch(struct text *why)
 	if (!err)
 		err = begin(why);
 	wanted = !err;
+	if (wanted && !lending)
+		lend_watch(lending = true);
 	sys_inside--;
 	pthread_mutex_unlock(&lock);
 	return err;
@@ -325,6 +328,8 @@ void syscall_unpatch(void)
 	pthread_mutex_lock(&lock);
 	sys_inside++;
 	wanted = false;
+	if (lending)
+		lend_watch(lending = false);
 	syscall_dispatch(false);
 	/* Failing is harmless: the jumps stay, and nothing is wanted of the calls. */
 	if (write_all(false))

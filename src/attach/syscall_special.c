@@ -90,6 +90,7 @@ static void child_kind(struct sc_frame *f, u64 flags)
 {
 	struct thread *t = thread_self;
 
+	lend_flags(flags);
 	if (flags & CLONE_SETTLS && !syscall_is_libc(f->regs.rip))
 		f->child |= SC_CHILD_FOREIGN;
 	if (flags & CLONE_SETTLS && !f->child)
@@ -206,6 +207,7 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 	case SYS_clone: return call_clone(f);
 	case SYS_clone3: return call_clone3(f);
 	case SYS_vfork:
+		lend_flags(CLONE_VM | CLONE_VFORK);
 		note_birth(f, CLONE_VFORK | CLONE_VM);
 		f->child = SC_CHILD_WAITS;
 		return share_stack(f);

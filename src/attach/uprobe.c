@@ -231,6 +231,8 @@ static int attach(const struct sys_attach *a, enum probe_kind kind, void **event
 	u->kind = kind;
 	pthread_mutex_lock(&lock);
 	watch_loader();
+	if (!all)
+		lend_watch(true);
 	err = place(u, why);
 	if (err) {
 		forget(u);
@@ -239,6 +241,8 @@ static int attach(const struct sys_attach *a, enum probe_kind kind, void **event
 		all = u;
 		*event = u;
 	}
+	if (!all)
+		lend_watch(false);
 	unlock();
 	return err;
 }
@@ -266,6 +270,8 @@ static void detach(void *event)
 		probe_remove(&watch, 1);
 		watch = NULL;
 	}
+	if (!all)
+		lend_watch(false);
 	unlock();
 }
 

@@ -111,6 +111,17 @@ struct helper_run {
 };
 extern _Thread_local struct helper_run helper_run __attribute__((tls_model("initial-exec")));
 
+/* The process and the thread, as bpf_get_current_pid_tgid() has them. */
+u64 helper_self(void);
+/*
+ * They are remembered as long as somebody watches who lends a thread's storage to a child, and says so on that thread:
+ * before a call after which a child may have it (once: until the thread goes on; or for good), or around functions that
+ * make such a call inside.
+ */
+enum helper_lend { HELPER_LEND_ONCE, HELPER_LEND_FOR_GOOD, HELPER_LEND_BEGIN, HELPER_LEND_END };
+void helper_self_watch(bool on); /* by one at a time */
+void helper_self_lend(enum helper_lend how);
+
 /* Holds a program, or lets it go again: for timers, which may outlive a run. Set once by src/bpf. */
 extern void (*helper_prog_ref)(struct prog *p, bool hold);
 /*

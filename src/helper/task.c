@@ -18,7 +18,7 @@ u64 task_pid_tgid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	if (__builtin_expect(helper_run.task != NULL, 0))
 		return (u64)helper_run.task->tgid << 32 | helper_run.task->tid;
-	return helper_run.idle ? 0 : (u64)(u32)getpid() << 32 | (u32)gettid();
+	return helper_run.idle ? 0 : helper_self();
 }
 
 u64 task_uid_gid(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
