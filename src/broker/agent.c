@@ -75,12 +75,16 @@ u64 agent_token(void)
 	return t;
 }
 
-void agent_wait_token(u64 old)
+bool agent_wait_token(u64 old)
 {
 	int i;
 
-	for (i = 0; i < 100 && (agent_token() == old || !agent_token()); i++)
-		usleep(10000);
+	for (i = 0; i < 500 && started && !is_agent; i++) {
+		if (agent_token() != old && agent_token())
+			return true;
+		usleep(2000);
+	}
+	return false;
 }
 
 /* A broker that is stopped holds nobody up: what it has no room for it hears, with all else, on another connection. */

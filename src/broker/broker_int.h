@@ -85,6 +85,7 @@ struct conn {
 	/* Of one that asked and waits for members (waits.c). */
 	u32 waits;          /* what it asked, enum wire_op; 0: nothing */
 	u64 waits_for;      /* an attachment's number, or a change's */
+	bool returning;     /* until all have come back who may have it */
 	u64 since, look_at; /* ms: when it asked, when to look next whether it waits in vain */
 	/* Of a member that is waited for. */
 	u64 stopped_at; /* ms: when it was looked whether */
@@ -97,6 +98,7 @@ struct broker {
 	char dir[PATH_MAX];
 	u64 dev; /* of the directory */
 	bool shared; /* the user's, with a guardian: else of one command */
+	bool heir;   /* was a guardian: until `grace` there are members that have not come back yet */
 	int listener, epoll, trace, lock;
 	int guard; /* the guardian's pipe; -1 */
 	int spare; /* a descriptor to let go of when there is none left; -1 */
@@ -153,6 +155,7 @@ u32 store_next_id(struct broker *b, u32 kind, u32 id);
 void store_give(const struct object *o, bool needs, struct wire_msg *m, struct wire_fds *fds);
 int store_pin(struct broker *b, const struct wire_msg *m, struct wire_fds *fds);
 struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino);
+bool store_is_pinned(const struct broker *b, const struct object *o);
 /* Pins whose file has no name go: true when some did. `now`: even if that was looked at just before. */
 bool store_sweep(struct broker *b, bool now);
 u32 store_weight(const struct object *o); /* of a publication, in objects */
@@ -161,6 +164,7 @@ u32 store_room(const struct broker *b);    /* for more objects */
 /* ---- events.c: attachments ------------------------------------------------------------------ */
 
 int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m, struct wire_fds *fds);
+/* 0; 1: there is none, but members may have it of a broker before this one, and are told; -ENOENT: it is another's. */
 int events_detach(struct broker *b, struct conn *owner, u64 id);
 void events_link(struct broker *b, struct conn *owner, u64 id, struct object *link);
 void events_report(struct broker *b, struct conn *c, const struct wire_msg *m);
@@ -190,7 +194,8 @@ void waits_drop(struct conn *c, const struct wire_msg *m);
 /* Members other than `by` (NULL: nobody) look again: the change's number, or 0 when nobody has the map. */
 u64 waits_changed(struct broker *b, const struct conn *by, u64 dev, u64 ino);
 void waits_synced(struct conn *c, u64 number);
-void waits_begin(struct conn *c, u32 op, u64 number); /* the connection's answer comes later */
+/* The connection's answer comes later. `returning`: not before members of a dead broker had time to come back. */
+void waits_begin(struct conn *c, u32 op, u64 number, bool returning);
 void waits_settle(struct broker *b);  /* answers those that wait no more */
 u64 waits_next(const struct broker *b); /* ms: when that is worth while at the latest; ~0 */
 

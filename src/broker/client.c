@@ -311,9 +311,8 @@ int client_announce(struct client_event *e, bool wait, struct text *why)
 		else if (why && m->ntext)
 			text_puts(why, m->text);
 		/* The broker is another one than that which we are a member of. */
-		if (err != -EPERM)
+		if (err != -EPERM || !agent_wait_token(token))
 			break;
-		agent_wait_token(token);
 	}
 	base_free(m);
 	return err;
@@ -400,14 +399,21 @@ static void detach(void *event)
 {
 	struct client_event *e = event;
 	struct wire_msg *m = new_msg(WIRE_DETACH);
+	int tries, err = -EPERM;
 	struct wire_fds got;
+	u64 token;
 
 	unlink_event(e);
-	if (m && e->pid == getpid()) {
-		m->token = agent_token();
+	for (tries = 0; m && e->pid == getpid() && tries < 3; tries++) {
+		memset(m, 0, offsetof(struct wire_msg, item));
+		m->op = WIRE_DETACH;
+		m->token = token = agent_token();
 		m->attach = e->id;
-		if (!client_ask(m, NULL, &got))
+		err = client_ask(m, NULL, &got);
+		if (!err)
 			wire_close(&got);
+		if (err != -EPERM || !agent_wait_token(token)) /* of the next broker */
+			break;
 	}
 	base_free(m);
 	forget(e);

@@ -43,8 +43,8 @@ void client_count_again(void); /* to a new broker */
 void agent_say(const struct wire_msg *m, const struct wire_fds *fds);
 bool agent_is_self(void); /* is it this thread? It waits for no other process's agent, which may wait for it */
 u64 agent_token(void); /* of this process as a member; 0: it is none */
-/* Until the token is another one than `old`, or about a second has passed. */
-void agent_wait_token(u64 old);
+/* Until the token is another one than `old`: false when about a second has passed, or nobody would get one. */
+bool agent_wait_token(u64 old);
 void agent_publish(struct sys_obj *o);
 
 #endif

@@ -193,6 +193,30 @@ static int check_pid(s32 pid)
 	return st.st_uid == code_euid() ? 0 : -EACCES;
 }
 
+/* To another broker than before nobody is the owner of what a pinned link stands for, until it says so again. */
+static int take_back(struct broker *b, struct attachment *a, struct conn *owner, const struct wire_msg *m,
+		     struct wire_fds *fds)
+{
+	struct object *prog;
+	struct install *in;
+	int err;
+
+	if (a->owner == owner)
+		return 0; /* said again */
+	prog = a->owner ? NULL : store_take(b, m, fds, 0, &err);
+	store_put(b, prog);
+	if (!prog || prog != a->prog || a->kind != m->kind || memcmp(&a->what, &m->what, sizeof(a->what)))
+		return -EINVAL;
+	a->owner = owner;
+	in = installed(owner, a->id); /* as if it were another's */
+	if (in) {
+		let_go(in);
+		in->state = INSTALL_DROP;
+		events_push(b, owner);
+	}
+	return 0;
+}
+
 int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m, struct wire_fds *fds)
 {
 	const char *name = wire_string(m, 0);
@@ -203,9 +227,9 @@ int events_attach(struct broker *b, struct conn *owner, const struct wire_msg *m
 
 	if (err)
 		return err;
-	if (a && a->owner == owner)
-		return 0; /* said again */
-	if (a || !m->attach || !m->what.pid || m->what.pid < -1)
+	if (a)
+		return take_back(b, a, owner, m, fds);
+	if (!m->attach || !m->what.pid || m->what.pid < -1)
 		return -EINVAL;
 	if (b->nattachments >= MAX_ATTACHMENTS)
 		return -ENOSPC;
@@ -298,12 +322,31 @@ static void remove_over(struct broker *b)
 int events_detach(struct broker *b, struct conn *owner, u64 id)
 {
 	struct attachment *a = find(b, id);
+	struct install *in;
+	u32 i;
 
-	if (!a || a->owner != owner)
+	if (a && a->owner && a->owner != owner)
 		return -ENOENT;
-	a->over = true;
-	remove_over(b);
-	return 0;
+	if (a && a->link && store_is_pinned(b, a->link)) {
+		a->owner = NULL; /* to which it is one of all members now */
+		if (concerns(a, owner) && !installed(owner, id) && add_install(owner, id, a, INSTALL_NEW))
+			events_push(b, owner);
+		return 0;
+	}
+	if (a) {
+		a->over = true;
+		remove_over(b);
+		return 0;
+	}
+	for (i = 0; i < b->nconns; i++) {
+		in = installed(b->conns[i], id);
+		if (!in || in->a || in->state == INSTALL_GOING)
+			continue;
+		in->state = INSTALL_DROP;
+		if (!b->conns[i]->dead)
+			events_push(b, b->conns[i]);
+	}
+	return 1;
 }
 
 void events_link(struct broker *b, struct conn *owner, u64 id, struct object *link)
@@ -339,6 +382,8 @@ void events_sweep(struct broker *b)
 	bool some = false;
 	struct attachment *a;
 
+	if (b->heir && b->grace)
+		return; /* their owners may come back */
 	for (a = b->attachments; a; a = a->next)
 		some |= a->over = !a->owner && !a->link;
 	if (some)

@@ -140,10 +140,17 @@ static void dismiss(struct broker *b, int guard)
 
 static int serve_from_now(struct broker *b);
 
+static void watch_guardian(struct broker *b)
+{
+	struct epoll_event ev = { .events = 0, .data.ptr = NULL };
+
+	if (b->epoll >= 0)
+		epoll_ctl(b->epoll, EPOLL_CTL_ADD, b->guard, &ev); /* EPOLLERR when it dies */
+}
+
 /* A new copy that knows all pins there are; the one before it sees that and ends. */
 static void renew_guardian(struct broker *b)
 {
-	struct epoll_event ev = { .events = 0, .data.ptr = NULL };
 	int ends[2], old = b->guard, tries, err = 0;
 	pid_t pid;
 
@@ -153,11 +160,15 @@ static void renew_guardian(struct broker *b)
 	if (!pid) {
 		close(ends[1]);
 		guardian(b, ends[0]);
+		renew_guardian(b); /* first of all: it may be killed as the one before it was */
+		b->heir = true;
 		/* The dead may take a moment to let go of their lock. */
 		for (tries = 0; tries < 100 && (err = serve_from_now(b)) == -EEXIST; tries++)
 			usleep(10000);
-		if (err)
+		if (err) {
+			dismiss(b, b->guard);
 			_exit(1);
+		}
 		broker_run(b, -1);
 		broker_free(b);
 		_exit(0);
@@ -168,7 +179,7 @@ static void renew_guardian(struct broker *b)
 		return;
 	}
 	b->guard = ends[1];
-	epoll_ctl(b->epoll, EPOLL_CTL_ADD, ends[1], &ev); /* EPOLLERR when it dies */
+	watch_guardian(b);
 	dismiss(b, old);
 }
 
@@ -239,7 +250,7 @@ static int do_attach(struct broker *b, struct conn *c, const struct wire_msg *m,
 	int err = owner ? events_attach(b, owner, m, fds) : -EPERM;
 
 	if (!err && !m->id)
-		waits_begin(c, WIRE_ATTACH, m->attach);
+		waits_begin(c, WIRE_ATTACH, m->attach, b->heir);
 	return err;
 }
 
@@ -248,8 +259,8 @@ static int do_detach(struct broker *b, struct conn *c, const struct wire_msg *m)
 	struct conn *owner = member_of(b, m->token);
 	int err = owner ? events_detach(b, owner, m->attach) : -EPERM;
 
-	if (!err)
-		waits_begin(c, WIRE_DETACH, m->attach);
+	if (err >= 0)
+		waits_begin(c, WIRE_DETACH, m->attach, b->heir || err);
 	return err;
 }
 
@@ -257,8 +268,8 @@ static int do_changed(struct broker *b, struct conn *c, const struct wire_msg *m
 {
 	u64 number = waits_changed(b, member_of(b, m->token), m->dev, m->ino);
 
-	if (number && m->kind)
-		waits_begin(c, WIRE_CHANGED, number);
+	if (m->kind && (number || (b->heir && b->grace)))
+		waits_begin(c, WIRE_CHANGED, number, b->heir);
 	return 0;
 }
 
@@ -579,8 +590,10 @@ static int serve_from_now(struct broker *b)
 	    epoll_ctl(b->epoll, EPOLL_CTL_ADD, b->listener, &ev))
 		return b->listener < 0 ? b->listener : -errno;
 	b->grace = broker_now() + GRACE_MS;
-	if (b->shared)
+	if (b->guard < 0)
 		renew_guardian(b);
+	else
+		watch_guardian(b);
 	return 0;
 }
 

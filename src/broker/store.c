@@ -236,6 +236,17 @@ struct pin *store_pin_of(struct broker *b, u64 dev, u64 ino)
 	return NULL;
 }
 
+bool store_is_pinned(const struct broker *b, const struct object *o)
+{
+	struct stat st;
+	u32 i;
+
+	for (i = 0; i < b->npins; i++)
+		if (b->pins[i].o == o && !fstat(b->pins[i].file, &st) && st.st_nlink)
+			return true;
+	return false;
+}
+
 bool store_sweep(struct broker *b, bool now)
 {
 	u64 began = broker_now();
@@ -271,13 +282,18 @@ static bool is_name(const struct broker *b, int fd, u64 *ino)
 
 int store_pin(struct broker *b, const struct wire_msg *m, struct wire_fds *fds)
 {
+	struct pin *there;
 	struct object *o;
+	struct stat st;
 	u64 ino;
 	int err;
 
 	if (!fds->n || !is_name(b, fds->fd[0], &ino))
 		return -EINVAL;
-	if (store_pin_of(b, b->dev, ino))
+	there = store_pin_of(b, b->dev, ino);
+	if (there && fds->n > 1 && !fstat(fds->fd[1], &st) && there->o->ino == st.st_ino && there->o->dev == st.st_dev)
+		return 0; /* asked again: the broker that did it died before it said so */
+	if (there)
 		return -EEXIST;
 	if (b->npins >= MAX_PINS || !store_room(b))
 		return -ENOSPC;

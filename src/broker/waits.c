@@ -161,8 +161,9 @@ static u64 limit(const struct conn *c)
 	return c->waits == WIRE_ATTACH ? ATTACH_MS : OTHERS_MS;
 }
 
-void waits_begin(struct conn *c, u32 op, u64 number)
+void waits_begin(struct conn *c, u32 op, u64 number, bool returning)
 {
+	c->returning = returning;
 	c->waits = op;
 	c->waits_for = number;
 	c->since = broker_now();
@@ -184,6 +185,8 @@ static bool settled(struct broker *b, const struct conn *waiter, bool look, s32 
 
 	*err = 0;
 	*why = "";
+	if (waiter->returning && b->grace)
+		return false;
 	if (waiter->waits == WIRE_ATTACH)
 		return events_settled(b, waiter->waits_for, err, why, in_vain, &look);
 	for (i = 0; i < b->nconns; i++)

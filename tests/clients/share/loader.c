@@ -4,7 +4,7 @@
  * function of a process (-1: of any), says "attached" or the error, then answers lines of stdin:
  * "count PID" with the map's number, "read" with the ring
  * buffer's records and "samples" with the perf buffers', waiting for some seconds, "jump NAME" after putting that program
- * (or none) into the prog array.
+ * (or none) into the prog array, "pin PATH", "unpin" and "destroy" with what that did to the link.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -47,7 +47,7 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_buffer *pb)
+static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_buffer *pb, struct bpf_link **link)
 {
 	int calls = bpf_object__find_map_fd_by_name(obj, "calls");
 	int jumps = bpf_object__find_map_fd_by_name(obj, "jumps"), fd;
@@ -80,6 +80,13 @@ static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_bu
 			fd = bpf_program__fd(bpf_object__find_program_by_name(obj, name));
 			printf("%d\n", fd < 0 ? bpf_map_delete_elem(jumps, &key)
 					      : bpf_map_update_elem(jumps, &key, &fd, BPF_ANY));
+		} else if (sscanf(line, "pin %31s", name) == 1) {
+			printf("%d\n", bpf_link__pin(*link, name));
+		} else if (!strncmp(line, "unpin", 5)) {
+			printf("%d\n", bpf_link__unpin(*link));
+		} else if (!strncmp(line, "destroy", 7)) {
+			printf("%d\n", bpf_link__destroy(*link));
+			*link = NULL;
 		} else {
 			return;
 		}
@@ -117,7 +124,7 @@ int main(int argc, char **argv)
 		printf("refused %d\n", errno);
 	fflush(stdout);
 	if (link)
-		serve(obj, rb, pb);
+		serve(obj, rb, pb, &link);
 	bpf_link__destroy(link);
 	bpf_object__close(obj);
 	return 0;

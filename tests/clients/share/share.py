@@ -353,6 +353,83 @@ def pinned_link():
     t.end()
 
 
+def taken_back():
+    """The owner of a pinned link is its owner to the next broker too."""
+    t = target()
+    a = loader("entered", t.pid)
+    check("a_loader_pins_its_link", a.say("pin /sys/fs/bpf/mine") == "0")
+    os.kill(brokers()[0], signal.SIGKILL)
+    t.say("2")
+    check("an_owner_unpins_after_the_brokers_death", a.say("unpin") == "0")
+    t.say("3")
+    check("and_its_link_goes_on", a.say(f"count {t.pid}") == "5")
+    os.kill(brokers()[0], signal.SIGKILL)
+    check("an_owner_detaches_after_the_brokers_death", a.say("destroy") == "0")
+    t.say("4")
+    check("and_no_program_runs_when_that_has_returned", a.say(f"count {t.pid}") == "5", a.say(f"count {t.pid}"))
+    a.end()
+    a = loader("entered", t.pid)
+    link, = bpftool("link", "list")
+    bpftool("link", "pin", "id", str(link["id"]), "/sys/fs/bpf/theirs")
+    a.say("destroy")
+    t.say("6")
+    check("a_link_that_others_pinned_outlives_its_owners_descriptor", a.say(f"count {t.pid}") == "6", a.say(f"count {t.pid}"))
+    run(FERRY, "exec", "--", "rm", "/sys/fs/bpf/theirs", env=ENV)
+    check("and_ends_with_its_name", wait_for(lambda: bpftool("link", "list") == []))
+    a.end()
+    t.end()
+
+
+def pinned_storm():
+    """The broker is killed again and again, at any moment, while maps, programs and links are pinned and used."""
+    rng = random.Random(11)
+    t = target()
+    a = loader("entered", t.pid)
+    maps = {m["name"]: m["id"] for m in bpftool("map", "list")}
+    link, = bpftool("link", "list")
+    for kind, number in (("map", maps["calls"]), ("prog", link["prog_id"]), ("link", link["id"])):
+        bpftool(kind, "pin", "id", str(number), f"/sys/fs/bpf/{kind}")
+    calls, wrong, killed = 0, [], 0
+
+    def count():
+        dump = bpftool("map", "dump", "pinned", "/sys/fs/bpf/map")
+        return dump[0]["formatted"]["value"] if isinstance(dump, list) and dump else dump
+
+    questions = [("old process", lambda: int(a.say(f"count {t.pid}")), lambda: calls),
+                 ("new process", count, lambda: calls),
+                 ("program", lambda: (bpftool("prog", "show", "pinned", "/sys/fs/bpf/prog") or {}).get("name"), lambda: "entered"),
+                 ("link", lambda: (bpftool("link", "show", "pinned", "/sys/fs/bpf/link") or {}).get("prog_id"), lambda: link["prog_id"]),
+                 ("its program by number", lambda: (bpftool("prog", "show", "id", str(link["prog_id"])) or {}).get("id"), lambda: link["prog_id"])]
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        stop = time.monotonic() + rng.random() * 0.12
+        killer = subprocess.Popen([sys.executable, "-c", f"import os,time; time.sleep({rng.random() * 0.1}); os.kill({brokers()[0]}, 9)"],
+                                  stderr=subprocess.DEVNULL)
+        while killer.poll() is None or time.monotonic() < stop:
+            n = rng.randrange(1, 2000)
+            calls += n
+            t.say(str(n))
+            name, ask, right = rng.choice(questions)
+            got = ask()
+            if got != right():
+                wrong.append((name, got, right(), killed))
+        killed += 1
+        if not wait_for(lambda: len(brokers()) >= 2, 5):
+            wrong.append(("no broker", killed))
+    check("pins_answer_as_before_while_brokers_are_killed", not wrong and killed > 5, (killed, wrong[:5], len(wrong)))
+    a.p.kill()
+    a.p.wait()
+    t.say("5")
+    calls += 5
+    check("and_when_the_loader_is_killed_too", [ask() for _, ask, _ in questions[1:]] == [right() for _, _, right in questions[1:]],
+          [ask() for _, ask, _ in questions[1:]])
+    os.kill(brokers()[0], signal.SIGKILL)
+    run(FERRY, "exec", "--", "rm", *(f"/sys/fs/bpf/{k}" for k in ("map", "prog", "link")), env=ENV)
+    check("all_ends_with_the_names", wait_for(lambda: not (bpftool("link", "list") or bpftool("prog", "list") or bpftool("map", "list")), 5),
+          (bpftool("link", "list"), bpftool("prog", "list")))
+    t.end()
+
+
 def killed_target():
     t = target()
     a = loader("recorded", t.pid, 5)
@@ -415,13 +492,13 @@ def idle():
 
 
 PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, namespaces, stopped_target]
-DEATHS = [deaths, pinned_link, killed_target, storm, idle]
+DEATHS = [deaths, pinned_link, taken_back, pinned_storm, killed_target, storm, idle]
 
 
 def main():
     parts = [p for p in PARTS + DEATHS if p.__name__ in sys.argv[4:]] if sys.argv[4:] else PARTS + DEATHS
     for part in parts:
-        if BPFTOOL == "none" and part in (deaths, pinned_link, storm):
+        if BPFTOOL == "none" and part in (deaths, pinned_link, taken_back, pinned_storm, storm):
             skip(part.__name__, "there is no bpftool")
         else:
             part()
