@@ -6,6 +6,16 @@
 #include <string.h>
 #include <time.h>
 
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+/* Helpers are variables in libbpf's headers, which newer ones make constant. */
+static void *lookup(void *map, const void *key);
+static __u64 clock_ns(void);
+static long compare(const char *s1, __u32 size, const char *s2);
+#define bpf_map_lookup_elem lookup
+#define bpf_ktime_get_ns clock_ns
+#define bpf_strncmp compare
 #define filter native_filter
 #include "http/filter.bpf.c"
 
@@ -35,12 +45,4 @@ static __u64 clock_ns(void)
 static long compare(const char *s1, __u32 size, const char *s2)
 {
 	return strncmp(s1, s2, size);
-}
-
-/* Helpers are variables in libbpf's headers. */
-__attribute__((constructor)) static void set_helpers(void)
-{
-	bpf_map_lookup_elem = lookup;
-	bpf_ktime_get_ns = clock_ns;
-	bpf_strncmp = compare;
 }
