@@ -85,6 +85,30 @@ const char *sys_fd_link(const char *path)
 	return name;
 }
 
+/* The same of another process's, whose descriptor is a file of ours by what the link says: `text`, of n bytes. */
+const char *sys_fd_link_of(const char *path, const char *text, size_t n)
+{
+	static const struct {
+		const char *file, *name;
+	} files[] = { { "bpf-map:", "anon_inode:bpf-map" }, { "bpf-prog ", "anon_inode:bpf-prog" },
+		      { "bpf-link ", "anon_inode:bpf-link" }, { "bpf-btf ", "anon_inode:btf" },
+		      { "ferry-event ", "anon_inode:[perf_event]" }, { "ferry-perf ", "anon_inode:[perf_event]" } };
+	int pid, fd, end = 0, own;
+	size_t i, len;
+
+	if (n < 7 || memcmp(text, "/memfd:", 7) || sscanf(path, "/proc/%d/fd/%d%n", &pid, &fd, &end) != 2 || path[end])
+		return NULL;
+	own = sys_fd_own_from(pid);
+	if (own > 0 && fd >= own) /* the objects' own, which a kernel has not in a process */
+		return NULL;
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		len = strlen(files[i].file);
+		if (n - 7 >= len && !memcmp(text + 7, files[i].file, len))
+			return files[i].name;
+	}
+	return NULL;
+}
+
 static void map_lines(const struct sys_map *sm, struct text *t)
 {
 	const struct map_attr *a = &sm->map->attr;

@@ -170,14 +170,22 @@ bool sys_fd_internal(int fd)
 	return own;
 }
 
-int sys_fd_move(int fd)
+int sys_fd_own_from(s32 pid)
 {
 	struct rlimit rl;
-	int high = -1;
+
+	if (prlimit(pid, RLIMIT_NOFILE, NULL, &rl) || rl.rlim_cur <= 64)
+		return -1;
+	return rl.rlim_cur > 2048 ? 1024 : (int)rl.rlim_cur / 2;
+}
+
+int sys_fd_move(int fd)
+{
+	int from = sys_fd_own_from(0), high = -1;
 
 	/* Small numbers are the host's: select(2) wants them, and people count them. */
-	if (!getrlimit(RLIMIT_NOFILE, &rl) && rl.rlim_cur > 64)
-		high = fcntl(fd, F_DUPFD_CLOEXEC, rl.rlim_cur > 2048 ? 1024 : (int)rl.rlim_cur / 2);
+	if (from > 0)
+		high = fcntl(fd, F_DUPFD_CLOEXEC, from);
 	if (high < 0)
 		return fd;
 	close(fd);

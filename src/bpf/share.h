@@ -75,6 +75,7 @@ int sys_attach_here(enum sys_attach_kind kind, const struct sys_attach *a, struc
 
 void sys_hold(struct sys_obj *o);
 const struct prog *sys_obj_prog(struct sys_obj *o); /* of one of kind SYS_PROG */
+int sys_fd_own_from(s32 pid); /* the first of those that a process (0: this) has itself; -1: any number */
 int sys_fd_move(int fd);          /* out of the way of small numbers; the old one is closed */
 void sys_fd_own(int fd, bool own); /* the host cannot close it */
 /*

@@ -103,6 +103,7 @@ void *sys_file(const char *path, size_t *size);
 int sys_file_open(const char *path, int flags);
 bool sys_file_known(const char *path);
 const char *sys_fd_link(const char *path);
+const char *sys_fd_link_of(const char *path, const char *text, size_t n);
 
 /*
  * The descriptor to wait on when `fd` is a ring or perf buffer: an eventfd, as its memfd is always

@@ -357,9 +357,13 @@ ssize_t hook_readlink(const char *path, char *buf, size_t size)
 {
 	PLACE(path);
 	const char *name = link_of(path);
+	ssize_t n;
 
-	if (!name)
-		return real.readlink(at, buf, size);
+	if (!name) {
+		n = real.readlink(at, buf, size);
+		if (n <= 0 || !candidate(path) || !(name = sys_fd_link_of(path, buf, (size_t)n)))
+			return n;
+	}
 	if (size > strlen(name))
 		size = strlen(name);
 	memcpy(buf, name, size);

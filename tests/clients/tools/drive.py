@@ -33,8 +33,9 @@ class Process:
 
     def __init__(self, session, args, root=False, ferry=True, env=None, **kw):
         command = [session.ferry, "exec", *(["--root"] if root else []), "--", *args] if ferry else list(args)
-        self.p = subprocess.Popen(command, stdin=kw.pop("stdin", subprocess.PIPE), stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, env=dict(session.env, **(env or {})), **kw)
+        # A group of its own, as a shell at a terminal gives to each command.
+        self.p = subprocess.Popen(command, start_new_session=True, stdin=kw.pop("stdin", subprocess.PIPE),
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(session.env, **(env or {})), **kw)
         os.set_blocking(self.p.stdout.fileno(), False)
         self.pid, self.out, self.seen = self.p.pid, "", 0
         self.session, self.open = session, True
@@ -63,14 +64,14 @@ class Process:
         return answer is None or self.wait_for(answer)
 
     def end(self, sig=None):
-        """Lets it end (by a signal), and returns all that it printed."""
+        """Lets it end (by a signal to its group, as a terminal's), and returns all that it printed."""
         if not sig and self.p.stdin:
             self.p.stdin.close()
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.open:
             # Python drops what interrupts a callback of C code, as bcc's for events are: then once more.
             if sig and self.p.poll() is None:
-                self.p.send_signal(sig)
+                os.killpg(self.pid, sig)
             again = time.monotonic() + 2
             while time.monotonic() < (min(again, end) if sig else end) and self.open:
                 self.session.read(again)
@@ -118,5 +119,5 @@ class Session:
     def close(self):
         for p in self.started:
             if p.p.poll() is None:
-                p.p.kill()
+                os.killpg(p.pid, signal.SIGKILL)
                 p.p.wait()
