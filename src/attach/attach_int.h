@@ -100,6 +100,16 @@ struct world_patch {
  */
 int world_patch(const struct world_patch *patches, size_t n);
 
+struct world_dispatch {
+	u64 start, len; /* code whose calls are let through */
+	s64 selector;   /* the byte that says whether others are, counted from a thread's pointer */
+};
+/*
+ * Syscall user dispatch begins in all other threads. Calls that wait begin anew, or end with EINTR. 0, -EPERM
+ * as above, -EOPNOTSUPP (Linux before 6.4, which knows no such thing).
+ */
+int world_dispatch(const struct world_dispatch *d);
+
 /* ---- site.c ------------------------------------------------------------------------------------ */
 
 struct hook {

@@ -8,7 +8,8 @@
  *
  * The kernel keeps it by thread and ends it at fork and clone: threads begin when they come by a stub, and end it
  * at their next call when nobody is interested any more. They are not told by a signal: one that waits takes the
- * place of that of a call, which would be lost. Compiled without vector registers.
+ * place of that of a call, which would be lost. Where there are no stubs the task that stops them begins it
+ * (world.c, Linux 6.4). Compiled without vector registers.
  */
 #include <errno.h>
 #include <signal.h>
@@ -129,6 +130,17 @@ void syscall_dispatch(bool on)
 	t = thread_self ? thread_self : thread_first();
 	if (t)
 		syscall_dispatch_thread(t);
+}
+
+int syscall_dispatch_all(void)
+{
+	const u8 *self;
+	struct world_dispatch d = { (u64)(uintptr_t)__start_ferry_calls,
+				    (u64)(__stop_ferry_calls - __start_ferry_calls), 0 };
+
+	__asm__("mov %%fs:0, %0" : "=r"(self)); /* SysV ABI for TLS, 4.3.1 */
+	d.selector = &syscall_selector - self;
+	return world_dispatch(&d);
 }
 
 /* ---- calls that would block the signal --------------------------------------------------------------- */

@@ -174,6 +174,7 @@ int syscall_dispatch_claim(void); /* SIGSYS is ours: 0 or -errno */
 void syscall_dispatch(bool on);
 void syscall_dispatch_thread(struct thread *t); /* this one: as it is for the process */
 void syscall_dispatch_child(void);
+int syscall_dispatch_all(void); /* all other threads begin: as world_dispatch() */
 void syscall_let_through(struct sc_frame *f); /* takes SIGSYS out of what it is to block */
 void syscall_want_dispatch(void); /* from now on, at every number (syscall_event.c) */
 bool sc_is_new_code(const struct sc_frame *f); /* syscall_code.c: does this call make such? */

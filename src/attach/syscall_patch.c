@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "attach/syscall_site.h"
 #include "bpf/sys.h"
@@ -274,31 +276,69 @@ static bool is_complete(void)
 	return !sc_has_other_code();
 }
 
-/* Under lock. */
-static int begin(struct text *why)
+/* Is there no thread but this one and Ferry's, of which there is one in a session? */
+static bool is_alone(void)
 {
-	int err = look();
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[128];
+	int threads = 0;
 
-	if (!err && !asked_for("dispatch"))
-		err = write_all(true);
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "Threads: %d", &threads) != 1)
+		;
+	if (f)
+		fclose(f);
+	return threads && threads <= 2 && gettid() == getpid();
+}
+
+/* All by SIGSYS: no thread comes by a stub, so that each has to be told. */
+static int dispatch_all(struct text *why)
+{
+	int err = syscall_dispatch_all();
+
+	if (!err || is_alone())
+		return 0;
+	syscall_dispatch(false);
+	if (err == -EOPNOTSUPP)
+		text_puts(why, "system calls of a process with several threads are not dispatched before Linux 6.4");
+	else
+		text_puts(why, "the threads of this process cannot be stopped, neither to change its code nor to dispatch its system calls");
+	return err == -ENOMEM ? err : -EOPNOTSUPP;
+}
+
+static int write_jumps(bool *written)
+{
+	int err = asked_for("dispatch") ? 0 : write_all(true);
+
+	*written = !err && !asked_for("dispatch");
 	if (err == -EPERM) {
 		log_msg(LOG_INFO, "no other thread of this process can be stopped to write its code: "
 				  "its system calls are dispatched by SIGSYS");
 		err = 0;
 	}
+	return err;
+}
+
+/* Under lock. */
+static int begin(struct text *why)
+{
+	bool written = false;
+	int err = look();
+
+	if (!err)
+		err = write_jumps(&written);
 	if (err) {
 		text_puts(why, "out of memory");
 		return err;
 	}
-	if (!asked_for("patch") && (asked_for("dispatch") || !is_complete())) {
-		if (syscall_dispatch_claim()) {
-			log_msg(LOG_WARN, "system calls of some code are not seen: SIGSYS cannot be had");
-			return 0;
-		}
-		syscall_want_dispatch();
-		log_msg(LOG_INFO, "system calls of code that is not a library's are dispatched by SIGSYS");
+	if (asked_for("patch") || (written && is_complete()))
+		return 0;
+	if (syscall_dispatch_claim()) {
+		log_msg(LOG_WARN, "system calls of some code are not seen: SIGSYS cannot be had");
+		return 0;
 	}
-	return 0;
+	syscall_want_dispatch();
+	log_msg(LOG_INFO, "system calls of code that is not a library's are dispatched by SIGSYS");
+	return written ? 0 : dispatch_all(why);
 }
 
 int syscall_patch(struct text *why)

@@ -83,14 +83,29 @@ static bool own_stack(struct sc_frame *f, u64 *sp)
 }
 
 /*
+ * A child that shares the thread's storage runs programs in its name, which has to be known by then: by its
+ * number, which the child has not.
+ */
+static void make_known(void)
+{
+	if (!thread_self)
+		thread_first();
+	if (!sys_runner.serial)
+		sys_run_list_self();
+}
+
+/*
  * Threads of libc have thread-local storage as we know it. Storage that somebody else makes for a
  * child is none that Ferry may look at.
  */
 static void child_kind(struct sc_frame *f, u64 flags)
 {
-	struct thread *t = thread_self;
+	struct thread *t;
 
 	lend_flags(flags);
+	if (flags & CLONE_VM && !(flags & CLONE_SETTLS))
+		make_known();
+	t = thread_self;
 	if (flags & CLONE_SETTLS && !syscall_is_libc(f->regs.rip))
 		f->child |= SC_CHILD_FOREIGN;
 	if (flags & CLONE_SETTLS && !f->child)
@@ -210,6 +225,7 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 		lend_flags(CLONE_VM | CLONE_VFORK);
 		note_birth(f, CLONE_VFORK | CLONE_VM);
 		f->child = SC_CHILD_WAITS;
+		make_known();
 		return share_stack(f);
 	case SYS_rt_sigreturn: return call_sigreturn(f);
 	case SYS_exit:

@@ -45,6 +45,7 @@ struct world {
 	s32 tasks;   /* /proc/self/task */
 	u32 go;      /* futex: the tracer may begin */
 	s32 result;
+	const struct world_dispatch *dispatch; /* NULL: none */
 	u32 nthreads;
 	struct stopped threads[MAX_THREADS];
 };
@@ -230,6 +231,42 @@ static int move_thread(struct world *w, s32 tid)
 	return SYS(SYS_ptrace, PTRACE_SETREGS, tid, 0, &regs) ? -EPERM : 0;
 }
 
+/* ---- syscall user dispatch ------------------------------------------------------------------------ */
+
+#ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG
+#define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG 0x4210 /* Linux 6.4 */
+#endif
+
+/* A thread's storage is libc's if it begins as that has it: its address, and again two words on (tcbhead_t). */
+static bool has_storage(const struct world *w, u64 at)
+{
+	u64 head[3];
+
+	return SYS(SYS_pread64, w->mem, head, sizeof(head), at) == sizeof(head) && head[0] == at && head[2] == at;
+}
+
+static int dispatch(const struct world *w, s32 tid)
+{
+	struct user_regs_struct regs;
+	struct {
+		u64 mode, selector, start, len; /* struct ptrace_sud_config */
+	} config = { 1, 0, w->dispatch->start, w->dispatch->len };
+	u8 on = 1;
+	long err;
+
+	if (SYS(SYS_ptrace, PTRACE_GETREGS, tid, 0, &regs))
+		return -EPERM;
+	if (!has_storage(w, regs.fs_base))
+		return 0; /* its handler could not run: not seen */
+	config.selector = regs.fs_base + (u64)w->dispatch->selector;
+	if (SYS(SYS_pwrite64, w->mem, &on, 1, config.selector) != 1)
+		return -EPERM;
+	err = SYS(SYS_ptrace, PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG, tid, sizeof(config), &config);
+	return err == -EIO || err == -EINVAL ? -EOPNOTSUPP : (int)err;
+}
+
+/* ---- the task --------------------------------------------------------------------------------------- */
+
 static int trace(void *arg)
 {
 	struct world *w = arg;
@@ -253,6 +290,8 @@ static int trace(void *arg)
 		if (SYS(SYS_pwrite64, w->mem, w->patches[i].bytes, w->patches[i].len,
 			w->patches[i].addr) != w->patches[i].len)
 			err = -EPERM; /* the first one already, if any: the file is the same */
+	for (i = 0; !err && w->dispatch && i < w->nthreads; i++)
+		err = dispatch(w, w->threads[i].tid);
 	for (i = 0; i < w->nthreads; i++)
 		SYS(SYS_ptrace, PTRACE_DETACH, w->threads[i].tid, 0, w->threads[i].signal);
 	w->result = err;
@@ -297,7 +336,7 @@ static int by_addr(const void *a, const void *b)
 	return (*x)->addr < (*y)->addr ? -1 : (*x)->addr > (*y)->addr;
 }
 
-int world_patch(const struct world_patch *patches, size_t n)
+static int change(const struct world_patch *patches, size_t n, const struct world_dispatch *d)
 {
 	const struct world_patch **sorted = base_array(n ? n : 1, sizeof(*sorted));
 	struct world *w = base_alloc(sizeof(*w));
@@ -315,6 +354,7 @@ int world_patch(const struct world_patch *patches, size_t n)
 	w->patches = patches;
 	w->sorted = sorted;
 	w->n = n;
+	w->dispatch = d;
 	w->caller_sp = (u64)(uintptr_t)__builtin_frame_address(0);
 	w->pid = getpid();
 	w->caller = (s32)syscall(SYS_gettid);
@@ -330,4 +370,14 @@ int world_patch(const struct world_patch *patches, size_t n)
 	base_free(w);
 	base_free(sorted);
 	return err;
+}
+
+int world_patch(const struct world_patch *patches, size_t n)
+{
+	return change(patches, n, NULL);
+}
+
+int world_dispatch(const struct world_dispatch *d)
+{
+	return change(NULL, 0, d);
 }

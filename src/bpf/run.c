@@ -2,13 +2,10 @@
 /*
  * Running programs, and waiting until those that run are done. A program may reach others by tail
  * call without a reference, so the code of one is freed only when every thread that was inside some
- * program has left it: as RCU does for the kernel. The runner pays two plain stores.
+ * program has left it: as RCU does for the kernel (runner.c). The runner pays two plain stores.
  */
-#include <linux/membarrier.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,81 +20,21 @@ _Atomic u32 sys_stats_on;
 
 _Thread_local struct sys_runner sys_runner = { .fast = SYS_FAST_OFF };
 #define self sys_runner
-static struct sys_runner *runners;
-static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_key_t thread_end;
-bool sys_have_membarrier;
-static u64 last_serial;
-/*
- * A thread whose destructors have run still makes system calls, on which programs may be. Its storage
- * ends with it, so that it must not be in the list again; how many such are inside is counted.
- */
-static _Atomic u32 ending_inside;
 /* What was let go of by a thread inside some program: freed when that is left. */
 static struct sys_deferred *deferred;
 _Atomic bool sys_any_deferred;
-
-static void unlist(void *arg)
-{
-	struct sys_runner *r = arg;
-
-	pthread_mutex_lock(&runners_lock);
-	*r->prev = r->next;
-	if (r->next)
-		r->next->prev = r->prev;
-	r->serial = 0;
-	r->fast = SYS_FAST_OFF;
-	base_ending = true;
-	pthread_mutex_unlock(&runners_lock);
-}
-
-static void init(void)
-{
-	pthread_key_create(&thread_end, unlist);
-	sys_have_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-}
-
-void sys_run_init(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, init);
-}
-
-static void list_self(void *unused, void *unused2)
-{
-	(void)unused, (void)unused2;
-	sys_run_init();
-	pthread_mutex_lock(&runners_lock);
-	self.next = runners;
-	self.prev = &runners;
-	if (runners)
-		runners->prev = &self.next;
-	runners = &self;
-	self.serial = ++last_serial;
-	if (sys_have_membarrier)
-		self.fast = 0;
-	pthread_mutex_unlock(&runners_lock);
-	pthread_setspecific(thread_end, &self);
-}
-
-/* These two are reached from runs where vector registers are live. */
-void sys_run_list_self(void)
-{
-	if (!base_ending)
-		code_keep_vectors(list_self, NULL, NULL);
-}
+static pthread_mutex_t deferred_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void free_deferred(void *unused, void *unused2)
 {
 	struct sys_deferred *d, *next;
 
 	(void)unused, (void)unused2;
-	pthread_mutex_lock(&runners_lock);
+	pthread_mutex_lock(&deferred_lock);
 	d = deferred;
 	deferred = NULL;
 	sys_any_deferred = false;
-	pthread_mutex_unlock(&runners_lock);
+	pthread_mutex_unlock(&deferred_lock);
 	for (; d; d = next) {
 		next = d->next;
 		sys_inside++;
@@ -121,12 +58,18 @@ bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d))
 	if (!self.depth)
 		return false;
 	d->free = free;
-	pthread_mutex_lock(&runners_lock);
+	pthread_mutex_lock(&deferred_lock);
 	d->next = deferred;
 	deferred = d;
 	sys_any_deferred = true;
-	pthread_mutex_unlock(&runners_lock);
+	pthread_mutex_unlock(&deferred_lock);
 	return true;
+}
+
+void sys_run_forked(void)
+{
+	pthread_mutex_init(&deferred_lock, NULL); /* it may have been another thread's */
+	sys_run_list_forked();
 }
 
 static void free_obj(struct sys_deferred *d)
@@ -139,100 +82,14 @@ bool sys_run_defer(struct sys_obj *o)
 	return sys_run_later(&o->deferred, free_obj);
 }
 
-/* The listed thread with the smallest serial above `serial`, up to `last`. */
-static struct sys_runner *next_runner(u64 serial, u64 last)
-{
-	struct sys_runner *r, *best = NULL;
-
-	for (r = runners; r; r = r->next)
-		if (r->serial > serial && r->serial <= last && (!best || r->serial < best->serial))
-			best = r;
-	return best;
-}
-
-/* The lock is not held while waiting: a thread that is waited for may itself wait for a new one. */
-static void wait_for(u64 serial, u32 left, bool in_program, bool in_fast)
-{
-	struct sys_runner *r;
-
-	do {
-		sched_yield();
-		pthread_mutex_lock(&runners_lock);
-		r = next_runner(serial - 1, serial);
-		in_program = in_program && r && r->depth && r->left == left;
-		in_fast = in_fast && r && r->fast == 1;
-		pthread_mutex_unlock(&runners_lock);
-	} while (in_program || in_fast);
-}
-
-/* A thread that was inside when the wait began. */
-struct inside {
-	u64 serial;
-	u32 left;
-	bool in_program, in_fast;
-};
-
-/* Those with serials above *serial, up to `last`, that are inside: how many; fewer than `room` is all. */
-static u32 collect(struct inside *list, u32 room, u64 *serial, u64 last)
-{
-	struct sys_runner *r;
-	u32 n = 0;
-
-	pthread_mutex_lock(&runners_lock);
-	while (n < room && (r = next_runner(*serial, last))) {
-		*serial = r->serial;
-		list[n] = (struct inside){ r->serial, r->left, r->depth != 0, r->fast == 1 };
-		n += list[n].in_program || list[n].in_fast;
-	}
-	pthread_mutex_unlock(&runners_lock);
-	return n;
-}
-
-static void wait_all(bool programs)
-{
-	struct inside list[64];
-	u64 serial = 0, last;
-	u32 n, i;
-
-	if (sys_have_membarrier)
-		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-	atomic_thread_fence(memory_order_seq_cst);
-	pthread_mutex_lock(&runners_lock);
-	last = last_serial; /* whoever comes later cannot have read what is to be freed */
-	pthread_mutex_unlock(&runners_lock);
-	do {
-		/* All at once, so that they leave while the first is waited for. */
-		n = collect(list, ARRAY_SIZE(list), &serial, last);
-		for (i = 0; i < n; i++)
-			if (programs || list[i].serial != self.serial)
-				wait_for(list[i].serial, list[i].left, programs && list[i].in_program,
-					 list[i].in_fast);
-	} while (n == ARRAY_SIZE(list));
-	while (ending_inside)
-		sched_yield();
-	beat_wait();
-}
-
 void sys_run_wait(void)
 {
-	wait_all(true);
+	sys_run_wait_all(true);
 }
 
 void sys_short_wait(void)
 {
-	wait_all(false);
-}
-
-void sys_run_forked(void)
-{
-	/* The other threads are not here; the lock may have been theirs. */
-	pthread_mutex_init(&runners_lock, NULL);
-	runners = NULL;
-	if (self.serial) {
-		self.next = NULL;
-		self.prev = &runners;
-		runners = &self;
-	}
+	sys_run_wait_all(false);
 }
 
 static void get_now(void *out, void *unused)
@@ -362,14 +219,14 @@ u64 sys_prog_run_as(const struct helper_run *how)
 	sys_run_enter();
 	if (__builtin_expect(!self.serial, 0)) {
 		ending = true;
-		ending_inside++;
+		sys_ending_inside++;
 	}
 	if (self.depth <= SYS_MAX_DEPTH)
 		ret = run_inside(how, NULL, &ended);
 	else
 		((struct prog *)how->prog)->recursion_misses++;
 	if (__builtin_expect(ending, 0))
-		ending_inside--;
+		sys_ending_inside--;
 	sys_run_leave();
 	return ret;
 }

@@ -26,7 +26,6 @@ struct sys_runner {
 	_Atomic u32 left;  /* how often it left the last one */
 	u64 serial;        /* 0: not in the list yet */
 	const void *regs;  /* src/attach's, of a short run at a probe */
-	struct sys_runner *next, **prev;
 };
 extern _Thread_local struct sys_runner sys_runner
 	__attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -52,6 +51,9 @@ static inline bool sys_short_inside(void)
 {
 	return sys_runner.fast == SYS_FAST_INSIDE;
 }
+
+/* This thread is about to run programs, itself or by a child with the same storage. Keeps vector registers. */
+void sys_run_list_self(void);
 
 /* What this thread was inside of was left by longjmp(3), but for the first `depth`. */
 void sys_run_left(u32 depth);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside a program, or a short command: plain stores that whoever frees waits for (run.c). */
+/* Inside a program, or a short command: plain stores that whoever frees waits for (run.c, runner.c). */
 #ifndef FERRY_RUN_INT_H
 #define FERRY_RUN_INT_H
 
@@ -9,7 +9,14 @@
 
 extern bool sys_have_membarrier;
 extern _Atomic bool sys_any_deferred;
-void sys_run_list_self(void);
+/*
+ * Threads whose destructors have run, or that found no room, are not listed: how many such are inside is
+ * counted.
+ */
+extern _Atomic u32 sys_ending_inside;
+/* Until all that are inside have left: short runs, and programs too. */
+void sys_run_wait_all(bool programs);
+void sys_run_list_forked(void);
 void sys_run_free_deferred(void);
 
 struct helper_run;

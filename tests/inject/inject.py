@@ -196,24 +196,32 @@ def test_probed():
 
 
 def test_system_calls():
-    """A tracepoint of system calls, put on all processes."""
-    loader = Talk(FERRY, "exec", "--", BUILD + "/loader", BUILD + "/calls.bpf.o")
-    t = Talk(TARGET, "calls")
-    for _ in range(5):
-        t.say("")
-    a = ferry("attach", t.pid)
-    for _ in range(7):
-        t.say("")
-    got, code = loader.say(str(t.pid)), changed_code(t.pid)
-    d = ferry("detach", t.pid)
-    for _ in range(3):
-        t.say("")
-    after, restored = loader.say(str(t.pid)), not changed_code(t.pid)
-    report(a.returncode == d.returncode == 0 and got == after == "7" and code and restored,
-           "system_calls_are_events_in_processes_that_were_attached_to_and_libcs_code_is_restored",
-           f"{a.stderr}{d.stderr}{loader.hello} {got} {after} {code} {restored}")
-    t.end()
-    loader.end()
+    """A tracepoint of system calls, put on all processes: by jumps, and by SIGSYS alone."""
+    for way, words in ("jumps", []), ("dispatch", []), ("dispatch", ["other"]):
+        loader = Talk(FERRY, "exec", "--", BUILD + "/loader", BUILD + "/calls.bpf.o")
+        more = {"FERRY_SYSCALLS": "dispatch"} if way == "dispatch" else {}
+        t = Talk("env", *(f"{k}={v}" for k, v in more.items()), TARGET, "calls", *words)
+        for _ in range(5):
+            t.say("")
+        a = ferry("attach", t.pid)
+        for _ in range(7):
+            t.say("")
+        got, code = loader.say(str(t.pid)), changed_code(t.pid)
+        d = ferry("detach", t.pid)
+        for _ in range(3):
+            t.say("")
+        after, restored = loader.say(str(t.pid)), not changed_code(t.pid)
+        name = "system_calls_are_events_in_processes_that_were_attached_to_and_libcs_code_is_restored"
+        if more:
+            name = f"dispatched_calls_of_{words[0] if words else 'main'}_threads_are_events_in_processes_that_were_attached_to"
+        if more and "Linux 6.4" in a.stderr:
+            skip(name, "a kernel before 6.4")
+        else:
+            # The loader's probe is libc's own; by SIGSYS nothing of libc's calls is changed.
+            report(a.returncode == d.returncode == 0 and got == after == "7" and (code or more) and restored, name,
+                   f"{a.stderr}{d.stderr}{loader.hello} {got} {after} {code} {restored}")
+        t.end()
+        loader.end()
 
 
 def test_python():

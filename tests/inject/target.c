@@ -8,13 +8,15 @@
  *   target wait WAY       prints "ready", waits for stdin's end in one way, prints what that returned
  *   target traced PID     traces PID until stdin ends
  *   target undumpable     may not be looked at; until stdin ends
- *   target calls          calls tiny() and getppid(), prints which library close() is in, whenever a line comes
+ *   target calls [other]  calls tiny() and getppid(), this by another thread, prints which library close() is in,
+ *                         whenever a line comes
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,15 +291,38 @@ void tiny(void);
 __asm__(".text\n.globl tiny, tiny_next\n.type tiny, @function\ntiny: ret\n.size tiny, 1\n"
 	".type tiny_next, @function\ntiny_next: ret\n.size tiny_next, 1\n");
 
-static int do_calls(void)
-{
-	char line[64];
+/* A thread that was there before anybody attached, and waits in a call that has no end of its own. */
+static int asked[2], answered[2];
 
+static void *call_when_asked(void *arg)
+{
+	char c;
+
+	while (read(asked[0], &c, 1) == 1) {
+		if (arg)
+			getppid();
+		if (write(answered[1], &c, 1) != 1)
+			abort();
+	}
+	return NULL;
+}
+
+/* Who calls getppid(): the main thread, or another. */
+static int do_calls(bool other)
+{
+	char line[64], c = 0;
+	pthread_t t;
+
+	if (pipe(asked) || pipe(answered) || pthread_create(&t, NULL, call_when_asked, other ? "it" : NULL))
+		abort();
 	puts("ready");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
 		tiny();
-		getppid();
+		if (!other)
+			getppid();
+		if (write(asked[1], &c, 1) != 1 || read(answered[0], &c, 1) != 1)
+			abort();
 		puts(where());
 		fflush(stdout);
 	}
@@ -327,6 +352,6 @@ int main(int argc, char **argv)
 		return do_wait("read");
 	}
 	if (!strcmp(what, "calls"))
-		return do_calls();
+		return do_calls(argc > 2);
 	return 2;
 }

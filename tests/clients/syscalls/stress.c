@@ -270,7 +270,7 @@ static void programs_come_and_go(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, works[i], NULL), 0);
 	setitimer(ITIMER_REAL, &every, NULL);
 	srand(1);
-	for (end = time(NULL) + SECONDS; time(NULL) < end;) {
+	for (end = time(NULL) + SECONDS; time(NULL) < end || attached < 20;) {
 		k = (unsigned int)rand() % (unsigned int)n;
 		if (links[k]) {
 			bpf_link__destroy(links[k]);
