@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #include "attach/syscall_int.h"
+#include "bpf/share.h"
 #include "bpf/sys.h"
 #include "code/code.h"
 #include "helper/helper.h"
@@ -174,8 +175,9 @@ static s32 prio_of(u32 tid)
 	}
 }
 
-void life_tell_exit(const struct sc_list *list, const struct pt_regs *regs, const struct helper_task *who, s32 prio,
-		    bool last)
+/* A thread, which may be another process's; last: with it the process ends. */
+static void run_exit(const struct sc_list *list, const struct pt_regs *regs, const struct helper_task *who, s32 prio,
+		     bool last)
 {
 	struct entry_exit entry = { .pid = (s32)who->tid, .prio = prio };
 	u64 args[2] = { 0, last };
@@ -195,7 +197,22 @@ static void tell_end(const struct life_call *c, u32 tid, bool last)
 	look(&who, (u32)SYS(SYS_getpid, 0, 0, 0, 0), tid);
 	who.exiting = true;
 	who.exit_code = (s32)(c->regs->rdi & 0xff) << 8;
-	life_tell_exit(c->table->lives[LIFE_EXIT], c->regs, &who, prio_of(tid), last);
+	run_exit(c->table->lives[LIFE_EXIT], c->regs, &who, prio_of(tid), last);
+}
+
+void life_death(const struct sc_hook *h, const struct pt_regs *regs, const struct sys_death *d)
+{
+	struct helper_task who = { .tid = (u32)d->pid, .tgid = (u32)d->pid, .ppid = d->ppid, .exiting = true,
+				   .exit_code = d->code, .start = d->start };
+	struct {
+		struct sc_list list;
+		struct sc_hook hook;
+	} one = { { .n = 1 }, *h };
+
+	memcpy(who.comm, d->comm, sizeof(who.comm));
+	sys_inside++;
+	run_exit(&one.list, regs, &who, d->prio, true);
+	sys_inside--;
 }
 
 struct linux_dirent64 {
@@ -239,6 +256,8 @@ void life_tell(void *life_call, void *unused)
 		if (c->regs->orig_rax == SYS_exit_group)
 			tell_others(c, self);
 		tell_end(c, self, c->regs->orig_rax == SYS_exit_group);
+		if (sys_shared() && (c->regs->orig_rax == SYS_exit_group || self == (u32)SYS(SYS_getpid, 0, 0, 0, 0)))
+			sys_shared()->bye();
 	}
 	sys_inside--;
 	errno = saved;

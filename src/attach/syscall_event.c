@@ -484,6 +484,7 @@ static const struct sys_attach_ops func_return_ops = { attach_func_return, detac
 static __attribute__((constructor)) void init(void)
 {
 	sys_attach_program_began = syscall_program_began;
+	sys_attach_died = syscall_died;
 	sys_attach_source(SYS_ATTACH_TRACEPOINT, &tracepoint_ops);
 	sys_attach_source(SYS_ATTACH_RAW_TRACEPOINT, &raw_ops);
 	sys_attach_source(SYS_ATTACH_KPROBE, &func_ops);

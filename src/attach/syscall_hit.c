@@ -340,6 +340,26 @@ static void tell_exec(const struct pt_regs *regs)
 	thread_leave(t);
 }
 
+void syscall_died(const struct prog *p, u64 cookie, const struct sys_death *d)
+{
+	struct pt_regs regs = { .rsp = (u64)(uintptr_t)__builtin_frame_address(0), .orig_rax = ~0ul,
+				.cs = 0x33, .ss = 0x2b };
+	struct thread *t = thread_self;
+	const struct sc_list *l;
+	u32 i;
+
+	if (!syscall_table || (!t && !(t = thread_first())))
+		return;
+	thread_enter(t, NULL, &regs);
+	l = syscall_table ? syscall_table->lives[LIFE_EXIT] : NULL;
+	for (i = 0; l && i < l->n; i++)
+		if (l->hook[i].p == p && l->hook[i].cookie == cookie) {
+			life_death(&l->hook[i], &regs, d);
+			break;
+		}
+	thread_leave(t);
+}
+
 /*
  * execve(2) has two ends: it fails, which is an exit like others, or the new program begins. Its
  * registers are those that it began with.

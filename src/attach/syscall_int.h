@@ -127,11 +127,9 @@ struct life_call {
 	struct sc_birth birth; /* tid 0: none, this is an end */
 };
 void life_tell(void *life_call, void *unused);
-/* The end of a thread, which may be another process's; last: with it the process ends. */
-struct helper_task;
-struct sc_list;
-void life_tell_exit(const struct sc_list *list, const struct pt_regs *regs, const struct helper_task *who, s32 prio,
-		    bool last);
+/* The end of another process, for one program. */
+struct sc_hook;
+void life_death(const struct sc_hook *h, const struct pt_regs *regs, const struct sys_death *d);
 /* This process is a new program's: tells that it began. */
 void life_exec(const struct sc_table *table, const struct pt_regs *regs);
 
@@ -146,6 +144,7 @@ struct sc_table {
 extern struct sc_table *_Atomic syscall_table;
 extern _Atomic u64 syscall_missed; /* calls without events, as they came while a hook ran */
 
+void syscall_died(const struct prog *p, u64 cookie, const struct sys_death *d); /* sys_attach_died */
 void syscall_program_began(bool called); /* sys_attach_program_began */
 
 /* Calls between the handlers of pthread_atfork(3): told when the locks of those are free again. */

@@ -124,6 +124,9 @@ static void note_birth(struct sc_frame *f, u64 flags)
 {
 	if (!(syscall_want[f->regs.orig_rax] & SC_LIFE) || f->quiet)
 		return;
+	/* Ferry's threads of a child are made while fork(3) is under way there. */
+	if (sys_inside && flags & CLONE_THREAD)
+		return;
 	f->birth.tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0);
 	f->birth.tgid = (u32)SYS(SYS_getpid, 0, 0, 0, 0);
 	f->birth.flags = flags & ~0xffull; /* without CSIGNAL */

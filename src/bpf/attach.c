@@ -103,6 +103,7 @@ int sys_attach(enum sys_attach_kind kind, const struct sys_attach *a, struct sys
 
 void (*sys_attach_module_gone)(void);
 void (*sys_attach_program_began)(bool called);
+void (*sys_attach_died)(const struct prog *p, u64 cookie, const struct sys_death *d);
 
 void sys_detach(struct sys_attached *at)
 {

@@ -49,6 +49,16 @@ extern void (*sys_attach_module_gone)(void);
  */
 extern void (*sys_attach_program_began)(bool called);
 
+/* A process that has ended, and could not run its programs for that. */
+struct sys_death {
+	s32 pid, prio, code; /* code: as wait(2) gives it */
+	u32 ppid;
+	u64 start; /* ns of CLOCK_BOOTTIME */
+	char comm[16];
+};
+/* The program on sched_process_exit with that cookie runs here, in the name of the dead. Set by the source; NULL. */
+extern void (*sys_attach_died)(const struct prog *p, u64 cookie, const struct sys_death *d);
+
 /* One source a kind; again replaces, NULL takes away. What is attached stays as it is. */
 void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *ops);
 

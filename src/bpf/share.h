@@ -47,6 +47,8 @@ struct sys_share_ops {
 	 * changed, and others look (sys_elems_sync). `wait`: those that run have done so when it returns.
 	 */
 	void (*have)(u64 dev, u64 ino);
+	/* This process tells of its end itself (sched_process_exit): nobody else is to. */
+	void (*bye)(void);
 	void (*changed)(u64 dev, u64 ino, bool wait);
 	/* Puts a program on an event of other processes; as struct sys_attach_ops. */
 	int (*attach)(enum sys_attach_kind kind, const struct sys_attach *a, void **event,

@@ -43,6 +43,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows; not
 static int sock = -1;
 static u64 sock_ino; /* a host that closes what it does not know gives the number to others */
 static u64 token;
+static pid_t member; /* the process that is one: not its children that share its memory */
 static bool counting; /* runs, for whoever looks */
 static struct installed *all;
 
@@ -98,6 +99,15 @@ void agent_say(const struct wire_msg *m, const struct wire_fds *fds)
 	sys_inside--;
 }
 
+/* No memory is asked for: the thread may be about to end. Children with this memory are no members. */
+void agent_bye(void)
+{
+	static const struct wire_msg bye = { .op = WIRE_BYE };
+
+	if (member == getpid())
+		agent_say(&bye, NULL);
+}
+
 void agent_publish(struct sys_obj *o)
 {
 	struct wire_msg *m = base_alloc(sizeof(*m));
@@ -131,6 +141,7 @@ static void fill_hello(struct wire_msg *m)
 	memset(m, 0, offsetof(struct wire_msg, item));
 	m->op = WIRE_HELLO;
 	m->kind = WIRE_VERSION;
+	m->id = (u32)getppid();
 	exe[n < 0 ? 0 : n] = '\0';
 	prctl(PR_GET_NAME, comm);
 	wire_add_string(m, comm);
@@ -176,6 +187,7 @@ static int take_welcome(int fd, struct wire_msg *m)
 	sock = fd;
 	sock_ino = inode_of(fd);
 	token = m->token;
+	member = getpid();
 	pthread_mutex_unlock(&lock);
 	client_announce_all();
 	client_count_again();
@@ -298,6 +310,9 @@ static void install(const struct wire_msg *m, struct wire_fds *fds)
 	} else if (m->kind >= SYS_ATTACH_KINDS) {
 		wire_close(fds);
 		err = -EINVAL;
+	} else if (client_inherited(m->attach)) {
+		wire_close(fds);
+		in->id = m->attach;
 	} else {
 		err = fill(in, m, fds, &why);
 		if (!err)
@@ -334,6 +349,27 @@ static void remove_one(u64 id)
 		sys_elems_drop(); /* programs of prog arrays hold these, and these them */
 }
 
+/* The end of another process, which could not tell of it. */
+static void tell_death(const struct wire_msg *m)
+{
+	struct sys_death d = { .pid = m->what.pid, .ppid = m->what.id, .prio = m->what.cpu, .code = (s32)m->kind,
+			       .start = m->what.period };
+	const char *comm = wire_string(m, 0);
+	struct installed *in = find(m->attach);
+	struct sys_obj *prog = NULL;
+	u64 cookie = 0;
+
+	snprintf(d.comm, sizeof(d.comm), "%s", comm ? comm : "");
+	if (!sys_attach_died)
+		return;
+	if (in && in->prog)
+		sys_attach_died(in->what.p, in->what.cookie, &d);
+	else if ((prog = client_prog_of(m->attach, &cookie)))
+		sys_attach_died(sys_obj_prog(prog), cookie, &d);
+	if (prog)
+		sys_put(prog);
+}
+
 /* ---- being looked at ------------------------------------------------------------------------ */
 
 static void count_runs(bool on)
@@ -349,7 +385,7 @@ static int fill_rows(struct look_rows *rows)
 	int err = sys_look(rows);
 
 	for (in = all; in && !err; in = in->next)
-		err = sys_look_attached(rows, in->kind, &in->what, &in->at, in->id);
+		err = !in->prog ? 0 : sys_look_attached(rows, in->kind, &in->what, &in->at, in->id);
 	return err;
 }
 
@@ -406,6 +442,7 @@ static int listen_once(struct wire_msg *m)
 		say_done(WIRE_REMOVED, m->attach);
 		break;
 	case WIRE_LOOK: be_looked_at(m); break;
+	case WIRE_DIED: tell_death(m); break;
 	case WIRE_SYNC:
 		sys_elems_sync(m->dev, m->ino);
 		say_done(WIRE_SYNCED, m->attach);
@@ -532,6 +569,7 @@ static void in_child(void)
 	sys_inside++;
 	sock = say_hello(m);
 	sock_ino = inode_of(sock);
+	member = getpid();
 	started = start_thread(m);
 	sys_inside--;
 }
@@ -548,6 +586,7 @@ void broker_leave(void)
 	sys_inside++;
 	pthread_mutex_lock(&joining);
 	if (started) {
+		agent_bye();
 		leaving = true;
 		pthread_mutex_lock(&lock);
 		if (sock >= 0 && inode_of(sock) == sock_ino)

@@ -60,9 +60,24 @@ struct place {
 	u64 dev, ino;
 };
 
+/*
+ * What is told of the end of a process, as it was when last seen. Of those that have left without a word, and maybe
+ * are about to end, maybe have another program (execve(2)), the broker has a list.
+ */
+#define MAX_DEATHS 1024
+struct death {
+	s32 pid, prio, code;
+	int pidfd;
+	u32 ppid;
+	u64 start; /* ns */
+	char comm[16];
+};
+
 struct conn {
 	int fd;
 	s32 pid;
+	bool bye; /* a member tells of its end itself */
+	struct death life; /* of a member; pidfd is none of its own */
 	bool dead, member, full; /* full: waits for room to write */
 	/* Of members. */
 	int pidfd;
@@ -124,6 +139,8 @@ struct broker {
 	u64 changes;    /* of elements that are objects, so far */
 	u32 settle_at;  /* where to go on looking at those who wait */
 	bool settle_again;
+	struct death deaths[MAX_DEATHS];
+	u32 ndeaths;
 	struct wire_msg in, out;
 };
 
@@ -138,6 +155,14 @@ void conns_reopen(struct broker *b); /* after `full` */
 /* Its descriptors are closed, and no event of them comes any more, whoever has copies. */
 void conns_close(struct broker *b, struct conn *c);
 int conns_pidfd(const struct conn *c); /* of the process that connected; -1 */
+
+/* ---- deaths.c: ends that others tell of ------------------------------------------------------- */
+
+void deaths_look(struct death *d); /* at what there is of the process now */
+void deaths_expect(struct broker *b, const struct conn *c); /* it is gone, with or without a word */
+void deaths_not(struct broker *b, s32 pid);                  /* it is here again */
+void deaths_happened(struct broker *b); /* after an event of b->deaths in the broker's epoll set */
+void deaths_close(struct broker *b);
 
 /* ---- store.c: objects and pins -------------------------------------------------------------- */
 

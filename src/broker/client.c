@@ -15,6 +15,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list, for moments only */
 static struct client_event *events;
+static struct client_event *inherited; /* from before fork(2): the parent's, and in place here as they were there */
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
@@ -328,6 +329,25 @@ void client_announce_all(void)
 	pthread_mutex_unlock(&lock);
 }
 
+struct sys_obj *client_prog_of(u64 id, u64 *cookie)
+{
+	struct client_event *e;
+	struct sys_obj *prog = NULL;
+
+	pthread_mutex_lock(&lock);
+	for (e = events; e && e->id != id; e = e->next)
+		;
+	for (e = e ? e : inherited; e && e->id != id; e = e->next)
+		;
+	if (e) {
+		prog = e->prog;
+		*cookie = e->what.cookie;
+		sys_hold(prog);
+	}
+	pthread_mutex_unlock(&lock);
+	return prog;
+}
+
 static void forget(struct client_event *e)
 {
 	sys_put(e->prog);
@@ -340,7 +360,7 @@ static void unlink_event(struct client_event *e)
 	struct client_event **at;
 
 	pthread_mutex_lock(&lock);
-	for (at = &events; *at && *at != e; at = &(*at)->next)
+	for (at = e->pid == getpid() ? &events : &inherited; *at && *at != e; at = &(*at)->next)
 		;
 	if (*at)
 		*at = e->next;
@@ -427,8 +447,24 @@ static u64 attachment(void *event)
 /* In the child of fork(2): what is there is the parent's. */
 void client_forked(void)
 {
+	struct client_event **at;
+
 	pthread_mutex_init(&lock, NULL);
+	for (at = &inherited; *at; at = &(*at)->next)
+		;
+	*at = events;
 	events = NULL;
+}
+
+bool client_inherited(u64 id)
+{
+	struct client_event *e;
+
+	pthread_mutex_lock(&lock);
+	for (e = inherited; e && e->id != id; e = e->next)
+		;
+	pthread_mutex_unlock(&lock);
+	return e;
 }
 
 static __attribute__((constructor)) void init(void)
@@ -443,6 +479,7 @@ static __attribute__((constructor)) void init(void)
 		.event = event,
 		.next_id = next_id,
 		.sweep = sweep,
+		.bye = agent_bye,
 		.have = have,
 		.changed = changed,
 		.attach = attach,

@@ -41,6 +41,10 @@ void client_count_again(void); /* to a new broker */
 
 /* A message without answer; lost when there is no broker: the next one hears everything again. */
 void agent_say(const struct wire_msg *m, const struct wire_fds *fds);
+bool client_inherited(u64 id); /* is the attachment here already, as the parent's by whom this process was made? */
+void agent_bye(void);
+/* The program and cookie of an attachment of this process's own; referenced, NULL: it is none. */
+struct sys_obj *client_prog_of(u64 id, u64 *cookie);
 bool agent_is_self(void); /* is it this thread? It waits for no other process's agent, which may wait for it */
 u64 agent_token(void); /* of this process as a member; 0: it is none */
 /* Until the token is another one than `old`: false when about a second has passed, or nobody would get one. */

@@ -64,6 +64,8 @@ static void drop_conn(struct broker *b, struct conn *c)
 		b->nmembers--;
 		c->member = false;
 		events_owner_gone(b, c);
+		if (b->epoll >= 0)
+			deaths_expect(b, c);
 		snprintf(path, sizeof(path), "%s/members/%d", b->dir, c->pid);
 		if (b->epoll >= 0) /* in a guardian it lives on */
 			unlink(path);
@@ -111,6 +113,7 @@ static void guardian(struct broker *b, int pipe)
 	char c;
 
 	close(b->lock);
+	deaths_close(b);
 	close(b->epoll);
 	if (b->guard >= 0)
 		close(b->guard);
@@ -380,6 +383,10 @@ static void hello(struct broker *b, struct conn *c, const struct wire_msg *m)
 	text_clean(c->comm);
 	c->exe = base_strdup(exe && strlen(exe) < PATH_MAX ? exe : "");
 	c->member = true;
+	deaths_not(b, c->pid);
+	c->life = (struct death){ .pid = c->pid, .ppid = m->id, .prio = 120, .pidfd = -1 };
+	snprintf(c->life.comm, sizeof(c->life.comm), "%.15s", c->comm);
+	deaths_look(&c->life);
 	b->nmembers++;
 	/* A child that has copies of its descriptors does not keep it alive. */
 	c->pidfd = conns_pidfd(c);
@@ -397,6 +404,7 @@ static void from_member(struct broker *b, struct conn *c, struct wire_fds *fds)
 	switch (b->in.op) {
 	case WIRE_PUBLISH: publish(b, c, &b->in, fds); break;
 	case WIRE_DROP: drop(b, c, &b->in); break;
+	case WIRE_BYE: c->bye = true; break;
 	case WIRE_HAVE: waits_have(c, &b->in); break;
 	case WIRE_CHANGED: waits_changed(b, c, b->in.dev, b->in.ino); break;
 	case WIRE_SYNCED: waits_synced(c, b->in.attach); break;
@@ -442,8 +450,8 @@ static void member_event(struct broker *b, struct conn *c, u32 events, u32 slice
 {
 	u64 end = broker_now_us() + slice;
 
-	if (has_ended(c->pidfd))
-		c->dead = true;
+	bool ended = has_ended(c->pidfd), more = true;
+
 	if (events & EPOLLOUT && !c->dead) {
 		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 
@@ -451,8 +459,9 @@ static void member_event(struct broker *b, struct conn *c, u32 events, u32 slice
 		events_push(b, c);
 	}
 	/* Whatever it said is taken before any request that comes after it is answered, but for floods. */
-	while (!c->dead && serve_one(b, c) && broker_now_us() < end)
+	while (!c->dead && (more = serve_one(b, c)) && broker_now_us() < end)
 		;
+	c->dead |= ended && !more; /* when its last word was heard */
 }
 
 static void batch(struct broker *b, struct epoll_event *ev, int n)
@@ -463,6 +472,10 @@ static void batch(struct broker *b, struct epoll_event *ev, int n)
 
 	for (i = 0; i < n; i++) {
 		c = ev[i].data.ptr;
+		if ((void *)c == (void *)b->deaths) {
+			deaths_happened(b);
+			ev[i].data.ptr = c = NULL;
+		}
 		members += c && (void *)c != (void *)b && c->member;
 	}
 	for (i = 0; i < n; i++) {
