@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An ordinary client of libbpf: loader OBJECT PROGRAM BINARY SYMBOL PID [COOKIE] puts a program on a
+ * An ordinary client of libbpf: loader OBJECT PROGRAM BINARY SYMBOL PID [COOKIE] (or, for maps that another one
+ * pinned, loader pinned CALLS RECORDS, which says "opened") puts a program on a
  * function of a process (-1: of any), says "attached" or the error, then answers lines of stdin:
  * "count PID" with the map's number, "read" with the ring
  * buffer's records and "samples" with the perf buffers', waiting for some seconds, "jump NAME" after putting that program
@@ -47,10 +48,9 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_buffer *pb, struct bpf_link **link)
+static void serve(struct bpf_object *obj, int calls, struct ring_buffer *rb, struct perf_buffer *pb, struct bpf_link **link)
 {
-	int calls = bpf_object__find_map_fd_by_name(obj, "calls");
-	int jumps = bpf_object__find_map_fd_by_name(obj, "jumps"), fd;
+	int jumps = obj ? bpf_object__find_map_fd_by_name(obj, "jumps") : -1, fd;
 	unsigned long long n;
 	unsigned int key;
 	char line[64], name[32];
@@ -94,6 +94,16 @@ static void serve(struct bpf_object *obj, struct ring_buffer *rb, struct perf_bu
 	}
 }
 
+static int serve_pinned(const char *calls, const char *records)
+{
+	struct ring_buffer *rb = ring_buffer__new(bpf_obj_get(records), show, NULL, NULL);
+
+	printf("%s\n", rb ? "opened" : "refused");
+	fflush(stdout);
+	serve(NULL, bpf_obj_get(calls), rb, NULL, NULL);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts);
@@ -104,6 +114,8 @@ int main(int argc, char **argv)
 	struct bpf_link *link;
 	double start;
 
+	if (argc == 4 && !strcmp(argv[1], "pinned"))
+		return serve_pinned(argv[2], argv[3]);
 	if (argc < 6)
 		return 2;
 	obj = bpf_object__open_file(argv[1], NULL);
@@ -124,7 +136,7 @@ int main(int argc, char **argv)
 		printf("refused %d\n", errno);
 	fflush(stdout);
 	if (link)
-		serve(obj, rb, pb, &link);
+		serve(obj, bpf_object__find_map_fd_by_name(obj, "calls"), rb, pb, &link);
 	bpf_link__destroy(link);
 	bpf_object__close(obj);
 	return 0;

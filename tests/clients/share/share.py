@@ -430,6 +430,51 @@ def pinned_storm():
     t.end()
 
 
+def dead_loader():
+    """What a killed loader's programs committed stays, the programs do not."""
+    targets = [target() for _ in range(6)]
+    paths = [f"/sys/fs/bpf/{name}" for name in ("calls", "records")]
+
+    def attach_and_pin(prog):
+        a = loader(prog, -1, 9)
+        maps = {m["name"]: m["id"] for m in bpftool("map", "list")}
+        for path in paths:
+            bpftool("map", "pin", "id", str(maps[os.path.basename(path)]), path)
+        return a
+
+    a = attach_and_pin("recorded")
+    for t in targets:
+        t.say("100")
+    a.p.kill()
+    a.p.wait()
+    b = Talk(os.path.join(HERE, "share_loader"), "pinned", *paths)
+    got = b.read()[:-1]
+    want = [f"{t.pid} entered {n} 9" for t in targets for n in range(1, 101)]
+    check("a_new_process_reads_all_that_a_killed_loaders_ring_has", sorted(got) == sorted(want), (b.hello, len(got), got[:3]))
+    b.end()
+    run(FERRY, "exec", "--", "rm", *paths, env=ENV)
+    a = attach_and_pin("entered")
+    b = Talk(os.path.join(HERE, "share_loader"), "pinned", *paths)
+
+    def silent(t):
+        before = b.say(f"count {t.pid}")
+        t.say("1")
+        return b.say(f"count {t.pid}") == before
+
+    check("programs_of_a_living_loader_run", not any(silent(t) for t in targets))
+    a.p.kill()
+    start = time.monotonic()
+    ok = wait_for(lambda: all(silent(t) for t in targets), 5)
+    took = time.monotonic() - start
+    check("a_killed_loaders_programs_are_gone_everywhere_within_a_second", ok and took < 1, took)
+    print(f"# gone from {len(targets)} targets {took * 1000:.0f} ms after the kill")
+    a.p.wait()
+    b.end()
+    run(FERRY, "exec", "--", "rm", *paths, env=ENV)
+    for t in targets:
+        t.end()
+
+
 def killed_target():
     t = target()
     a = loader("recorded", t.pid, 5)
@@ -492,13 +537,13 @@ def idle():
 
 
 PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, namespaces, stopped_target]
-DEATHS = [deaths, pinned_link, taken_back, pinned_storm, killed_target, storm, idle]
+DEATHS = [deaths, pinned_link, taken_back, pinned_storm, dead_loader, killed_target, storm, idle]
 
 
 def main():
     parts = [p for p in PARTS + DEATHS if p.__name__ in sys.argv[4:]] if sys.argv[4:] else PARTS + DEATHS
     for part in parts:
-        if BPFTOOL == "none" and part in (deaths, pinned_link, taken_back, pinned_storm, storm):
+        if BPFTOOL == "none" and part in (deaths, pinned_link, taken_back, pinned_storm, dead_loader, storm):
             skip(part.__name__, "there is no bpftool")
         else:
             part()

@@ -81,7 +81,8 @@ static int send_fds(int sock, const int *fd, u32 n)
 {
 	struct wire_fds fds = { .n = n };
 
-	memcpy(fds.fd, fd, n * sizeof(*fd));
+	if (n)
+		memcpy(fds.fd, fd, n * sizeof(*fd));
 	return wire_send(sock, &m, &fds, 0);
 }
 
