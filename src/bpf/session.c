@@ -83,8 +83,8 @@ static int make_tree(const char *base)
 		return -errno;
 	snprintf(path, sizeof(path), "%s/ids", base);
 	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 || ftruncate(fd, 4096))
-		err = -errno;
+	/* Not by ftruncate(2): on a full disk its pages could not be had when they are written to (SIGBUS). */
+	err = fd < 0 ? -errno : -posix_fallocate(fd, 0, 4096);
 	if (fd >= 0)
 		close(fd);
 	return err;

@@ -26,6 +26,7 @@
 #include "code/code.h"
 
 #define STACK    (1u << 20) /* the verifier's needs; pages come when they are touched */
+#define LACKING_MS 200 /* until a process without descriptors tries again */
 #define START_MS 1000       /* most that the start of the process waits */
 
 /* What others attached here. */
@@ -195,6 +196,25 @@ static int take_welcome(int fd, struct wire_msg *m)
 	sys_elems_say_all();
 	sys_elems_sync(0, 0); /* what was changed while nobody told us */
 	return 0;
+}
+
+static int become_member(struct wire_msg *m)
+{
+	int fd = say_hello(m);
+
+	return fd < 0 ? fd : take_welcome(fd, m);
+}
+
+static void say_alone(const char *dir, int err)
+{
+	static bool said;
+	struct text why = { 0 };
+
+	broker_explain(dir, err, &why);
+	log_msg(said ? LOG_DEBUG : LOG_WARN, "this process is alone, the session in %s cannot be used: %s", dir,
+		text_str(&why));
+	text_free(&why);
+	said = true; /* each object asks again */
 }
 
 static void count_runs(bool on);
@@ -427,12 +447,27 @@ static u64 now_ms(void)
 	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
 }
 
+/* A message whose descriptors this process has no room for. */
+static int refuse(const struct wire_msg *m)
+{
+	struct text why = { 0 };
+
+	if (m->op != WIRE_INSTALL)
+		return 0;
+	text_puts(&why, "the process has no descriptors left (RLIMIT_NOFILE)");
+	report(m->attach, -EMFILE, &why);
+	text_free(&why);
+	return 0;
+}
+
 /* One message: 0, 1 when it was READY, -errno at the end of the connection. */
 static int listen_once(struct wire_msg *m)
 {
 	struct wire_fds fds;
 	int err = inode_of(sock) == sock_ino ? wire_recv(sock, m, &fds, 0) : -EBADF;
 
+	if (err == -EMFILE)
+		return refuse(m);
 	if (err)
 		return err == -EAGAIN ? 0 : err; /* the patience that wire_connect() set */
 	switch (m->op) {
@@ -468,16 +503,23 @@ static void listen_until_ready(struct wire_msg *m)
 static bool come_back(struct wire_msg *m)
 {
 	const char *dir = sys_session(false);
-	int tries, fd;
+	int tries, err = -ENOENT;
 
 	for (tries = 0; dir && tries < 50 && !leaving; tries++) {
-		fd = say_hello(m);
-		if (fd >= 0 && !take_welcome(fd, m))
+		err = become_member(m);
+		if (!err)
 			return true;
-		if (access(dir, F_OK) || broker_start(dir) == -ENOENT)
-			return false;
+		if (err == -EMFILE || err == -ENFILE || err == -ENOMEM) {
+			usleep(LACKING_MS * 1000); /* that may pass; nothing is taken away for it */
+			tries = 0;
+			continue;
+		}
+		if (err == -EPROTONOSUPPORT || access(dir, F_OK) || broker_start(dir) == -ENOENT)
+			break;
 		usleep(20000 * (tries < 10 ? tries : 10));
 	}
+	if (dir && !leaving && !access(dir, F_OK))
+		say_alone(dir, err);
 	return false;
 }
 
@@ -607,10 +649,9 @@ bool broker_joined(void)
 void broker_join(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	static bool said;
 	const char *dir = sys_session(false);
 	struct wire_msg *m;
-	int fd;
+	int err;
 
 	if (started || is_agent || !sys_session_joined())
 		return;
@@ -619,19 +660,19 @@ void broker_join(void)
 	m = started ? NULL : base_alloc(sizeof(*m));
 	if (m) {
 		started = true;
-		fd = say_hello(m);
-		if (fd < 0 && !broker_start(dir))
-			fd = say_hello(m);
-		if (fd >= 0 && !take_welcome(fd, m)) {
+		err = become_member(m);
+		if (err && err != -EPROTONOSUPPORT) {
+			err = broker_start(dir);
+			err = err ? err : become_member(m);
+		}
+		if (!err) {
 			listen_until_ready(m);
 			pthread_once(&once, watch_fork);
 			started = start_thread(m);
 		} else {
 			base_free(m);
 			started = false;
-			log_msg(said ? LOG_DEBUG : LOG_WARN, "the session in %s has no broker: this process is alone",
-				dir);
-			said = true; /* each object asks again */
+			say_alone(dir, err);
 		}
 	}
 	pthread_mutex_unlock(&joining);

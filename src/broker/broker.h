@@ -35,6 +35,8 @@ int broker_start(const char *dir);
  * command, and the one that will be started when the broker is gone. 0 or -errno.
  */
 int broker_session(char *dir);
+/* Why one of the functions here gave `err` for the session in `dir`, and what to do. */
+void broker_explain(const char *dir, int err, struct text *why);
 
 /*
  * This process becomes a member of its session, if it has one: what is attached to it is in place when

@@ -420,6 +420,12 @@ static bool serve_one(struct broker *b, struct conn *c)
 	struct wire_fds fds;
 	int err = wire_recv(c->fd, &b->in, &fds, MSG_DONTWAIT);
 
+	if (err == -EPROTONOSUPPORT) { /* whatever it understands of this, it sees that it is of another age */
+		memset(&b->out, 0, offsetof(struct wire_msg, item));
+		b->out.op = WIRE_HELLO;
+		b->out.err = err;
+		answer(b, c, NULL);
+	}
 	if (err) {
 		c->dead |= err != -EAGAIN;
 		return false;

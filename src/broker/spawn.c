@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -85,6 +86,10 @@ int broker_start(const char *dir)
 			snprintf(path, sizeof(path), "%s/starting", dir);
 			lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 		}
+		if (lock < 0) { /* no directory, no descriptors, a full disk: no broker could start either */
+			err = -errno;
+			break;
+		}
 		if (!mine && (tries == 100 || !flock(lock, LOCK_EX | LOCK_NB))) {
 			mine = true;
 			err = spawn(dir);
@@ -118,11 +123,68 @@ static int leave_name(const char *dir)
 	return 0;
 }
 
+/* Does it speak as this process does? */
+static int check_age(const char *dir)
+{
+	struct wire_msg *m = base_alloc(sizeof(*m));
+	int sock = wire_connect(dir), err = sock < 0 ? sock : m ? 0 : -ENOMEM;
+	struct wire_fds got;
+
+	if (!err) {
+		m->op = WIRE_NEXT_ID;
+		err = wire_send(sock, m, NULL, 0);
+	}
+	if (!err)
+		err = wire_recv(sock, m, &got, 0);
+	if (!err)
+		wire_close(&got);
+	if (!err && m->err == -EINVAL) /* it does not know the question */
+		err = -EPROTONOSUPPORT;
+	if (sock >= 0)
+		close(sock);
+	base_free(m);
+	return err == -EPROTONOSUPPORT ? err : 0; /* all else shows when it is used */
+}
+
 int broker_session(char *dir)
 {
 	int err = sys_session_user(dir);
 
 	if (!err)
 		err = leave_name(dir);
-	return err ? err : broker_start(dir);
+	if (!err)
+		err = broker_start(dir);
+	return err ? err : check_age(dir);
+}
+
+static s32 who_listens(const char *dir)
+{
+	int sock = wire_connect(dir);
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	if (sock >= 0) {
+		getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+		close(sock);
+	}
+	return peer.pid;
+}
+
+void broker_explain(const char *dir, int err, struct text *why)
+{
+	s32 pid;
+
+	switch (err) {
+	case -EPROTO:
+	case -EPROTONOSUPPORT:
+		pid = who_listens(dir);
+		text_printf(why, "its broker (process %d) is of another version of Ferry: end it and what uses it (kill %d), "
+			    "or use a session of its own (ferry exec --private)", pid, pid);
+		break;
+	case -EPERM: text_puts(why, "it, or its socket, is not this user's alone: another one has made it, or its mode is not 0700"); break;
+	case -ENOSPC: text_puts(why, "there is no room left on its file system"); break;
+	case -EMFILE: text_puts(why, "this process has no descriptors left (RLIMIT_NOFILE)"); break;
+	case -ECONNREFUSED: text_puts(why, "its broker does not start: `ferry broker DIR` says why"); break;
+	default: text_puts(why, strerror(-err));
+	}
 }

@@ -24,12 +24,14 @@ void wire_close(struct wire_fds *fds)
 
 int wire_send(int sock, const struct wire_msg *m, const struct wire_fds *fds, int flags)
 {
-	struct iovec iov[2] = {
-		{ (void *)(uintptr_t)m,
-		  offsetof(struct wire_msg, item) + m->nitems * sizeof(m->item[0]) },
+	u32 op = WIRE_TAG | (m->op & 0xffff);
+	struct iovec iov[3] = {
+		{ &op, sizeof(op) },
+		{ (u8 *)(uintptr_t)m + sizeof(op),
+		  offsetof(struct wire_msg, item) + m->nitems * sizeof(m->item[0]) - sizeof(op) },
 		{ (void *)(uintptr_t)m->text, m->ntext },
 	};
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 3 };
 	union control c;
 	ssize_t n;
 
@@ -85,9 +87,18 @@ int wire_recv(int sock, struct wire_msg *m, struct wire_fds *fds, int flags)
 		fds->n = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds->fd, CMSG_DATA(head), fds->n * sizeof(int));
 	}
-	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !spread(m, n)) {
+	if (n >= (ssize_t)sizeof(m->op) && (m->op & ~0xffffu) != WIRE_TAG) {
+		wire_close(fds);
+		return -EPROTONOSUPPORT;
+	}
+	m->op &= 0xffff;
+	if (msg.msg_flags & MSG_TRUNC || !spread(m, n)) {
 		wire_close(fds);
 		return n ? -EPROTO : -EPIPE;
+	}
+	if (msg.msg_flags & MSG_CTRUNC) {
+		wire_close(fds);
+		return -EMFILE;
 	}
 	return 0;
 }

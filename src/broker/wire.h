@@ -19,8 +19,14 @@ enum wire_op {
 	WIRE_OPS
 };
 
-/* Members and brokers of another age have other messages: they refuse one another. */
+/*
+ * Members and brokers of another age have other messages: they refuse one another. Raised with anything else that
+ * processes of a session share (maps' memory, the files of programs and links).
+ */
+#define WIRE_AGE 2
 #define WIRE_VERSION ((u32)WIRE_OPS << 16 | (u32)offsetof(struct wire_msg, text))
+/* Each message begins with it: the upper half of `op` on the wire. Never 0. */
+#define WIRE_TAG (((WIRE_OPS * 251u + (u32)offsetof(struct wire_msg, text)) ^ WIRE_AGE << 12) << 16 | 1u << 16)
 
 /* struct sys_attach without pointers: its string is text, its program the first item. */
 struct wire_what {
@@ -56,8 +62,8 @@ struct wire_fds {
 /* flags: MSG_DONTWAIT. 0 or -errno (-EAGAIN: no room). Descriptors stay the caller's. */
 int wire_send(int sock, const struct wire_msg *m, const struct wire_fds *fds, int flags);
 /*
- * 0; -EPROTO for what is no message, -EPIPE at the end, -EAGAIN and other -errno; no descriptor is open
- * then. The descriptors are close-on-exec and the caller's. m->text ends with a NUL that is not counted.
+ * 0; -EPROTO for what is no message, -EPROTONOSUPPORT for one of another age, -EPIPE at the end, -EAGAIN and other
+ * -errno; no descriptor is open then. -EMFILE: there was no room for its descriptors, all else has come. The descriptors are close-on-exec and the caller's. m->text ends with a NUL that is not counted.
  */
 int wire_recv(int sock, struct wire_msg *m, struct wire_fds *fds, int flags);
 void wire_close(struct wire_fds *fds);

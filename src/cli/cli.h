@@ -78,6 +78,7 @@ void cli_progress_off(void);
 
 /* The session that a verb is about: `option` when given, else FERRY_SESSION, else the user's. 0 or a CLI_ code. */
 int cli_session(const char *option, char dir[SESSION_DIR_MAX]);
+int cli_no_session(const char *dir, int err); /* says why a session cannot be used, and what to do: the exit code */
 /*
  * A connection to look at its processes through (broker.h): 0 with *sock, which is -1 when nobody is in the
  * session, or a CLI_ code with the reason printed.

@@ -279,7 +279,7 @@ static int run_shared(char **argv, bool raw, bool root)
 	int err = broker_session(dir);
 
 	if (err)
-		return cli_fail(CLI_REFUSED, "the session in %s cannot be used: %s", dir, strerror(-err));
+		return cli_no_session(dir, err);
 	sys_session_enter(dir);
 	if (raw)
 		return run_child(argv, NULL, raw, root);

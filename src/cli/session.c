@@ -24,7 +24,17 @@ int cli_session(const char *option, char dir[SESSION_DIR_MAX])
 		return CLI_OK;
 	}
 	err = broker_session(dir);
-	return err ? cli_fail(CLI_REFUSED, "the user's session cannot be used: %s", strerror(-err)) : CLI_OK;
+	return err ? cli_no_session(dir, err) : CLI_OK;
+}
+
+int cli_no_session(const char *dir, int err)
+{
+	struct text why = { 0 };
+
+	broker_explain(dir, err, &why);
+	err = cli_fail(CLI_REFUSED, "the session in %s cannot be used: %s", dir, text_str(&why));
+	text_free(&why);
+	return err;
 }
 
 int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock)
