@@ -62,15 +62,22 @@ bool sys_file_known(const char *path)
 static _Atomic int trace_in = -1, trace_out = -1;
 
 /* The session's: the broker holds both ends as well. */
-static int trace_join(void)
+static int open_shared(void)
 {
 	char path[PATH_MAX];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", sys_session(false));
 	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int trace_join(void)
+{
+	int fd = open_shared();
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	fd = sys_fd_move(fd);
 	sys_fd_own(fd, true);
 	trace_in = fd;
@@ -103,6 +110,20 @@ static int trace_start(void)
 	return err;
 }
 
+/*
+ * In a child of vfork(2) a number must not be remembered that only the child has. What it inherits is used; a line of
+ * the first one of a process that is in no session is lost.
+ */
+static void write_lent(const char *buf, size_t len)
+{
+	int fd = trace_in >= 0 ? trace_in : sys_session_joined() ? open_shared() : -1;
+	ssize_t n = fd < 0 ? 0 : write(fd, buf, len);
+
+	(void)n;
+	if (fd >= 0 && trace_in < 0)
+		close(fd);
+}
+
 static void trace_line(void *arg, const char *line, size_t len)
 {
 	char buf[1024];
@@ -114,7 +135,9 @@ static void trace_line(void *arg, const char *line, size_t len)
 		len = sizeof(buf) - 1;
 	memcpy(buf, line, len);
 	buf[len] = '\n';
-	if (!trace_start()) {
+	if (sys_memory_is_lent()) {
+		write_lent(buf, len + 1);
+	} else if (!trace_start()) {
 		n = write(trace_in, buf, len + 1); /* at most PIPE_BUF: whole or not at all */
 		(void)n;
 	}

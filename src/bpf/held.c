@@ -2,8 +2,9 @@
 /*
  * Links live in the process that made them, their descriptors anywhere: in children, in other processes, in sockets on
  * the way. Each descriptor of a link is an open file description that has a shared lock (flock(2)), which goes with its
- * last duplicate wherever that is; the maker, by a description of its own, sees whether there is one.
+ * last duplicate wherever that is; the maker, by a description of its own, sees whether there is one. The same is done with events of processes that are served (remote.h).
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -13,7 +14,9 @@
 
 void sys_link_given(int fd)
 {
-	flock(fd, LOCK_SH | LOCK_NB);
+	/* A thread below may have it for a moment. */
+	while (flock(fd, LOCK_SH) && errno == EINTR)
+		;
 }
 
 static void *wait_for_last(void *arg)
@@ -31,7 +34,7 @@ static void *wait_for_last(void *arg)
 	return NULL;
 }
 
-static bool wait_elsewhere(int link)
+bool sys_link_await(int link)
 {
 	int fd = dup(link), err;
 	pthread_attr_t attr;
@@ -53,15 +56,19 @@ static bool wait_elsewhere(int link)
 	return !err;
 }
 
+bool sys_file_held(int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return true;
+	flock(fd, LOCK_UN);
+	return false;
+}
+
 bool sys_link_held(struct sys_link *l)
 {
-	if (l->foreign)
+	if (l->foreign || !sys_file_held(l->o.fd))
 		return false;
-	if (!flock(l->o.fd, LOCK_EX | LOCK_NB)) {
-		flock(l->o.fd, LOCK_UN);
-		return false;
-	}
 	if (!l->awaited)
-		l->awaited = wait_elsewhere(l->o.fd);
+		l->awaited = sys_link_await(l->o.fd);
 	return l->awaited;
 }

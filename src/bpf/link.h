@@ -34,6 +34,8 @@ struct link_file {
 
 void sys_link_free(struct sys_obj *o);
 void sys_link_given(int fd);            /* a new description of the link's file goes to the host */
+bool sys_file_held(int fd);             /* has anybody a description of this file with the lock? */
+bool sys_link_await(int link);          /* its file: when nobody else has a descriptor any more, a sweep. False: no thread for it */
 bool sys_link_held(struct sys_link *l); /* has another process a descriptor of it? Looked for again when it is closed */
 /* The link whose file says `f`, with its number or another: 0 and referenced, or -errno. */
 int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,

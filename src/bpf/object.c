@@ -408,6 +408,7 @@ void sys_prog_put(struct prog *p)
 
 int sys_fd_new(struct sys_obj *o, u32 flags)
 {
+	bool watched;
 	char path[40];
 	int fd;
 
@@ -416,16 +417,17 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 		flags |= BPF_F_RDONLY;
 	/* Together under the lock: a sweep between the two would not know of the descriptor. */
 	lock_tables();
-	if (flags & (BPF_F_RDONLY | BPF_F_WRONLY)) {
+	watched = o->kind == SYS_LINK || (o->kind == SYS_EVENT && sys_remote);
+	if (flags & (BPF_F_RDONLY | BPF_F_WRONLY) || watched) {
 		/* A description of its own, so that the kernel too holds mmap(2) to the mode. */
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
-		fd = open(path, (flags & BPF_F_RDONLY ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+		fd = open(path, (flags & BPF_F_RDONLY ? O_RDONLY : flags & BPF_F_WRONLY ? O_WRONLY : O_RDWR) | O_CLOEXEC);
 		if (o->kind == SYS_MAP)
 			container_of(o, struct sys_map, o)->modes = true;
 	} else {
 		fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
 	}
-	if (fd >= 0 && o->kind == SYS_LINK)
+	if (fd >= 0 && watched)
 		sys_link_given(fd);
 	if (fd < 0) {
 		fd = -errno;
@@ -437,6 +439,8 @@ int sys_fd_new(struct sys_obj *o, u32 flags)
 		fd = sys_remote_give(here, true);
 		close(here);
 		o->remote = true;
+		if (fd >= 0 && watched)
+			sys_link_await(o->fd); /* nobody tells when they close it */
 	} else {
 		sys_fast_forget(fd); /* whatever that number was */
 	}
@@ -464,6 +468,11 @@ int sys_fd_mode(const struct sys_map *m, int fd, bool write)
 	if (sys_remote && fd >= 0)
 		close(fd);
 	return mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY) ? 0 : -EPERM;
+}
+
+bool sys_memory_is_lent(void)
+{
+	return our_pid && this_pid() != our_pid;
 }
 
 bool sys_fd_watched(void)
@@ -550,6 +559,14 @@ static bool mark_seen(void)
 	return true;
 }
 
+/* Of links, and events of who is served, locks tell; their files alone the broker has as well (held.c). */
+static bool is_held(struct sys_obj *o)
+{
+	if (o->remote && (o->kind == SYS_LINK || o->kind == SYS_EVENT))
+		return sys_file_held(o->fd);
+	return o->seen || (o->kind == SYS_LINK && sys_link_held(container_of(o, struct sys_link, o)));
+}
+
 /*
  * All objects are looked at, not only that whose descriptor was closed: libc closes some without
  * anybody noticing.
@@ -568,8 +585,7 @@ void sys_fd_sweep(void)
 	if (mark_seen()) {
 		while (hash_next(&by_ino, &pos, NULL, &value)) {
 			o = value;
-			if (!o->has_fd || o->seen ||
-			    (o->kind == SYS_LINK && sys_link_held(container_of(o, struct sys_link, o))))
+			if (!o->has_fd || is_held(o))
 				continue;
 			o->has_fd = false;
 			o->next_gone = gone;

@@ -292,6 +292,8 @@ void *sys_mounts(u32 *size); /* the text of /proc/mounts; NULL: the machine's (m
 /* The text of /proc/PID/fdinfo/FD when that is an object of this process (fdinfo.c); NULL. */
 void *sys_fdinfo(const char *path, u32 *size);
 
+/* Is this a child of vfork(2), which has its parent's memory and descriptors of its own? */
+bool sys_memory_is_lent(void);
 /* trace_printk's lines go to whoever reads trace_pipe (files.c). */
 void sys_trace_init(void);
 
