@@ -28,9 +28,13 @@ static struct {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
 
-/* self, leader, parent, cred */
+/*
+ * Self, then zeros for what was compiled with the headers of a kernel, where members are elsewhere: 0 is what it
+ * finds. Then leader, parent, cred.
+ */
+#define BEHIND 4096
 static _Thread_local u8 *mine __attribute__((tls_model("initial-exec")));
-static u8 nobody[4096]; /* without memory, and the idle task: zeros */
+static u8 nobody[BEHIND]; /* without memory, and the idle task: zeros */
 _Thread_local u8 *helper_signal_room __attribute__((tls_model("initial-exec")));
 
 static const struct btf_type *find_struct(const struct btf *btf, const char *name)
@@ -193,14 +197,12 @@ void helper_task_fill(void *room, const struct helper_task *t)
 	u8 *self = room, *leader, *parent, *cred;
 
 	pthread_once(&once, find_members);
-	if (!at.size) {
-		memset(room, 0, sizeof(nobody));
+	memset(room, 0, helper_task_room());
+	if (!at.size)
 		return;
-	}
-	memset(room, 0, 3u * at.size + at.cred_size);
-	leader = t->tid == t->tgid ? self : self + at.size;
-	parent = self + 2u * at.size;
-	cred = self + 3u * at.size;
+	leader = t->tid == t->tgid ? self : self + BEHIND;
+	parent = self + BEHIND + at.size;
+	cred = parent + at.size;
 	fill_cred(cred);
 	fill_task(parent, t->ppid, t->ppid, parent, NULL, NULL);
 	fill_task(leader, t->tgid, t->tgid, leader, parent, cred);
@@ -235,11 +237,11 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 		return (u64)(uintptr_t)helper_run.task->object;
 	pthread_once(&once, find_members);
 	if (!mine && at.size && !base_ending && !base_in_signal) {
-		mine = base_alloc(3u * at.size + at.cred_size);
+		mine = base_alloc(helper_task_room());
 		pthread_setspecific(thread_end, mine);
 	}
 	self = mine;
-	if (!self && at.size && 3u * at.size + at.cred_size <= HELPER_SIGNAL_ROOM)
+	if (!self && at.size && helper_task_room() <= HELPER_SIGNAL_ROOM)
 		self = helper_signal_room;
 	if (!self || helper_run.idle)
 		return (u64)(uintptr_t)nobody;
@@ -255,9 +257,9 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	}
 	put32(self, at.exit_code, 0);
 	put32(self, at.flags, 0);
-	parent = self + 2u * at.size;
-	cred = self + 3u * at.size;
-	leader = pid == tgid ? self : self + at.size;
+	parent = self + BEHIND + at.size;
+	cred = parent + at.size;
+	leader = pid == tgid ? self : self + BEHIND;
 	fill_cred(cred);
 	fill_task(parent, (u32)getppid(), (u32)getppid(), parent, NULL, NULL);
 	fill_task(leader, tgid, tgid, leader, parent, cred);
@@ -269,7 +271,7 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 size_t helper_task_room(void)
 {
 	pthread_once(&once, find_members);
-	return at.size ? 3u * at.size + at.cred_size : sizeof(nobody);
+	return BEHIND + 2u * at.size + at.cred_size; /* with size 0 enough for `nobody` */
 }
 
 const void *helper_task_show(void *room, u32 tid)
