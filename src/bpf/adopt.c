@@ -305,14 +305,14 @@ static int adopt_link(int fd, const void *data, size_t size, struct sys_obj **ou
 	struct link_file f;
 	int err = -ENOENT;
 
-	if (size != sizeof(f))
+	if (size < sizeof(f))
 		return -EINVAL;
 	memcpy(&f, data, sizeof(f));
 	prog = by_file(f.prog.dev, f.prog.ino);
 	if (f.map.ino)
 		map = by_file(f.map.dev, f.map.ino);
 	if (prog && (map || !f.map.ino))
-		err = sys_link_from(fd, &f, prog, map, out);
+		err = sys_link_from(fd, data, size, prog, map, out);
 	sys_put(map);
 	sys_put(prog);
 	return err;

@@ -33,6 +33,7 @@ void sys_link_free(struct sys_obj *o)
 		sys_put(&l->ops->o);
 	}
 	iter_what_free(l->iter);
+	multi_free(l->multi);
 	base_free(l->name);
 	base_free(l);
 }
@@ -57,6 +58,7 @@ static long give(struct sys_link *l)
 {
 	struct link_file file = { .magic = SYS_LINK_MAGIC, .type = l->type, .attach_type = l->attach_type,
 				  .id = sys_obj_number(SYS_LINK) };
+	struct text more = { 0 };
 	int fd, err;
 
 	if (l->prog)
@@ -67,7 +69,10 @@ static long give(struct sys_link *l)
 	snprintf(file.name, sizeof(file.name), "%s", l->name ? l->name : "");
 	file.tid = l->iter ? l->iter->tid : 0;
 	file.tgid = l->iter ? l->iter->tgid : 0;
-	err = fd = sys_memfd("bpf-link", &file, sizeof(file), NULL, 0);
+	if (l->multi)
+		multi_save(l->multi, &more);
+	err = fd = more.oom ? -ENOMEM : sys_memfd("bpf-link", &file, sizeof(file), more.s, more.len);
+	text_free(&more);
 	if (fd >= 0) {
 		fd = sys_fd_move(fd);
 		l->o.id = file.id;
@@ -102,7 +107,12 @@ static int iter_from(struct sys_link *l, const struct link_file *f, struct sys_o
 	return err;
 }
 
-int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
+static bool is_multi(u32 type)
+{
+	return type == BPF_LINK_TYPE_KPROBE_MULTI || type == SYS_LINK_TYPE_UPROBE_MULTI;
+}
+
+int sys_link_from(int fd, const struct link_file *f, size_t size, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out)
 {
 	struct sys_prog *sp = prog && prog->kind == SYS_PROG ? container_of(prog, struct sys_prog, o) : NULL;
@@ -110,13 +120,15 @@ int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struc
 	int err;
 
 	if (!sp || (f->type == BPF_LINK_TYPE_ITER) != (sp->p->attach_type == BPF_TRACE_ITER) ||
-	    f->name[sizeof(f->name) - 1])
+	    f->name[sizeof(f->name) - 1] || (size > sizeof(*f) && !is_multi(f->type)))
 		return -EINVAL;
 	l = new_link(sp, f->type, f->attach_type);
 	if (!l)
 		return -ENOMEM;
 	l->foreign = f->type != BPF_LINK_TYPE_ITER;
 	err = l->foreign ? 0 : iter_from(l, f, map);
+	if (is_multi(f->type))
+		err = multi_load(f + 1, size - sizeof(*f), f->type == SYS_LINK_TYPE_UPROBE_MULTI, &l->multi);
 	if (!err && f->name[0] && !(l->name = base_strdup(f->name)))
 		err = -ENOMEM;
 	if (!err) {
@@ -246,6 +258,25 @@ static long create_tracing(struct sys_call *c, struct sys_prog *sp)
 	return give(l);
 }
 
+static long create_multi(struct sys_call *c, struct sys_prog *sp)
+{
+	bool user = c->attr.link_create.attach_type == SYS_TRACE_UPROBE_MULTI;
+	struct sys_multi *m;
+	struct sys_link *l;
+	int err = user ? multi_uprobe(c, sp, &m) : multi_kprobe(c, sp, &m);
+
+	if (err)
+		return err;
+	l = new_link(sp, user ? SYS_LINK_TYPE_UPROBE_MULTI : BPF_LINK_TYPE_KPROBE_MULTI,
+		     c->attr.link_create.attach_type);
+	if (!l) {
+		multi_free(m);
+		return -ENOMEM;
+	}
+	l->multi = m;
+	return give(l);
+}
+
 static bool on_events(const struct prog *p)
 {
 	return p->type == BPF_PROG_TYPE_PERF_EVENT || p->type == BPF_PROG_TYPE_TRACEPOINT ||
@@ -260,12 +291,13 @@ static long create(struct sys_call *c, struct sys_prog *sp)
 	if (!sys_attach_type_fits(sp->p, attach_type))
 		return -EINVAL;
 	if (on_events(sp->p)) {
-		if (attach_type == BPF_PERF_EVENT)
-			return create_on_event(c, sp);
-		if (sp->p->type == BPF_PROG_TYPE_KPROBE && attach_type == BPF_TRACE_KPROBE_MULTI)
-			return create_on(SYS_ATTACH_KPROBE_MULTI, BPF_LINK_TYPE_KPROBE_MULTI, c, sp,
-					 NULL);
-		return -EINVAL;
+		bool multi = attach_type == BPF_TRACE_KPROBE_MULTI || attach_type == SYS_TRACE_UPROBE_MULTI;
+
+		/* bpf_prog_attach_check_attach_type() */
+		if (sp->p->type == BPF_PROG_TYPE_KPROBE && (multi || sp->p->attach_type == BPF_TRACE_KPROBE_MULTI ||
+							    sp->p->attach_type == SYS_TRACE_UPROBE_MULTI))
+			return multi && sp->p->attach_type == attach_type ? create_multi(c, sp) : -EINVAL;
+		return attach_type == BPF_PERF_EVENT ? create_on_event(c, sp) : -EINVAL;
 	}
 	if (sp->p->type == BPF_PROG_TYPE_TRACING && attach_type != sp->p->attach_type)
 		return -EINVAL;
@@ -494,6 +526,8 @@ int sys_link_info(struct sys_link *l, union sys_link_info *in, union sys_link_in
 	out->any.prog_id = l->prog->o.id;
 	if (l->iter)
 		return iter_link_info(l, &in->any, &out->any);
+	if (l->multi)
+		return multi_info(l->multi, &in->multi.of, &out->multi.of);
 	switch (l->type) {
 	case BPF_LINK_TYPE_TRACING:
 		out->any.tracing.attach_type = l->attach_type;
@@ -517,6 +551,7 @@ const char *sys_link_type_name(u32 type)
 	case BPF_LINK_TYPE_XDP: return "xdp";
 	case BPF_LINK_TYPE_PERF_EVENT: return "perf";
 	case BPF_LINK_TYPE_KPROBE_MULTI: return "kprobe_multi";
+	case SYS_LINK_TYPE_UPROBE_MULTI: return "uprobe_multi";
 	case OPS_LINK_TYPE: return "struct_ops";
 	default: return "unknown";
 	}

@@ -4,6 +4,7 @@
 #define FERRY_LINK_H
 
 #include "bpf/attach.h"
+#include "bpf/multi.h"
 #include "bpf/sys_int.h"
 
 struct sys_link {
@@ -16,6 +17,7 @@ struct sys_link {
 	struct sys_obj *event;  /* referenced: the event of perf it is on; NULL */
 	char *name;             /* raw tracepoint's; NULL */
 	struct iter_what *iter; /* an iterator's (iter.c); NULL */
+	struct sys_multi *multi; /* of one on many functions (multi.c); NULL */
 	bool foreign;           /* another process's, to be told of */
 	bool awaited;           /* a thread waits until no other process has a descriptor (held.c) */
 };
@@ -37,8 +39,8 @@ void sys_link_given(int fd);            /* a new description of the link's file 
 bool sys_file_held(int fd);             /* has anybody a description of this file with the lock? */
 bool sys_link_await(int link);          /* its file: when nobody else has a descriptor any more, a sweep. False: no thread for it */
 bool sys_link_held(struct sys_link *l); /* has another process a descriptor of it? Looked for again when it is closed */
-/* The link whose file says `f`, with its number or another: 0 and referenced, or -errno. */
-int sys_link_from(int fd, const struct link_file *f, struct sys_obj *prog, struct sys_obj *map,
+/* The link whose file, of `size` bytes, says `f`, with its number or another: 0 and referenced, or -errno. */
+int sys_link_from(int fd, const struct link_file *f, size_t size, struct sys_obj *prog, struct sys_obj *map,
 		  struct sys_obj **out);
 /* struct bpf_link_info of a link on an event of perf, of which older headers know nothing. */
 struct sys_perf_info {
@@ -72,6 +74,7 @@ struct sys_perf_info {
 union sys_link_info {
 	struct bpf_link_info any;
 	struct sys_perf_info perf;
+	struct sys_multi_info multi;
 };
 int sys_link_info(struct sys_link *l, union sys_link_info *in, union sys_link_info *out);
 int sys_perf_link_info(struct sys_link *l, const struct sys_perf_info *in, struct sys_perf_info *out);
