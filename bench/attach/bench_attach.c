@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../tests/clients/usdt/note.h"
+
 #define CALLS 500
 #define ROUNDS 60
 
@@ -34,6 +36,13 @@ __asm__(".text\n.p2align 4\n.globl on_nop\n.type on_nop, @function\non_nop:\n.cf
 	"lea (%rdi,%rsi), %eax\nret\n.cfi_endproc\n.size on_nop, . - on_nop\n"
 	".globl tiny\n.type tiny, @function\ntiny:\n.cfi_startproc\nlea (%rdi,%rsi), %eax\nret\n.cfi_endproc\n.size tiny, . - tiny\n"
 	".type behind_tiny, @function\nbehind_tiny:\n.cfi_startproc\nlea 1(%rdi), %eax\nret\n.cfi_endproc\n");
+
+__attribute__((noinline, noclone)) int with_note(int a, int b);
+int with_note(int a, int b)
+{
+	__asm__ volatile(NOTE("hit", "-4@%%edi -4@%%esi") : : "D"(a), "S"(b));
+	return a + b;
+}
 
 __attribute__((noinline, noclone)) int nested(int a, int b);
 int nested(int a, int b)
@@ -107,6 +116,7 @@ static const struct {
 	{ "general", "uprobe, array update", target, false, NULL },
 	{ "record", "uprobe, ring buffer record", target, false, NULL },
 	{ "filter", "uprobe, another process meant", target, false, NULL },
+	{ "noted", "USDT, two arguments, counter", with_note, false, NULL },
 	{ "count", "uprobe by trap, counter", tiny, false, NULL },
 	{ "count", "uretprobe, counter", target, true, NULL },
 	{ "count", "uretprobe on a 5-byte nop", on_nop, true, NULL },
@@ -121,6 +131,9 @@ static struct bpf_link *attach(struct bpf_object *obj, const char *prog, int (*f
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = ret);
 	unsigned long offset = (unsigned long)fn;
 
+	if (fn == with_note)
+		return bpf_program__attach_usdt(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe", "ferry", "hit",
+						NULL);
 	dl_iterate_phdr(find, &offset);
 	return bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe",
 					       offset, &opts);

@@ -2,7 +2,11 @@
 /* A counter, and a record in a ring buffer: what a probe's program usually does. */
 #include <linux/bpf.h>
 #include <linux/ptrace.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
+#define __TARGET_ARCH_x86
+#include <bpf/bpf_tracing.h>
+#include <bpf/usdt.bpf.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -114,4 +118,13 @@ SEC("uprobe")
 int filter(void *ctx)
 {
 	return bpf_get_current_pid_tgid() >> 32 == 1 ? count(ctx) : 0;
+}
+
+/* Two arguments by the note's specification. */
+SEC("usdt")
+int noted(struct pt_regs *ctx)
+{
+	long a, b;
+
+	return bpf_usdt_arg(ctx, 0, &a) || bpf_usdt_arg(ctx, 1, &b) || a + b == -1 ? 0 : count(ctx);
 }

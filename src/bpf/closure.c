@@ -24,7 +24,7 @@ struct closure {
 	_Atomic prog_callback target; /* the short way: the program's code; NULL: take the other */
 	call_entry slow;              /* where the trampoline jumps otherwise */
 	struct prog *_Atomic prog;    /* NULL: gone */
-	struct code_region *adapter;  /* extends arguments on the short way; NULL */
+	struct code_region *adapter;  /* moves and extends arguments on the short way; NULL */
 	u64 on_error;
 	struct closure_plan plan;
 	struct call_sig *sig;
@@ -106,17 +106,18 @@ static bool is_leaf(const struct prog *p)
 static prog_callback fast_target(const struct closure *cl, const struct prog *p,
 				 struct code_region **adapter, int *err)
 {
-	bool narrow = false;
+	bool adapt = cl->plan.ret == CLOSURE_BYTES;
 
 	*adapter = NULL;
 	*err = 0;
 	if (!cl->plan.registers || !p->tail || p->limits || p->nsites || !is_leaf(p))
 		return NULL;
 	for (u32 n = 0; n < cl->plan.nargs; n++)
-		narrow |= cl->plan.args[n].width < 8;
-	if (!narrow)
+		adapt |= cl->plan.args[n].width < 8 || cl->plan.args[n].is_float;
+	if (!adapt)
 		return (prog_callback)(uintptr_t)p->tail;
-	*err = jit_adapter(p->tail, cl->plan.args, cl->plan.nargs, adapter);
+	*err = jit_adapter(p->tail, cl->plan.args, cl->plan.nargs, cl->plan.ret == CLOSURE_BYTES ? cl->plan.ret_width : 0,
+			   adapter);
 	if (*err == -EOPNOTSUPP || *err == -EPERM)
 		*err = 0;
 	return *adapter ? (prog_callback)(uintptr_t)code_addr(*adapter) : NULL;

@@ -16,7 +16,7 @@ struct closure_plan {
 	u32 nargs;
 	struct jit_arg args[CLOSURE_MAX_ARGS];
 	u32 by_ref;     /* a bit an argument: a struct by value, handed on by its address */
-	bool registers; /* C passes and returns all as eBPF does */
+	bool registers; /* all is passed and returned in registers, of which a program has as many */
 	bool block;     /* the program takes one pointer to all arguments */
 	u8 ret;         /* enum closure_ret */
 	u8 ret_width;

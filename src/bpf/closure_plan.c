@@ -35,8 +35,7 @@ static int plan_arg(const struct ctype *t, u32 n, struct closure_plan *p)
 	}
 	p->args[n].width = is_pointer(t) ? 8 : (u8)t->size;
 	p->args[n].is_signed = t->is_signed && !is_pointer(t);
-	if (t->kind == CTYPE_FLOAT)
-		p->registers = false;
+	p->args[n].is_float = t->kind == CTYPE_FLOAT;
 	return p->args[n].width && p->args[n].width <= 8 ? 0 :
 		       refuse("numbers of more than 64 bits do not fit a program's registers");
 }
@@ -71,7 +70,7 @@ int closure_plan(const struct ctype *func, const ffi_cif *cif, struct closure_pl
 	if (p->ret != CLOSURE_STRUCT && p->ret != CLOSURE_VOID && (p->ret_width > 8 || !p->ret_width))
 		return refuse("a result of more than 64 bits does not fit a program's register");
 	p->block = p->nargs + (p->ret == CLOSURE_STRUCT) > PROG_MAX_ARGS;
-	p->registers &= !p->block && (p->ret == CLOSURE_INT || p->ret == CLOSURE_VOID);
+	p->registers &= !p->block && p->ret != CLOSURE_STRUCT;
 	return 0;
 }
 
@@ -106,7 +105,7 @@ void closure_store(const struct closure_plan *plan, void *ret, u64 value)
 {
 	switch (plan->ret) {
 	case CLOSURE_INT: /* widened to the register, as libffi's closures want it */
-		*(u64 *)ret = load(&value, &(struct jit_arg){ plan->ret_width, plan->ret_signed });
+		*(u64 *)ret = load(&value, &(struct jit_arg){ .width = plan->ret_width, .is_signed = plan->ret_signed });
 		break;
 	case CLOSURE_BYTES:
 		if (plan->ret_width == 4)

@@ -13,16 +13,17 @@ int jit_install(struct prog *p);
 void jit_remove(struct prog *p); /* nobody may be inside */
 
 /*
- * Code that extends the first `n` argument registers of the C calling convention, of which as many bytes
- * count as the C type has, and goes on at `target`: 0, -EPERM, -ENOMEM, -EOPNOTSUPP (no backend). The
+ * Code that turns `n` arguments of the C calling convention, of which as many bytes count as the C type has, into those of a
+ * program, and calls `target`, whose result is the bits of a float of `ret_float` bytes (4, 8), or an integer (0): 0, -EPERM, -ENOMEM, -EOPNOTSUPP (no backend). The
  * caller frees the region when nobody is inside.
  */
 struct jit_arg {
 	u8 width; /* bytes: 1, 2, 4, 8 */
 	bool is_signed;
+	bool is_float; /* float, double: the program gets the bits */
 };
 struct code_region;
-int jit_adapter(const void *target, const struct jit_arg *args, u32 n, struct code_region **out);
+int jit_adapter(const void *target, const struct jit_arg *args, u32 n, u32 ret_float, struct code_region **out);
 
 /* The machine code, for disassembly and bpf(2)'s info. */
 struct jit_image {

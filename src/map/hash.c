@@ -116,6 +116,14 @@ INLINE void load_small(u8 *to, const u8 *from, u32 size)
 		map_load(to, from, size);
 }
 
+INLINE void store_small(u8 *to, const u8 *from, u32 size)
+{
+	if (size <= 8)
+		__atomic_store_n((u64 *)(void *)to, size == 8 ? load64(from) : map_tail(from, size), __ATOMIC_RELAXED);
+	else
+		map_store(to, from, size);
+}
+
 /* Whose values a change is about: those of all CPUs (bpf(2)), or the one of this CPU (programs). */
 enum who { THIS_CPU, ALL_CPUS };
 
@@ -157,19 +165,19 @@ static void copy_out(const struct htab *t, u32 e, void *value)
 /* ---- changing ------------------------------------------------------------------------------- */
 
 /*
- * A key that is there gets a new element with the new value: a reader has the old one or the new.
+ * A key that is there gets a new element with the new value: a reader has the old one or the new. Not of per-CPU types.
  */
-static void replace(struct htab *t, struct stripe *s, const struct hash_pos *pos, u64 h,
+INLINE void replace(struct htab *t, struct stripe *s, const struct hash_pos *pos, u64 h,
 		    const void *key, const void *value)
 {
 	u32 e = atomic_load_explicit(&s->spare, memory_order_relaxed) - 1;
 
 	if (e >= t->nelems && hash_pool_take(t, s, &e) < 0) {
-		fill_value(t, pos->elem, value, ALL_CPUS, false);
+		map_store(value_at(t, pos->elem, 0), value, t->value_size);
 		return;
 	}
-	map_store(hash_elem(t, e), key, t->key_size);
-	fill_value(t, e, value, ALL_CPUS, false);
+	store_small(hash_elem(t, e), key, t->key_size);
+	store_small(hash_elem(t, e) + t->val_off, value, t->value_size);
 	if (t->ref) { /* used as often as the one that it replaces, and once more */
 		atomic_store_explicit(&t->ref[e], atomic_load_explicit(&t->ref[pos->elem], memory_order_relaxed),
 				      memory_order_relaxed);
@@ -236,7 +244,7 @@ static int change(struct map *m, const void *key, const void *value, u64 flags, 
 		replace(t, s, &pos, h, key, value);
 	if (there && !err && t->values && t->ref)
 		hash_used(t, pos.elem);
-	map_unlock(&s->lock);
+	hash_unlock(s);
 	return err;
 }
 
@@ -275,7 +283,7 @@ static int take(struct map *m, const void *key, void *value, u64 flags)
 		hash_pool_give(t, pos.elem);
 		atomic_store_explicit(&s->given, 0, memory_order_release);
 	}
-	map_unlock(&s->lock);
+	hash_unlock(s);
 	return err;
 }
 
@@ -324,22 +332,22 @@ static int hash_next_key(struct map *m, const void *key, void *next)
 {
 	const struct htab *t = m->priv;
 	struct hash_pos pos;
-	u32 b = 0, i = 0, empty = 0;
+	u32 b = 0, first = 0, empty = 0, used;
 
 	if (key && locate(t, key, hash_key(t, key), &pos)) {
 		b = pos.bucket;
-		i = pos.slot + 1;
+		first = pos.slot + 1;
 	}
-	for (; b < t->nbuckets; b++, i = 0) {
-		if (++empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0)
-			b = skip_hole(m, t, b);
-		for (; b < t->nbuckets && i < SLOTS; i++) {
-			_Atomic u64 *slot = &t->buckets[b].slot[i];
+	for (; b < t->nbuckets; b++, first = 0) {
+		if (++empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0 && (b = skip_hole(m, t, b)) >= t->nbuckets)
+			break;
+		for (used = used_slots(&t->buckets[b]) & ~0u << first; used; used &= used - 1) {
+			_Atomic u64 *slot = &t->buckets[b].slot[__builtin_ctz(used)];
 			u64 w = atomic_load_explicit(slot, memory_order_acquire);
 
 			if ((u32)w - 1 >= t->nelems)
 				continue;
-			map_load(next, hash_elem(t, (u32)w - 1), t->key_size);
+			load_small(next, hash_elem(t, (u32)w - 1), t->key_size);
 			if (atomic_load_explicit(slot, memory_order_acquire) == w)
 				return 0;
 		}
@@ -373,35 +381,37 @@ static void *hash_next_elem(struct map *m, u64 *pos, void *key)
 	return NULL;
 }
 
-/* Slots of a bucket that hold elements, gathered without a branch for each. */
+/*
+ * Slots of some buckets that hold elements, gathered without a branch for each, so that what follows is one loop
+ * and their memory is on the way when it comes there.
+ */
+#define GATHERED 32
 struct live {
-	u64 word[SLOTS];
-	u8 slot[SLOTS];
+	u64 word[GATHERED + SLOTS];
+	u64 at[GATHERED + SLOTS]; /* bucket * 8 + slot */
 	u32 n;
 };
 
 INLINE void gather(const struct htab *t, u32 b, u32 first, struct live *l)
 {
-	u32 i;
+	u32 i, n = l->n, had = n;
 
-	l->n = 0;
-	if (b >= t->nbuckets)
-		return;
 	for (i = first; i < SLOTS; i++) {
 		u64 w = atomic_load_explicit(&t->buckets[b].slot[i], memory_order_acquire);
 
-		l->word[l->n] = w;
-		l->slot[l->n] = (u8)i;
-		l->n += (u32)w - 1 < t->nelems;
+		l->word[n] = w;
+		l->at[n] = (u64)b * 8 + i;
+		n += (u32)w - 1 < t->nelems;
 	}
-	for (i = 0; i < l->n; i++)
+	l->n = n;
+	for (i = had; i < n; i++)
 		__builtin_prefetch(hash_elem(t, (u32)l->word[i] - 1));
 }
 
 /* Key and value (unless NULL) of slot `i`, whose element may be replaced meanwhile: false, it is gone. */
-INLINE bool load_slot(const struct htab *t, u32 b, u32 i, u64 w, u8 *key, u8 *value)
+INLINE bool load_slot(const struct htab *t, u64 at, u64 w, u8 *key, u8 *value)
 {
-	_Atomic u64 *slot = &t->buckets[b].slot[i];
+	_Atomic u64 *slot = &t->buckets[at / 8].slot[at % 8];
 	u64 now;
 	u32 tries;
 
@@ -425,34 +435,32 @@ INLINE bool load_slot(const struct htab *t, u32 b, u32 i, u64 w, u8 *key, u8 *va
 static u32 hash_next_batch(struct map *m, u64 *pos, u32 n, u8 *keys, u8 *values)
 {
 	const struct htab *t = m->priv;
-	u32 b = (u32)(*pos / SLOTS), empty = 0, done = 0, i;
-	struct live live[2], *now = &live[0], *next = &live[1], *swap;
+	u32 b = (u32)(*pos / SLOTS), first = (u32)(*pos % SLOTS), empty = 0, done = 0, i;
+	struct live l;
 
-	gather(t, b, (u32)(*pos % SLOTS), now);
-	while (b < t->nbuckets) {
-		gather(t, b + 1, 0, next);
-		for (i = 0; i < now->n && done < n; i++) {
-			if (load_slot(t, b, now->slot[i], now->word[i], keys, values)) {
+	if (!n)
+		return 0;
+	while (b < t->nbuckets && done < n) {
+		for (l.n = 0; b < t->nbuckets && l.n < GATHERED; b++, first = 0) {
+			u32 had = l.n;
+
+			if (empty > 64 && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0 &&
+			    (b = skip_hole(m, t, b)) >= t->nbuckets)
+				break;
+			gather(t, b, first, &l);
+			empty = l.n > had ? 0 : empty + 1;
+		}
+		for (i = 0; i < l.n && done < n; i++) {
+			if (load_slot(t, l.at[i], l.word[i], keys, values)) {
 				done++;
 				keys += t->key_size;
 				values = values ? values + m->user_value_size : NULL;
 			}
 		}
-		if (i < now->n) {
-			*pos = (u64)b * SLOTS + now->slot[i];
+		if (i < l.n) {
+			*pos = l.at[i] / 8 * SLOTS + l.at[i] % 8;
 			return done;
 		}
-		empty = now->n ? 0 : empty + 1;
-		b++;
-		swap = now;
-		now = next;
-		next = swap;
-		if (empty > 64 && b < t->nbuckets && (uintptr_t)&t->buckets[b] % MAP_PAGE == 0) {
-			b = skip_hole(m, t, b);
-			gather(t, b, 0, now);
-		}
-		if (done == n)
-			break;
 	}
 	*pos = (u64)b * SLOTS;
 	return done;

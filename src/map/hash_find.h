@@ -58,6 +58,31 @@ INLINE u32 match(const struct bucket *b, u32 tag)
 #endif
 }
 
+/* Bit i: slot i may hold an element. A hint, too. */
+INLINE u32 used_slots(const struct bucket *b)
+{
+#if defined(__SSE2__) && PLAIN_READS
+	const __m128i *p = (const __m128i *)(const void *)b;
+	__m128 a0 = _mm_castsi128_ps(_mm_load_si128(p));
+	__m128 a1 = _mm_castsi128_ps(_mm_load_si128(p + 1));
+	__m128 b0 = _mm_castsi128_ps(_mm_load_si128(p + 2));
+	__m128 b1 = _mm_castsi128_ps(_mm_load_si128(p + 3));
+	__m128i lo = _mm_castps_si128(_mm_shuffle_ps(a0, a1, _MM_SHUFFLE(2, 0, 2, 0)));
+	__m128i hi = _mm_castps_si128(_mm_shuffle_ps(b0, b1, _MM_SHUFFLE(2, 0, 2, 0)));
+	__m128i none = _mm_setzero_si128();
+	u32 m = (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(lo, none)));
+
+	m |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(hi, none))) << 4;
+	return ~m & ((1u << SLOTS) - 1);
+#else
+	u32 m = 0, i;
+
+	for (i = 0; i < SLOTS; i++)
+		m |= (u32)((u32)atomic_load_explicit(&b->slot[i], memory_order_relaxed) != 0) << i;
+	return m;
+#endif
+}
+
 /* Keys in the table are padded with zeros to whole words. */
 INLINE bool key_equal(const u8 *elem, const void *key, u32 size)
 {

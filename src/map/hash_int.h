@@ -175,7 +175,21 @@ static inline void hash_used(const struct htab *t, u32 e)
 }
 
 /* hash_pool.c: all with the stripe's lock held. */
-int hash_lock(struct htab *t, struct stripe *s); /* repairs after a death; 0 or -EBUSY */
+int hash_lock_slow(struct htab *t, struct stripe *s);
+/* Repairs after a death; 0 or -EBUSY. */
+static inline int hash_lock(struct htab *t, struct stripe *s)
+{
+	u64 self = map_self_id, none = 0;
+
+	if (__builtin_expect(self && atomic_compare_exchange_strong_explicit(&s->lock, &none, self, memory_order_acquire,
+									     memory_order_relaxed), 1))
+		return 0;
+	return hash_lock_slow(t, s);
+}
+static inline void hash_unlock(struct stripe *s)
+{
+	atomic_store_explicit(&s->lock, 0, memory_order_release);
+}
 int hash_pool_take(struct htab *t, struct stripe *s, u32 *elem); /* noted in s->taken; -E2BIG */
 /* The caller has noted it in `given` and clears that after. */
 void hash_pool_give(struct htab *t, u32 elem);

@@ -192,7 +192,7 @@ static void repair(struct htab *t, struct stripe *s)
 	hint_sweep(t);
 }
 
-int hash_lock(struct htab *t, struct stripe *s)
+int hash_lock_slow(struct htab *t, struct stripe *s)
 {
 	int got = map_lock(&s->lock);
 

@@ -13,11 +13,11 @@
 #include "map/map_int.h"
 
 /* initial-exec: read on each update, and the library's few bytes fit the loader's reserve. */
-static _Thread_local u64 self_id __attribute__((tls_model("initial-exec")));
+_Thread_local u64 map_self_id __attribute__((tls_model("initial-exec")));
 
 static void forget_self(void)
 {
-	self_id = 0;
+	map_self_id = 0;
 }
 
 /* Not at first use, which may be in a signal handler. */
@@ -79,15 +79,15 @@ static void find_self(void *unused, void *unused2)
 
 	(void)unused, (void)unused2;
 	proc_stat(tid, &state, &start);
-	self_id = (u64)start << 32 | tid;
+	map_self_id = (u64)start << 32 | tid;
 	errno = saved;
 }
 
 u64 map_self(void)
 {
-	if (__builtin_expect(!self_id, 0))
+	if (__builtin_expect(!map_self_id, 0))
 		code_keep_vectors(find_self, NULL, NULL);
-	return self_id;
+	return map_self_id;
 }
 
 u64 map_thread(u32 tid)

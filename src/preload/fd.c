@@ -20,19 +20,8 @@ static long answer(long ret)
 	return -1;
 }
 
-/*
- * hook_syscall() under fixed arguments: integers are where variable ones are (SysV ABI 3.2.3, AAPCS64 on
- * Linux), and need not be stored first. All six, as libc's own, where the caller may have passed fewer:
- * what is behind them on its stack then.
- */
-long hook_syscall_fixed(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
-__attribute__((no_sanitize("address"))) long hook_syscall_fixed(long nr, long a0, long a1, long a2, long a3,
-								long a4, long a5)
+static __attribute__((noinline)) long other_call(long nr, const long a[6])
 {
-	const long a[6] = { a0, a1, a2, a3, a4, a5 };
-
-	if (__builtin_expect(nr == SYS_bpf && !preload_off(), 1)) /* by far the most frequent */
-		return answer(sys_bpf(a0, (void *)a1, a2));
 	switch (nr) {
 	case SYS_perf_event_open:
 		if (!preload_off()) {
@@ -54,6 +43,20 @@ __attribute__((no_sanitize("address"))) long hook_syscall_fixed(long nr, long a0
 	case SYS_epoll_ctl: return hook_epoll_ctl(a[0], a[1], a[2], (struct epoll_event *)a[3]);
 	}
 	return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/*
+ * hook_syscall() under fixed arguments: integers are where variable ones are (SysV ABI 3.2.3, AAPCS64 on
+ * Linux), and need not be stored first. All six, as libc's own, where the caller may have passed fewer:
+ * what is behind them on its stack then.
+ */
+long hook_syscall_fixed(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+__attribute__((no_sanitize("address"))) long hook_syscall_fixed(long nr, long a0, long a1, long a2, long a3,
+								long a4, long a5)
+{
+	if (__builtin_expect(nr == SYS_bpf && !preload_off(), 1)) /* by far the most frequent */
+		return answer(sys_bpf(a0, (void *)a1, a2));
+	return other_call(nr, (const long[]){ a0, a1, a2, a3, a4, a5 });
 }
 
 #pragma GCC diagnostic push

@@ -68,6 +68,17 @@ SEC("closure") unsigned int negate_float(unsigned int x)
 	return x ^ 1u << 31;
 }
 
+/* Arguments of both kinds: each counts with another weight, floats by their bits. */
+SEC("closure") unsigned long mixed(int a, unsigned long x, short b, unsigned int f, long c)
+{
+	return a + 3 * x + 5 * b + 7ul * f + 11 * c;
+}
+
+SEC("closure") long floats_first(unsigned int f, unsigned long x, int a, unsigned long y, unsigned char b)
+{
+	return f + 3 * x + 5 * a + 7 * y + 11 * b;
+}
+
 struct bits {
 	unsigned long x, y;
 };

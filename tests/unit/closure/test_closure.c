@@ -189,6 +189,40 @@ static void doubles_floats_and_structs_travel_as_bits(void **state)
 	ferry_closure_free(s);
 }
 
+static unsigned long bits_of(double x)
+{
+	unsigned long b;
+
+	memcpy(&b, &x, sizeof(b));
+	return b;
+}
+
+static unsigned int bits_of_float(float x)
+{
+	unsigned int b;
+
+	memcpy(&b, &x, sizeof(b));
+	return b;
+}
+
+static void integers_and_floats_each_come_to_their_place(void **state)
+{
+	struct ferry_closure *m = make("mixed", "double (int, double, short, float, long)");
+	struct ferry_closure *l = make("floats_first", "long (float, double, int, double, unsigned char)");
+	double (*mixed)(int, double, short, float, long) =
+		(double (*)(int, double, short, float, long))ferry_closure_code(m);
+	long (*floats_first)(float, double, int, double, unsigned char) =
+		(long (*)(float, double, int, double, unsigned char))ferry_closure_code(l);
+	unsigned long want = (unsigned long)-3 + 3 * bits_of(0.5) - 20 + 7ul * bits_of_float(-2.5f) + 11ul * (1ul << 40);
+
+	(void)state;
+	assert_true(bits_of(mixed(-3, 0.5, -4, -2.5f, 1l << 40)) == want);
+	want = bits_of_float(1.5f) + 3 * bits_of(-1e300) - 35 + 7 * bits_of(1e-5) + 11 * 200;
+	assert_true((unsigned long)floats_first(1.5f, -1e300, -7, 1e-5, 200) == want);
+	ferry_closure_free(m);
+	ferry_closure_free(l);
+}
+
 static void more_than_five_arguments_come_as_a_block(void **state)
 {
 	struct ferry_closure *c = make("weigh", "long (int, long, short, char, long, int, long, unsigned)");
@@ -427,6 +461,7 @@ int main(void)
 		cmocka_unit_test(integers_arrive_extended_as_their_types_say),
 		cmocka_unit_test(pointers_may_be_null_or_be_returned),
 		cmocka_unit_test(doubles_floats_and_structs_travel_as_bits),
+		cmocka_unit_test(integers_and_floats_each_come_to_their_place),
 		cmocka_unit_test(more_than_five_arguments_come_as_a_block),
 		cmocka_unit_test(programs_may_write_and_use_maps),
 		cmocka_unit_test(helpers_that_ask_about_the_process_work),
