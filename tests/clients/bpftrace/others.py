@@ -9,6 +9,7 @@ import sys
 import time
 
 from begin import RUNTIME, interrupt, run_parts, s
+from servers import Nginx, Redis, program
 from tap import check, run, skip
 
 TARGET = sys.argv[2]
@@ -165,4 +166,34 @@ def command():
     check("functions_are_listed", f"uprobe:{EXE}:PyDict_Copy\n" in got and f"uprobe:{EXE}:PyDict_Clear\n" in got, got)
 
 
-run_parts([functions, usdt, calls, clock, command], sys.argv[3:])
+def servers():
+    """What they have in their symbol tables for others: redis and nginx for their modules."""
+    if not program("redis-server") or not program("nginx") or not program("sqlite3"):
+        return skip("servers_and_a_database", "redis-server, nginx-light or sqlite3 is not installed")
+    redis, nginx, sqlite = Redis(s, f"{RUNTIME}/redis"), Nginx(s, f"{RUNTIME}/nginx"), s.start("sqlite3", "-batch")
+    sqlite.say("select 1;", "^1$")
+    lib = os.path.realpath(run("sh", "-c", "ldd $(command -v sqlite3) | sed -n 's/.*libsqlite3.*=> \\([^ ]*\\).*/\\1/p'").stdout.strip())
+    at = {"redis": f"{program('redis-server')}:processCommand", "nginx": f"{program('nginx')}:ngx_http_process_request",
+          "sent": f"{program('nginx')}:ngx_http_send_header"}
+
+    def work():
+        redis.ask(41, "SET", "key", "value")
+        nginx.get(13)
+        for i in range(6):
+            sqlite.say(f"select {1000 + i};", str(1000 + i))
+
+    got = maps(f"uprobe:{at['redis']} {{ @redis[pid] = count(); }} uprobe:{at['nginx']} {{ @at[tid] = nsecs; }} "
+               f"uretprobe:{at['nginx']} /@at[tid]/ {{ @ns = hist(nsecs - @at[tid]); @nginx[pid] = count(); delete(@at[tid]); }} "
+               f"uretprobe:{at['sent']} {{ @sent[pid, retval] = count(); }} "
+               f"uprobe:{lib}:sqlite3_prepare_v2 {{ @sql[str(arg1, 7)] = count(); }} "
+               "tracepoint:syscalls:sys_enter_accept4 { @accepted[comm] = count(); } END { clear(@at); }", work)
+    check("uprobe_on_redis", got.get("@redis") == {str(redis.pid): 41}, got["out"])
+    check("uretprobe_on_nginx", got.get("@nginx") == {str(nginx.pid): 13} and sum(b["count"] for b in got.get("@ns", [])) == 13,
+          got["out"])
+    check("result_of_a_function_of_nginx", got.get("@sent") == {f"{nginx.pid},0": 13}, got["out"])
+    check("system_calls_of_nginx", got.get("@accepted", {}).get("nginx") == 13, got["out"])
+    check("statements_of_sqlite3", got.get("@sql") == {"select ": 6}, got["out"])
+    check("all_go_on", redis.ask(1, "GET", "key") == "$5\r\nvalue\r\n" and nginx.get(1) == 1 and sqlite.say("select 77;", "77"))
+
+
+run_parts([functions, usdt, calls, clock, command, servers], sys.argv[3:])

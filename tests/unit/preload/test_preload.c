@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hooks answer for Ferry's descriptors and files, and leave everything else as it was. */
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -342,6 +343,26 @@ static int child(void)
 	return readlink(path, link, sizeof(link) - 1) < 0 || strcmp(link, "anon_inode:bpf-map");
 }
 
+/* Names are as the caller has them, wherever the files are; other patterns find what they always did. */
+static void patterns_find_the_files_of_a_session(void **state)
+{
+	static const char dir[] = "/sys/kernel/tracing/events/syscalls/";
+	glob_t g = { 0 };
+
+	(void)state;
+	assert_int_equal(glob("/sys/kernel/tracing/events/syscalls/sys_enter_exec*/format", 0, NULL, &g), 0);
+	assert_int_equal(g.gl_pathc, 2);
+	assert_int_equal(strncmp(g.gl_pathv[0], dir, strlen(dir)), 0);
+	assert_string_equal(g.gl_pathv[0] + strlen(dir), "sys_enter_execve/format");
+	assert_string_equal(g.gl_pathv[1] + strlen(dir), "sys_enter_execveat/format");
+	assert_int_equal(glob("/dev/nul[l]", GLOB_APPEND, NULL, &g), 0);
+	assert_int_equal(g.gl_pathc, 3);
+	assert_string_equal(g.gl_pathv[2], "/dev/null");
+	globfree(&g);
+	assert_int_equal(glob("/sys/kernel/tracing/events/syscalls/nothing*", 0, NULL, &g), GLOB_NOMATCH);
+	globfree(&g);
+}
+
 static void hooking_again_changes_nothing(void **state)
 {
 	int fd;
@@ -363,6 +384,7 @@ int main(void)
 		cmocka_unit_test(select_waits_for_ring_buffers_too),
 		cmocka_unit_test(hosts_handler_comes_after_ferrys),
 		cmocka_unit_test(off_leaves_all_alone),
+		cmocka_unit_test(patterns_find_the_files_of_a_session),
 		cmocka_unit_test(hooking_again_changes_nothing),
 	};
 
