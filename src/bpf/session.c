@@ -32,18 +32,18 @@ static pid_t maker; /* of a directory of our own: who removes it */
 static int make_file(const char *base, const char *name, const char *text)
 {
 	char path[PATH_MAX];
-	int fd;
+	ssize_t n = 0;
+	int fd, err;
 
 	snprintf(path, sizeof(path), "%s/%s", base, name);
 	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
-		close(fd);
-		return -EIO;
-	}
+	while (*text && (n = write(fd, text, strlen(text))) > 0)
+		text += n;
+	err = *text ? (n < 0 ? -errno : -EIO) : 0;
 	close(fd);
-	return 0;
+	return err;
 }
 
 /* The functions of the kernel that can be probed here, one a line. */
@@ -53,18 +53,49 @@ static const char probeable[] =
 #undef SYSCALL
 	;
 
-static int make_tree(const char *base)
-{
-	static const struct {
-		const char *name, *text; /* text NULL: a directory */
-	} entries[] = {
+static const struct {
+	const char *name, *text; /* text NULL: a directory */
+} entries[] = {
 #define DIRECTORY(path)  { path, NULL },
 #define FILE_(path, text) { path, text },
 #include "bpf/session.def"
 #undef DIRECTORY
 #undef FILE_
-	};
-	char path[PATH_MAX];
+};
+
+/* What is in a directory of this version: the contents of its file "tree". */
+static void name_tree(char out[20])
+{
+	u64 h = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(entries); i++) {
+		h = hash_bytes(entries[i].name, strlen(entries[i].name), h);
+		if (entries[i].text)
+			h = hash_bytes(entries[i].text, strlen(entries[i].text), h);
+	}
+	snprintf(out, 20, "%016llx\n", (unsigned long long)h);
+}
+
+static bool is_our_tree(const char *base)
+{
+	char path[PATH_MAX], ours[20], text[20] = "";
+	int fd;
+
+	name_tree(ours);
+	snprintf(path, sizeof(path), "%s/tree", base);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return !strcmp(text, ours);
+}
+
+static int make_tree(const char *base)
+{
+	char path[PATH_MAX], tree[20];
 	int fd, err = 0;
 	size_t i;
 
@@ -76,6 +107,9 @@ static int make_tree(const char *base)
 		snprintf(path, sizeof(path), "%s/%s", base, entries[i].name);
 		err = mkdir(path, 0700) ? -errno : 0;
 	}
+	name_tree(tree);
+	if (!err)
+		err = make_file(base, "tree", tree);
 	if (err)
 		return err;
 	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", base);
@@ -83,7 +117,7 @@ static int make_tree(const char *base)
 		return -errno;
 	snprintf(path, sizeof(path), "%s/ids", base);
 	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	/* Not by ftruncate(2): on a full disk its pages could not be had when they are written to (SIGBUS). */
+	/* Not by ftruncate(2): on a disk that fills up numbers could not be written to it. */
 	err = fd < 0 ? -errno : -posix_fallocate(fd, 0, 4096);
 	if (fd >= 0)
 		close(fd);
@@ -163,6 +197,25 @@ static bool is_private(const char *path)
 	       !(st.st_mode & 077);
 }
 
+/*
+ * A directory that another version of Ferry left, with other files: nothing lives in it when nobody serves it
+ * (broker/server.c holds that lock), and it makes way. Else those who serve it say of what version they are.
+ */
+static void replace_old(const char *path)
+{
+	char name[PATH_MAX], old[SESSION_DIR_MAX];
+	int serving;
+
+	if (!is_private(path) || is_our_tree(path) || snprintf(old, sizeof(old), "%s.%d", path, getpid()) >= (int)sizeof(old))
+		return;
+	snprintf(name, sizeof(name), "%s/serving", path);
+	serving = open(name, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (serving >= 0 && !flock(serving, LOCK_EX | LOCK_NB) && !rename(path, old))
+		sys_session_remove(old);
+	if (serving >= 0)
+		close(serving);
+}
+
 int sys_session_user(char out[SESSION_DIR_MAX])
 {
 	const char *base = secure_getenv("XDG_RUNTIME_DIR");
@@ -173,6 +226,7 @@ int sys_session_user(char out[SESSION_DIR_MAX])
 		base = "/tmp"; /* the same in all of this user's terminals */
 	if (snprintf(out, SESSION_DIR_MAX, "%s/ferry-%u", base, code_euid()) >= SESSION_DIR_MAX)
 		return -ENAMETOOLONG;
+	replace_old(out);
 	if (faccessat(AT_FDCWD, out, F_OK, AT_SYMLINK_NOFOLLOW)) {
 		err = make_below(base, made);
 		if (err)
