@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """bcc's tools, unmodified, on servers, a shell, a database and cryptography: targets.py FERRY. Some of them are started in the
 session, others are entered while they run; counts are what clients asked for, texts what was typed. TAP."""
+import glob
 import os
 import pty
 import re
@@ -10,11 +11,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from drive import Session, need_bcc, tool  # noqa: E402
-from servers import Nginx, Redis, program  # noqa: E402
+from servers import Nginx, Redis, children, program  # noqa: E402
 from tap import check, done, run, skip  # noqa: E402
 
 need_bcc()
@@ -73,12 +75,14 @@ def on_redis():
     r.ask(1, "GET", "two")
     r.ask(1, "GET", "three")
     seen = ts[1].wait_for("three$")
-    outs = end(ts)
-    check("funccount_counts_commands_of_redis", counted(outs[0], "setCommand") == 41 and
-          counted(outs[0], "processCommand") == counted(outs[0], "getCommand") + 41, f"{entered.all}\n{outs[0]}")
-    check("trace_prints_keys_of_redis", seen and re.search(r"dictFind +two\n(.*\n)*.*dictFind +three\n", outs[1]), outs[1])
-    m = re.search(r"count: (\d+)", outs[2])
-    check("funclatency_times_commands_of_redis", m and int(m[1]) == counted(outs[0], "processCommand"), outs[2])
+    texts = ts[1].end(signal.SIGINT)  # it prints slower than what comes now
+    bench = run(program("redis-benchmark"), "-s", r.path, "-t", "set", "-n", "1000", "-c", "7", "-q")
+    outs = end([ts[0], ts[2]])
+    check("funccount_counts_commands_of_redis", bench.returncode == 0 and counted(outs[0], "setCommand") == 1041 and
+          counted(outs[0], "processCommand") >= counted(outs[0], "getCommand") + 1041, f"{entered.all}{bench.all}{outs[0]}")
+    check("trace_prints_keys_of_redis", seen and re.search(r"dictFind +two\n(.*\n)*.*dictFind +three\n", texts), texts)
+    m = re.search(r"count: (\d+)", outs[1])
+    check("funclatency_times_commands_of_redis", m and int(m[1]) == counted(outs[0], "processCommand"), outs[1])
     left = run(s.ferry, "detach", str(r.pid), env=s.env)
     check("redis_serves_on_when_it_was_left", left.returncode == 0 and r.ask(1, "GET", "one") == "$1\r\n1\r\n", left.all)
 
@@ -111,6 +115,29 @@ def on_nginx():
     check("argdist_counts_results_in_nginx", summed, outs[2])
     n.p.p.send_signal(signal.SIGQUIT)
     check("nginx_ends_well", n.p.end() is not None and n.p.p.returncode == 0, n.p.out)
+
+
+def on_entered_nginx():
+    """Master and worker entered while they run; the worker that the master forks then is of the session too."""
+    exe = program("nginx")
+    if not exe:
+        return skip("tools_on_entered_nginx", "nginx-light is not installed")
+    n = Nginx(s, f"{DIR}/entered", ferry=False)
+    entered = [attach(pid) for pid in (n.p.pid, n.pid)]
+    ts = tools((["funccount", f"{exe}:ngx_http_process_request"], "Tracing"),)
+    good = n.get(9)
+    old = n.pid
+    n.p.p.send_signal(signal.SIGHUP)
+    while n.pid == old or old in children(n.p.pid):
+        time.sleep(0.02)
+        n.pid = [*children(n.p.pid), old][0]
+    good += n.get(13)
+    out = end(ts)[0]
+    check("workers_of_an_entered_master_are_seen", good == 22 and counted(out, "ngx_http_process_request") == 22,
+          f"{entered[0].all}{entered[1].all}{out}{n.p.out}")
+    n.p.p.send_signal(signal.SIGQUIT)
+    n.p.end()
+    check("the_entered_master_ends_well", n.p.p.returncode == 0, n.p.out)
 
 
 def on_openssl():
@@ -200,8 +227,42 @@ def on_sqlite():
     check("sqlite3_ends_well", t.p.returncode == 0, t.out)
 
 
+def on_postgres():
+    """A process that its server forks for each who connects: its probes are of the binary, with semaphores."""
+    where = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    if not where or not os.geteuid():
+        return skip("tools_on_postgres", "postgresql is not installed, or it is root who asks")
+    made = run(f"{where[-1]}/initdb", "-N", "-A", "trust", "-U", "me", "-D", f"{DIR}/postgres")
+    server = s.start(f"{where[-1]}/postgres", "-D", f"{DIR}/postgres", "-k", DIR, "-c", "listen_addresses=", "-F")
+    up = server.wait_for("ready to accept")
+    q = s.start(f"{where[-1]}/psql", "-h", DIR, "-U", "me", "-At", "postgres", ferry=False)
+    q.say("select 'process', pg_backend_pid();", r"process\|\d+$")
+    pid = re.search(r"process\|(\d+)", q.out)[1]
+    ts = tools((["dbslower", "postgres", "-m", "0", "-p", pid], "QUERY"), (["dbstat", "postgres", "-p", pid], "Tracing"))
+    asked = 0
+
+    def ask(n):
+        nonlocal asked
+        asked += 1
+        q.say(f"select 1000 + {n};", str(1000 + n))
+
+    poke(ts[0], lambda: ask(asked), r"select 1000 \+ \d+")
+    for n in range(500, 507):
+        ask(n)
+    seen = ts[0].wait_for(r"1000 \+ 506")
+    outs = end(ts)
+    texts = re.findall(rf"{pid} +[\d.]+ b'select 1000 \+ (5\d\d);'", outs[0])
+    check("dbslower_shows_queries_of_postgres", up and seen and texts == [str(n) for n in range(500, 507)], made.all + outs[0])
+    counts = [int(n) for n in re.findall(r"^ +\d+ -> \d+ +: (\d+)", outs[1], re.M)]
+    check("dbstat_counts_queries_of_postgres", sum(counts) == asked, outs[1])
+    q.end()
+    server.p.send_signal(signal.SIGINT)
+    server.end()
+    check("postgres_ends_well", server.p.returncode == 0, server.out)
+
+
 try:
-    for on in (on_redis, on_nginx, on_openssl, on_bash, on_sqlite):
+    for on in (on_redis, on_nginx, on_entered_nginx, on_openssl, on_postgres, on_bash, on_sqlite):
         if len(sys.argv) < 3 or on.__name__ in sys.argv[2:]:
             on()
 finally:
