@@ -174,7 +174,8 @@ static void follow(struct scan *s, u64 table)
 	if (!dl_iterate_phdr(look, &o))
 		return; /* no data of any object: no table of a switch */
 	for (at = table; at + 4 <= o.end; at += 4) {
-		memcpy(&entry, (const void *)(uintptr_t)at, 4);
+		if (code_copy_safe(&entry, (const void *)(uintptr_t)at, 4))
+			return;
 		target = table + (u64)(s64)entry;
 		if (target < o.code || target >= o.code_end)
 			return;

@@ -25,24 +25,45 @@ struct header {
 	u8 version, ptr_enc, count_enc, table_enc;
 	s32 ptr;
 	u32 count;
-	struct {
-		s32 pc, fde;
-	} table[];
 };
 
-/* The 'R' of a CIE's augmentation: how its FDEs' addresses are encoded; 0: not known here. */
-static u8 cie_encoding(const u8 *cie)
+struct entry { /* behind it */
+	s32 pc, fde;
+};
+
+/*
+ * What is read of it: a table may have been cut, packed or made up, and nothing of it is worth a fault in the
+ * middle of somebody's process.
+ */
+#define CIE_MAX 64 /* bytes: real ones have a third of that */
+
+struct cie {
+	u8 at[CIE_MAX + 1]; /* zeros behind what could be read */
+};
+
+static bool read_cie(const u8 *addr, struct cie *c)
 {
-	const char *aug = (const char *)cie + 9;
-	const u8 *p = (const u8 *)aug + strlen(aug) + 1;
+	size_t n = CIE_MAX, page = 4096 - ((uintptr_t)addr & 4095);
+
+	memset(c, 0, sizeof(*c));
+	if (code_copy_safe(c->at, addr, n) && page < n)
+		return !code_copy_safe(c->at, addr, page);
+	return true;
+}
+
+/* The 'R' of a CIE's augmentation: how its FDEs' addresses are encoded; 0: not known here. */
+static u8 cie_encoding(const struct cie *c)
+{
+	const char *aug = (const char *)c->at + 9;
+	const u8 *p = (const u8 *)aug + strlen(aug) + 1, *end = c->at + CIE_MAX;
 	int i;
 
 	if (aug[0] != 'z')
 		return 0;
 	for (i = 0; i < 4; i++) /* code and data alignment, return register, augmentation size */
-		while (*p++ & 0x80)
+		while (p < end && *p++ & 0x80)
 			;
-	for (aug++; *aug; aug++) {
+	for (aug++; *aug && p < end; aug++) {
 		if (*aug == 'R')
 			return *p;
 		if (*aug == 'L')
@@ -56,48 +77,64 @@ static u8 cie_encoding(const u8 *cie)
 }
 
 /* A signal frame's begins a byte early, as unwinders look for the byte before a return address. */
-static bool cie_is_signal(const u8 *cie)
+static bool cie_is_signal(const struct cie *c)
 {
-	return strchr((const char *)cie + 9, 'S') != NULL;
+	return strchr((const char *)c->at + 9, 'S') != NULL;
 }
 
-static void find_fde(const struct header *h, struct range *r)
+static void find_fde(const u8 *base, struct range *r)
 {
-	const u8 *base = (const u8 *)h, *fde, *cie;
-	u32 lo = 0, hi = h->count, mid, length;
+	u32 lo = 0, hi, mid, length;
+	struct header h;
+	struct entry entry, above = { 0 };
+	struct cie cie;
+	s32 to_cie;
 	u64 start;
 
-	if (h->version != 1 || h->count_enc != PE_U4 || h->table_enc != PE_DATAREL_S4)
+	if (code_copy_safe(&h, base, sizeof(h)) || h.version != 1 || h.count_enc != PE_U4 || h.table_enc != PE_DATAREL_S4)
 		return;
-	while (lo < hi) {
+	for (hi = h.count; lo < hi;) {
 		mid = lo + (hi - lo) / 2;
-		if ((u64)(uintptr_t)base + (u64)(s64)h->table[mid].pc <= r->addr)
+		if (code_copy_safe(&entry, base + sizeof(h) + mid * sizeof(entry), sizeof(entry)))
+			return;
+		if ((u64)(uintptr_t)base + (u64)(s64)entry.pc <= r->addr) {
 			lo = mid + 1;
-		else
+		} else {
 			hi = mid;
+			above = entry; /* the last one of these is entry `lo` in the end */
+		}
 	}
-	if (!lo)
+	if (!lo || code_copy_safe(&entry, base + sizeof(h) + (lo - 1) * sizeof(entry), sizeof(entry)))
 		return;
-	start = (u64)(uintptr_t)base + (u64)(s64)h->table[lo - 1].pc;
-	fde = base + h->table[lo - 1].fde;
-	cie = fde + 4 - *(const s32 *)(fde + 4);
-	if (cie_encoding(cie) != PE_PCREL_S4)
+	start = (u64)(uintptr_t)base + (u64)(s64)entry.pc;
+	if (code_copy_safe(&to_cie, base + entry.fde + 4, 4) || code_copy_safe(&length, base + entry.fde + 12, 4) ||
+	    !read_cie(base + entry.fde + 4 - to_cie, &cie) || cie_encoding(&cie) != PE_PCREL_S4 || r->addr < start)
 		return;
-	length = *(const u32 *)(fde + 12);
 	if (r->addr - start < length) {
-		r->start = start + cie_is_signal(cie);
+		r->start = start + cie_is_signal(&cie);
 		r->end = start + length;
-	} else if (lo < h->count) {
-		r->before = start + cie_is_signal(cie);
-		r->next = (u64)(uintptr_t)base + (u64)(s64)h->table[lo].pc;
+	} else if (lo < h.count) {
+		r->before = start + cie_is_signal(&cie);
+		r->next = (u64)(uintptr_t)base + (u64)(s64)above.pc;
 	}
+}
+
+/* Code that can be read, a page at a time. */
+static bool is_readable(u64 start, u64 end)
+{
+	u8 byte;
+
+	for (; start < end; start = (start | 4095) + 1)
+		if (code_copy_safe(&byte, (const void *)(uintptr_t)start, 1))
+			return false;
+	return true;
 }
 
 static int look(struct dl_phdr_info *info, size_t size, void *arg)
 {
-	const ElfW(Phdr) *table = NULL;
+	const ElfW(Phdr) *table = NULL, *load = NULL;
 	struct range *r = arg;
-	bool here = false;
+	u64 from, to;
 	int i;
 
 	(void)size;
@@ -105,13 +142,21 @@ static int look(struct dl_phdr_info *info, size_t size, void *arg)
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 
 		if (ph->p_type == PT_LOAD && r->addr - info->dlpi_addr - ph->p_vaddr < ph->p_memsz)
-			here = true;
+			load = ph;
 		if (ph->p_type == PT_GNU_EH_FRAME)
 			table = ph;
 	}
-	if (here && table)
-		find_fde((const void *)(info->dlpi_addr + table->p_vaddr), r);
-	return here;
+	if (!load || !table)
+		return load != NULL;
+	find_fde((const u8 *)(uintptr_t)(info->dlpi_addr + table->p_vaddr), r);
+	/* What leads out of its part of the file is as good as unknown. */
+	from = info->dlpi_addr + load->p_vaddr;
+	to = from + load->p_memsz;
+	if (r->end && (r->start < from || r->end > to || r->start >= r->end || !is_readable(r->start, r->end)))
+		r->start = r->end = 0;
+	if (r->next && (r->before < from || r->next > to || r->next <= r->addr || !is_readable(r->before, r->next)))
+		r->before = r->next = 0;
+	return 1;
 }
 
 bool func_is_padding(u64 from, u64 to)
@@ -146,7 +191,8 @@ bool func_allows_jump(u64 addr, const struct moved *m, const char **why)
 		*why = "where its function begins and ends is not known";
 		return false;
 	}
-	if (addr + m->len > r.end && !func_is_padding(r.end, addr + m->len)) {
+	if (addr + m->len > r.end &&
+	    (!is_readable(r.end, addr + m->len) || !func_is_padding(r.end, addr + m->len))) {
 		*why = "its function ends within the five bytes of a jump";
 		return false;
 	}

@@ -11,7 +11,7 @@
 
 #define MAX_PHDRS 64
 #define MAX_DYNAMIC 256
-#define MAX_CHAIN 4096 /* names of one hash: real ones have a handful */
+#define MAX_CHAIN 512 /* names of one hash: real ones have a handful */
 #define CAVE 128
 
 /* In loaded objects these addresses are relocated, but for the vdso's. */

@@ -197,6 +197,8 @@ static int add_module(struct target *t, struct mapping *m)
 	return 0;
 }
 
+#define MAX_MODULES 4096 /* files that are looked into: not for ever */
+
 /* Parts of one file lie in order behind its first. */
 static int find_modules(struct target *t)
 {
@@ -209,7 +211,7 @@ static int find_modules(struct target *t)
 		if (first && first->module && m->ino && m->ino == first->ino && m->dev == first->dev &&
 		    m->offset) {
 			m->module = first->module;
-		} else if (!m->offset && m->read) {
+		} else if (!m->offset && m->read && t->nmodules < MAX_MODULES) {
 			first = m;
 			err = add_module(t, m);
 		}
