@@ -119,16 +119,24 @@ static int parse_tracepoint(const struct sys_attach *a, struct event *e, struct 
 
 static int parse_raw(const struct sys_attach *a, struct event *e, struct text *why)
 {
+	u32 nargs;
+
 	e->form = SC_RAW;
 	e->exit = !strcmp(a->name, "sys_exit");
-	if (e->exit || !strcmp(a->name, "sys_enter"))
-		return 0;
-	e->life = life_named(a->name, false, &(u32){ 0 });
-	if (e->life != LIFE_KINDS)
-		return 0;
-	text_puts(why, "this happens in the kernel only; sys_enter, sys_exit, sched_process_exec, _fork, _exit and "
-		       "task_newtask can be seen");
-	return -EOPNOTSUPP;
+	if (!e->exit && strcmp(a->name, "sys_enter")) {
+		e->life = life_named(a->name, false, &(u32){ 0 });
+		if (e->life == LIFE_KINDS) {
+			text_puts(why, "this happens in the kernel only; sys_enter, sys_exit, sched_process_exec, _fork, "
+				       "_exit and task_newtask can be seen");
+			return -EOPNOTSUPP;
+		}
+	}
+	nargs = e->life == LIFE_EXEC ? 3 : 2;
+	if (a->p->max_ctx_off > nargs * sizeof(u64)) { /* __bpf_probe_register() */
+		text_printf(why, "the program reads %u arguments, this event has %u", (a->p->max_ctx_off + 7) / 8, nargs);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /* Functions of the kernel that carry out system calls, by the names of its x86 wrappers. */

@@ -46,12 +46,38 @@ void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *o
 	sources[kind] = ops;
 }
 
+/*
+ * Which programs an event takes: each was verified for the context of its type and reads no other. Asked here, where
+ * what another member says arrives as well; bpf(2) has checked it before with errors of its own.
+ */
+static bool fits(enum sys_attach_kind kind, const struct prog *p)
+{
+	switch (kind) {
+	case SYS_ATTACH_CLOCK: return p->type == BPF_PROG_TYPE_PERF_EVENT;
+	case SYS_ATTACH_TRACEPOINT: return p->type == BPF_PROG_TYPE_TRACEPOINT;
+	case SYS_ATTACH_RAW_TRACEPOINT:
+		return p->type == BPF_PROG_TYPE_RAW_TRACEPOINT || p->type == BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE;
+	case SYS_ATTACH_TRACING:
+		return p->type == BPF_PROG_TYPE_TRACING || p->type == BPF_PROG_TYPE_LSM || p->type == BPF_PROG_TYPE_EXT;
+	default: return p->type == BPF_PROG_TYPE_KPROBE;
+	}
+}
+
+static bool has_name(enum sys_attach_kind kind, const struct sys_attach *a)
+{
+	return a->name || kind == SYS_ATTACH_CLOCK || kind == SYS_ATTACH_TRACING;
+}
+
 int sys_attach_here(enum sys_attach_kind kind, const struct sys_attach *a, struct sys_attached *out,
 		    struct text *why)
 {
 	const struct sys_attach_ops *ops = sources[kind];
 	int err = -EOPNOTSUPP;
 
+	if (ops && (!fits(kind, a->p) || !has_name(kind, a))) {
+		text_printf(why, "a program of this type cannot be put on %s", names[kind]);
+		return -EINVAL;
+	}
 	if (ops)
 		err = ops->attach(a, &out->event, why);
 	else

@@ -200,8 +200,10 @@ static void alter_message(struct wire_msg *m)
 	u64 word = number();
 	u32 i, n;
 
-	switch (rnd(6)) {
+	switch (rnd(8)) {
 	case 0: m->op = (u32)rnd(WIRE_OPS + 1); break;
+	case 6: m->kind = (u32)rnd(20); break;
+	case 7: m->ntext = 0; break;
 	case 1:
 		m->nitems = (u32)rnd(rnd(2) ? 4 : WIRE_ITEMS);
 		for (i = 0; i < m->nitems; i++)

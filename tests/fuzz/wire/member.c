@@ -102,6 +102,18 @@ static int make_program(const int map[NMAPS])
 	return load_insns(sys_bpf, BPF_PROG_TYPE_KPROBE, insns, ARRAY_SIZE(insns));
 }
 
+/* Reads what its type's context begins with: numbers, or pointers to a packet. */
+static int make_wild(u32 type)
+{
+	struct bpf_insn insns[] = { INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0), INSN(BPF_LDX | BPF_MEM | BPF_W, 3, 1, 4, 0),
+				    REG(4, 2), ADD(4, 8), INSN(BPF_JMP | BPF_JGT | BPF_X, 4, 3, 1, 0),
+				    INSN(BPF_ST | BPF_MEM | BPF_DW, 2, 0, 0, -1), MOV(0, 0), EXIT() };
+
+	if (type != BPF_PROG_TYPE_XDP)
+		return make_prog(sys_bpf, type);
+	return load_insns(sys_bpf, type, insns, ARRAY_SIZE(insns));
+}
+
 static void set_element(int map, u32 key, u64 value)
 {
 	union bpf_attr a = { .map_fd = (u32)map, .key = PTR(&key), .value = PTR(&value) };
@@ -142,11 +154,14 @@ static void use_others(void)
 	}
 }
 
-/* Onto the function in all members; hits; off again. */
-static void attach(int prog)
+/* Onto the function in all members, or wherever; hits; off again. */
+static void attach(int prog, bool wild)
 {
+	static const char *const names[] = { "syscalls:sys_enter_getppid", "syscalls:sys_exit_getppid", "sys_enter",
+					     "raw_syscalls:sys_exit", "__x64_sys_getppid", "sched_process_fork", "", NULL };
 	const struct sys_share_ops *share = sys_shared();
 	struct prog *p = sys_fd_prog(prog);
+	enum sys_attach_kind kind = SYS_ATTACH_UPROBE;
 	struct text why = { 0 };
 	char exe[512] = "";
 	void *event = NULL;
@@ -155,10 +170,16 @@ static void attach(int prog)
 
 	if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0)
 		dl_iterate_phdr(own_offset, &what.offset);
-	if (share && p && !share->attach(SYS_ATTACH_UPROBE, &what, &event, &why)) {
+	if (wild) {
+		kind = (enum sys_attach_kind)rnd(SYS_ATTACH_KINDS);
+		what.name = kind == SYS_ATTACH_UPROBE || kind == SYS_ATTACH_URETPROBE ? exe : names[rnd(ARRAY_SIZE(names))];
+		what.period = 1ull << rnd(40);
+		what.offset = rnd(2) ? what.offset : what.offset + rnd(64) - 32;
+	}
+	if (share && p && !share->attach(kind, &what, &event, &why)) {
 		counts->attached++;
 		for (i = 0; i < 200; i++)
-			fuzz_probed(i);
+			fuzz_probed(i) > 0 ? getppid() : 0;
 		share->detach(event);
 	}
 	text_free(&why);
@@ -168,7 +189,9 @@ static void attach(int prog)
 
 void member_run(const char *dir, u64 seed, _Atomic bool *stop, struct member_counts *c)
 {
-	int map[NMAPS], prog, tail, i;
+	static const u32 types[] = { BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_RAW_TRACEPOINT,
+				     BPF_PROG_TYPE_PERF_EVENT, BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SOCKET_FILTER };
+	int map[NMAPS], prog, tail, wild, i;
 	u64 value = 0;
 	u32 one = 1;
 
@@ -184,7 +207,12 @@ void member_run(const char *dir, u64 seed, _Atomic bool *stop, struct member_cou
 		set_element(map[PROGS], 1, (u32)tail);
 		set_element(map[MAPS], 1, (u32)map[ARRAY]);
 		if (prog >= 0)
-			attach(prog);
+			attach(prog, !rnd(4));
+		wild = make_wild(types[rnd(ARRAY_SIZE(types))]);
+		if (wild >= 0) {
+			attach(wild, true);
+			close(wild);
+		}
 		for (i = 0; i < 1000; i++)
 			fuzz_probed(i);
 		use_others();
