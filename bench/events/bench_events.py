@@ -59,17 +59,17 @@ def compared(found, goals, what):
         ours, kernel = n[0], n[1] if len(n) > 2 else None
         missed = (kernel and ours * times > kernel) or (most and ours > most)
         goal = (f"1/{times} of the kernel's" if times > 1 else "at most the kernel's") + (f" and {most} ns" if most else "")
-        said = f"{kernel / ours:.0f} times less" if kernel and ours > 0 and kernel > ours else f"{ours - (kernel or 0):.0f} ns more" if kernel else ""
+        said = f"{kernel / ours:.{0 if kernel > 10 * ours else 1}f} times less" if kernel and ours > 0 and kernel > ours else f"{ours - (kernel or 0):.0f} ns more" if kernel else ""
         line(what + name, f"{ours:.1f} ns", f"{kernel:.1f} ns" if kernel else "-", goal, ("missed: " if missed else "") + said)
 
 
 def loads(text):
-    """Of each server: the losses of requests a second and CPU time, medians in %."""
+    """Of each server: the loss of requests a second (median) and the growth of its CPU time for one (best), in %."""
     server = None
     for ln in text.splitlines():
-        m = re.match(r"(kernel|ferry)(, filtered|, not attached)?\s+\d+\s+(-?[\d.]+) \(.*?\)\s+[\d.]+\s+(-?[\d.]+) \(", ln)
+        m = re.match(r"(kernel|ferry)(, filtered|, not attached)?\s+\d+\s+(-?[\d.]+) \(.*?\)\s+[\d.]+\s+(-?[\d.]+)\s", ln)
         if not m:
-            server = ln if ln and not ln.startswith(" ") else server
+            server = ln if ln.startswith(("redis", "nginx")) else server
             continue
         yield server, m[1], m[2] or "", float(m[3]), float(m[4])
 

@@ -129,7 +129,7 @@ static void cache_row(const char *name, u32 type, u32 room, u32 keys, u32 flags)
 
 struct prefix {
 	u32 bits;
-	u8 addr[4];
+	u8 addr[16]; /* of IPv4 the first four */
 };
 
 /* How many of a thousand prefixes of a full table have which length (the shape of public BGP tables). */
@@ -152,6 +152,48 @@ static void random_prefix(struct prefix *p)
 		p->addr[i] = (u8)(addr >> (24 - 8 * i));
 }
 
+/* The same of IPv6, roughly; networks begin with 2001 and a number below `networks`. */
+static const struct {
+	u32 bits, share;
+} lengths6[] = { { 48, 470 }, { 32, 120 }, { 44, 100 }, { 40, 90 }, { 36, 40 }, { 29, 25 }, { 46, 25 }, { 47, 20 },
+		 { 45, 15 },  { 42, 20 },  { 64, 20 },	{ 38, 10 }, { 33, 10 }, { 34, 10 }, { 56, 10 }, { 128, 10 }, { 30, 5 } };
+
+static void random_address6(u8 *addr, u32 networks)
+{
+	u32 w = ((u32)random32() & (networks - 1)) << 16 | 0x0120, w2 = (u32)random32() & 0x03030f0f;
+
+	memset(addr, 0, 16);
+	memcpy(addr, &w, 4);
+	memcpy(addr + 4, &w2, 4);
+}
+
+static void random_prefix6(struct prefix *p, u32 networks)
+{
+	u32 pick = (u32)(random32() * 1000 >> 32), i = 0;
+
+	while (i + 1 < ARRAY_SIZE(lengths6) && pick >= lengths6[i].share)
+		pick -= lengths6[i++].share;
+	p->bits = lengths6[i].bits;
+	random_address6(p->addr, networks);
+}
+
+static double lpm6_ferry(struct map *m, u32 n, u32 networks)
+{
+	double start = now_on_cpu();
+	struct prefix key = { .bits = 128 };
+	u64 sum = 0;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		u64 *v;
+
+		random_address6(key.addr, networks);
+		v = m->ops->lookup(m, &key);
+		sum += v ? *v : 0;
+	}
+	return (now_on_cpu() - start) / n + (sum == 1);
+}
+
 static double lpm_ferry(struct map *m, u32 n)
 {
 	double start = now_on_cpu();
@@ -167,10 +209,12 @@ static double lpm_ferry(struct map *m, u32 n)
 	return (now_on_cpu() - start) / n + (sum == 1);
 }
 
-static void lpm_row(u32 prefixes)
+/* `networks`: of IPv6, a power of two; 0: IPv4. */
+static void lpm_row(u32 prefixes, u32 networks)
 {
-	struct map *m = ferry_map(BPF_MAP_TYPE_LPM_TRIE, 8, prefixes, BPF_F_NO_PREALLOC);
-	int kmap = kernel_map_flags(BPF_MAP_TYPE_LPM_TRIE, 8, 8, prefixes, BPF_F_NO_PREALLOC), prog, r;
+	u32 size = networks ? 20 : 8;
+	struct map *m = ferry_map(BPF_MAP_TYPE_LPM_TRIE, size, prefixes, BPF_F_NO_PREALLOC);
+	int kmap = kernel_map_flags(BPF_MAP_TYPE_LPM_TRIE, size, 8, prefixes, BPF_F_NO_PREALLOC), prog, r;
 	double ferry[ROUNDS], kernel[ROUNDS], start, fill_ferry = 0, fill_kernel = 0;
 	u32 i;
 
@@ -180,7 +224,10 @@ static void lpm_row(u32 prefixes)
 		struct prefix p;
 		u64 v = i;
 
-		random_prefix(&p);
+		if (networks)
+			random_prefix6(&p, networks);
+		else
+			random_prefix(&p);
 		start = now_on_cpu();
 		m->ops->update(m, &p, &v, 0);
 		fill_ferry += now_on_cpu() - start;
@@ -190,9 +237,9 @@ static void lpm_row(u32 prefixes)
 		kernel_update(kmap, &p, &v, 0);
 		fill_kernel += now_on_cpu() - start;
 	}
-	prog = kmap >= 0 ? kernel_prog(KERNEL_LPM, kmap, 8, 1) : -1;
+	prog = kmap < 0 ? -1 : networks ? kernel_prog(KERNEL_LPM6, kmap, 20, networks) : kernel_prog(KERNEL_LPM, kmap, 8, 1);
 	for (r = 0; r < ROUNDS; r++) {
-		ferry[r] = lpm_ferry(m, 50000);
+		ferry[r] = networks ? lpm6_ferry(m, 50000, networks) : lpm_ferry(m, 50000);
 		kernel[r] = prog >= 0 ? kernel_run(prog, 50) / KERNEL_LOOP : 0;
 	}
 	printf("lookup %16s %9u %9.1f", "", prefixes, median(ferry, ROUNDS));
@@ -250,8 +297,11 @@ int main(int argc, char **argv)
 	cache_row("lru, no common list", BPF_MAP_TYPE_LRU_HASH, 10000, 100000, BPF_F_NO_COMMON_LRU);
 	cache_row("lru per CPU", BPF_MAP_TYPE_LRU_PERCPU_HASH, 10000, 100000, 0);
 	printf("\n%-23s %9s %9s %9s %6s\n", "IPv4 prefixes, ns", "prefixes", "ferry", "kernel", "ratio");
-	lpm_row(10000);
-	lpm_row(1000000);
+	lpm_row(10000, 0);
+	lpm_row(1000000, 0);
+	printf("\nIPv6 prefixes\n");
+	lpm_row(10000, 1024);
+	lpm_row(200000, 16384);
 	printf("\n%-22s %4s %9s %9s %9s %6s\n", "bytes an entry", "key", "entries", "ferry", "kernel", "ratio");
 	memory_row("hash", BPF_MAP_TYPE_HASH, 4, n, 0);
 	memory_row("hash", BPF_MAP_TYPE_HASH, 64, n, 0);

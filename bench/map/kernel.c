@@ -109,6 +109,19 @@ static u32 put_key(struct bpf_insn *p, u32 n, enum kernel_op op, u32 key_size, u
 		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_W, BPF_REG_10, BPF_REG_1, -60, 0);
 		return n;
 	}
+	if (op == KERNEL_LPM6) {
+		p[n++] = ALUI(BPF_AND, BPF_REG_1, (s32)entries - 1);
+		p[n++] = ALUI(BPF_LSH, BPF_REG_1, 16);
+		p[n++] = ALUI(BPF_OR, BPF_REG_1, 0x0120);
+		p[n++] = INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -64, 128);
+		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_W, BPF_REG_10, BPF_REG_1, -60, 0);
+		n = put_random(p, n, BPF_REG_1);
+		p[n++] = ALUI(BPF_AND, BPF_REG_1, 0x03030f0f);
+		p[n++] = INSN(BPF_STX | BPF_MEM | BPF_W, BPF_REG_10, BPF_REG_1, -56, 0);
+		p[n++] = INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -52, 0);
+		p[n++] = INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -48, 0);
+		return n;
+	}
 	if (op == KERNEL_CACHE) {
 		n = put_fraction(p, put_random(p, n, BPF_REG_2));
 		n = put_fraction(p, put_random(p, n, BPF_REG_2));
@@ -170,6 +183,7 @@ static u32 put_op(struct bpf_insn *p, u32 n, enum kernel_op op, int map)
 		p[jump] = INSN(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, (s32)(n - jump) - 1, 0);
 		break;
 	case KERNEL_LPM:
+	case KERNEL_LPM6:
 	case KERNEL_LOOKUP:
 		p[n++] = CALL(BPF_FUNC_map_lookup_elem);
 		p[n++] = INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 2, 0);

@@ -16,6 +16,7 @@ enum kernel_op {
 	KERNEL_RINGBUF,
 	KERNEL_RINGBUF_QUIET,
 	KERNEL_LPM,   /* look-ups of random IPv4 addresses */
+	KERNEL_LPM6,  /* of IPv6 addresses: 2001:xxxx:..., xxxx below entries, a power of two */
 	KERNEL_CACHE, /* a skewed key is looked up, and added when it is not there; returns how many were not */
 	KERNEL_PERF,  /* 16 bytes to this CPU's perf buffer */
 	KERNEL_RINGBUF_TIME, /* a record with the time it was sent at */

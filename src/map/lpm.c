@@ -6,6 +6,7 @@
  * table is the key as it was given (bits behind the prefix included, as bpf(2) gives them back) and then
  * the map's value.
  */
+#include "map/hash_find.h"
 #include "map/lpm_int.h"
 
 #define MAX_PREFIXES (1u << 26) /* no table has more, though people ask for "all there can be" */
@@ -38,7 +39,8 @@ static int lpm_check(const struct map_attr *a, size_t *bytes)
 	if (!a->value_size || a->value_size > MAP_MAX_VALUE - MAX_DATA - 40)
 		return map_refuse(-EINVAL, "value_size must be above 0 and about 4 MiB at most");
 	in = inner(a);
-	*bytes = ALIGN_UP(hash_size(&in), 64) + ALIGN_UP(sizeof(struct lengths), 64) + lpm_index_size(&in);
+	*bytes = ALIGN_UP(hash_size(&in), 64) + ALIGN_UP(sizeof(struct lengths), 64) + ALIGN_UP(lpm_index_size(&in), 64) +
+		 lpm_filter_size(in.max_entries, (a->key_size - 4) * 8);
 	return 0;
 }
 
@@ -46,6 +48,7 @@ static int lpm_init(struct map *m)
 {
 	struct map_attr in = inner(&m->attr);
 	struct lpm *l = base_alloc(sizeof(*l));
+	u8 *index;
 
 	if (!l)
 		return -ENOMEM;
@@ -56,7 +59,9 @@ static int lpm_init(struct map *m)
 	l->len = (void *)(m->mem + ALIGN_UP(hash_size(&in), 64));
 	l->max_bits = (m->attr.key_size - 4) * 8;
 	l->key_room = ALIGN_UP(m->attr.key_size, 8u);
-	lpm_index_setup(l, in.max_entries, (u8 *)l->len + ALIGN_UP(sizeof(struct lengths), 64));
+	index = (u8 *)l->len + ALIGN_UP(sizeof(struct lengths), 64);
+	lpm_index_setup(l, in.max_entries, index);
+	lpm_filter_setup(l, in.max_entries, index + ALIGN_UP(lpm_index_size(&in), 64));
 	l->map = m;
 	m->priv = l;
 	return 0;
@@ -93,31 +98,80 @@ u32 lpm_elem(const struct lpm *l, const u8 *cut)
 	return v ? (u32)((size_t)(v - l->table.val_off - l->table.elems) / l->table.elem_size) : LPM_NONE;
 }
 
-/* The longest prefix of at least `least` bits, by asking the table for each length there is. */
+/* A key cut to `from` bits is cut to fewer. */
+static void cut_more(u8 *key, u32 from, u32 bits)
+{
+	u8 *p = key + 4 + bits / 8, *end = key + 4 + (from + 7) / 8;
+
+	memcpy(key, &bits, 4);
+	if (p < end)
+		*p++ &= (u8)(0xff00u >> bits % 8);
+	while (p < end)
+		*p++ = 0;
+}
+
+/* Of this key, at least `least` and at most `bits`: lengths that are asked for, the longest first. */
+struct asked {
+	const struct lpm *l;
+	const u8 *key;
+	u64 there, filter;
+	u32 word, bits, least;
+};
+
+static bool next_length(struct asked *a, u32 *length)
+{
+	while (!a->there) {
+		if (!a->word--)
+			return false;
+		a->there = atomic_load_explicit(&a->l->len->there[a->word], memory_order_acquire) &
+			   (a->filter | (a->word ? 0 : ~0ull >> (63 - INDEX_BITS))); /* it knows longer ones only */
+		if (a->word == a->bits / 64)
+			a->there &= ~0ull >> (63 - a->bits % 64);
+	}
+	*length = a->word * 64 + 63 - (u32)__builtin_clzll(a->there);
+	a->there &= ~(1ull << *length % 64);
+	return *length >= a->least;
+}
+
+/*
+ * The longest prefix of at least `least` bits, by asking the table for each length that there may be. Some at once, so that
+ * memory that is far away comes for all of them together.
+ */
+#define AT_ONCE 4
 static u8 *probe(struct map *m, const void *key, u32 bits, u32 least)
 {
-	const struct lpm *l = m->priv;
-	u32 i, length;
-	u8 want[MAX_KEY];
-	u64 there;
-	u8 *v;
+	struct lpm *l = m->priv;
+	struct asked a = { l, key, 0, ~0ull, bits / 64 + 1, bits, least };
+	u32 size = m->attr.key_size, cut = l->max_bits, n, i, e;
+	u8 want[AT_ONCE][MAX_KEY], *from = want[0];
+	u64 hash[AT_ONCE];
+	bool more = true;
 
-	for (i = bits / 64;; i--) {
-		there = atomic_load_explicit(&l->len->there[i], memory_order_acquire);
-		if (i == bits / 64)
-			there &= ~0ull >> (63 - bits % 64);
-		for (; there; there &= ~(1ull << length % 64)) {
-			length = i * 64 + 63 - (u32)__builtin_clzll(there);
-			if (length < least)
-				return NULL;
-			lpm_cut(want, key, m->attr.key_size, length);
-			v = l->hash->lookup(m, want);
-			if (v)
-				return v + l->key_room;
+	memcpy(from, key, size);
+	if (bits > INDEX_BITS)
+		a.filter = lpm_filter_lengths(l, key);
+	while (more) {
+		for (n = 0; n < AT_ONCE; n++) {
+			u32 length;
+
+			more = next_length(&a, &length);
+			if (!more)
+				break;
+			if (from != want[n])
+				memcpy(want[n], from, size);
+			from = want[n];
+			cut_more(from, cut, length);
+			cut = length;
+			hash[n] = hash_of(&l->table, from, size);
+			__builtin_prefetch(&l->table.buckets[hash_home(&l->table, hash[n])]);
 		}
-		if (!i)
-			return NULL;
+		for (i = 0; i < n; i++) {
+			e = find(&l->table, want[i], size, hash[i], NULL);
+			if (e != NONE)
+				return hash_elem(&l->table, e) + l->table.val_off + l->key_room;
+		}
 	}
+	return NULL;
 }
 
 static void *lpm_lookup(struct map *m, const void *key)
@@ -192,6 +246,8 @@ static int lpm_update(struct map *m, const void *key, const void *value, u64 fla
 		goto out;
 	/* Counted before it is there: a reader that can find it looks for its length. */
 	count_up(l->len, bits);
+	if (bits > INDEX_BITS)
+		lpm_filter_add(l, want, bits);
 	err = -EEXIST;
 	if (flags != BPF_EXIST)
 		err = l->hash->update(m, want, both, BPF_NOEXIST);
@@ -236,6 +292,8 @@ static int lpm_remove(struct map *m, const void *key)
 	err = l->hash->remove(m, want);
 	if (!err)
 		count_down(l->len, bits);
+	if (!err && bits > INDEX_BITS)
+		lpm_filter_removed(l);
 	map_unlock(&l->len->lock);
 	return err;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Inside longest prefix maps: a hash table of all prefixes, which is the truth (lpm.c), and for
- * prefixes of up to 32 bits an index that finds the longest in a few steps (lpm_index.c).
+ * prefixes of up to 32 bits an index that finds the longest in a few steps (lpm_index.c); for longer ones a filter says
+ * which lengths to ask the table for (lpm_filter.c).
  */
 #ifndef FERRY_MAP_LPM_INT_H
 #define FERRY_MAP_LPM_INT_H
@@ -24,6 +25,7 @@ struct lengths {
 	_Atomic u32 count[MAX_BITS + 1];
 	_Atomic u32 seq;  /* of the index: odd while it changes */
 	_Atomic u32 used; /* nodes that were ever given out */
+	_Atomic u32 removed; /* since the filter was written */
 	_Atomic u32 free; /* the first that was given back, + 1; its next is in its first entry */
 };
 
@@ -43,6 +45,8 @@ struct lpm {
 	u32 root_bits; /* that the first step looks at */
 	u32 nnodes;
 	lpm_entry *root, *nodes;
+	u32 nwords;    /* of the filter, a power of two; 0: none, all prefixes are in the index */
+	_Atomic u64 *filter;
 };
 
 /* What a key becomes in the table: the first `bits` bits of its data, the rest 0. */
@@ -63,6 +67,12 @@ void lpm_index_end(struct lpm *l);
 void lpm_index_set(struct lpm *l, const u8 *key, u32 bits, u32 elem); /* a prefix of up to 32 bits */
 void lpm_index_clear(struct lpm *l, const u8 *key, u32 bits, u32 elem);
 void lpm_index_rebuild(struct lpm *l); /* from the table, after a death */
+size_t lpm_filter_size(u32 max_entries, u32 max_bits);
+void lpm_filter_setup(struct lpm *l, u32 max_entries, u8 *mem);
+u64 lpm_filter_lengths(const struct lpm *l, const u8 *key); /* bit i: there may be prefixes of i, i + 64, ... bits */
+/* Under the writers' lock: before such a prefix is there, and after one has gone. */
+void lpm_filter_add(struct lpm *l, const u8 *key, u32 bits);
+void lpm_filter_removed(struct lpm *l);
 u32 lpm_elem(const struct lpm *l, const u8 *cut); /* of a key as lpm_cut() makes it, or LPM_NONE */
 
 #endif
