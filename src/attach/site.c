@@ -533,7 +533,7 @@ static void remove_all(struct probe **probes, size_t n)
 int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, struct text *why)
 {
 	struct site **sites = base_array(n ? n : 1, sizeof(struct site *));
-	sigset_t owned;
+	sigset_t owned, old;
 	size_t done = 0;
 	int err;
 
@@ -547,7 +547,8 @@ int probe_add(const struct probe_spec *specs, size_t n, struct probe **out, stru
 	/* This thread is not among those that are stopped. */
 	sigemptyset(&owned);
 	sigaddset(&owned, SIGTRAP);
-	pthread_sigmask(SIG_UNBLOCK, &owned, NULL);
+	if (!pthread_sigmask(SIG_UNBLOCK, &owned, &old) && sigismember(&old, SIGTRAP) == 1)
+		code_mask_change(SIG_BLOCK, 1ull << (SIGTRAP - 1));
 	while (!err && done < n) {
 		err = add_one(&specs[done], &out[done], why);
 		if (!err) {

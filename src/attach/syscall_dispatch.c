@@ -76,9 +76,10 @@ static bool on_call(siginfo_t *info, void *context)
 /* The kernel kills who gets the signal while it is blocked. */
 static bool begin(void)
 {
-	u64 owned = code_signals_owned();
+	u64 owned = code_signals_owned(), old = 0;
 
-	SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &owned, 0, sizeof(owned));
+	SYS(SYS_rt_sigprocmask, SIG_UNBLOCK, &owned, &old, sizeof(owned));
+	code_mask_change(SIG_BLOCK, old);
 	return !set(true);
 }
 
@@ -138,28 +139,12 @@ int syscall_dispatch_all(void)
 	struct world_dispatch d = { (u64)(uintptr_t)__start_ferry_calls,
 				    (u64)(__stop_ferry_calls - __start_ferry_calls), 0 };
 
-	__asm__("mov %%fs:0, %0" : "=r"(self)); /* SysV ABI for TLS, 4.3.1 */
+	__asm__("mov %%fs:0, %0" : "=r"(self)); /* ELF handling of thread-local storage, 4.4.6 */
 	d.selector = &syscall_selector - self;
 	return world_dispatch(&d);
 }
 
 /* ---- calls that would block the signal --------------------------------------------------------------- */
-
-/* The argument that leads to a set of signals, and to what leads to it. */
-static int mask_arg(u64 nr)
-{
-	switch (nr) {
-	case SYS_rt_sigprocmask: return 1;
-	case SYS_rt_sigsuspend: return 0;
-	case SYS_ppoll: return 3;
-	case SYS_epoll_pwait:
-#ifdef SYS_epoll_pwait2
-	case SYS_epoll_pwait2:
-#endif
-		return 4;
-	default: return -1;
-	}
-}
 
 static void use_copy(struct sc_frame *f, int arg, const void *copy)
 {
@@ -174,15 +159,21 @@ static u64 arg_of(const struct sc_frame *f, int arg)
 	return args[arg];
 }
 
+/* Of a call that changes a mask: `room` has the new one in the kernel's words, then what was asked for. */
+#define ASKED 5
+#define CHANGES 6
+
 static void let_through_action(struct sc_frame *f)
 {
 	int sig = (int)f->regs.rdi;
 	u64 owned = code_signals_owned();
 
-	if (!f->regs.rsi || code_copy_safe(f->room, (const void *)(uintptr_t)f->regs.rsi, 32))
+	f->room[CHANGES] = f->regs.rsi && !code_copy_safe(f->room, (const void *)(uintptr_t)f->regs.rsi, 32);
+	f->room[ASKED] = f->room[3];
+	if (!f->room[CHANGES])
 		return;
 	/* Who does so without sigaction(3), which knows: a child that begins a program. */
-	if (sig == SIGSYS) {
+	if (sig == SIGSYS && code_fault_owns(sig)) {
 		f->regs.rax = 0;
 		f->action = SC_SKIP;
 	} else if (f->room[3] & owned) {
@@ -191,27 +182,90 @@ static void let_through_action(struct sc_frame *f)
 	}
 }
 
+static void let_through_mask(struct sc_frame *f)
+{
+	u64 owned = code_signals_owned();
+
+	f->room[CHANGES] = f->regs.rsi && !code_copy_safe(f->room, (const void *)(uintptr_t)f->regs.rsi, 8);
+	f->room[ASKED] = f->room[0];
+	if (!f->room[CHANGES] || f->regs.rdi == SIG_UNBLOCK || !(f->room[0] & owned))
+		return;
+	f->room[0] &= ~owned;
+	use_copy(f, 1, f->room);
+}
+
+/* What was set is shown to who asks, though it is not so. */
+static void show(u64 at, u64 bits)
+{
+	u64 mask;
+
+	if (!bits || code_copy_safe(&mask, (const void *)(uintptr_t)at, sizeof(mask)))
+		return;
+	mask |= bits;
+	code_copy_safe((void *)(uintptr_t)at, &mask, sizeof(mask));
+}
+
+void syscall_mask_changed(struct sc_frame *f)
+{
+	int sig = (int)f->regs.rdi;
+
+	if (f->regs.rax)
+		return;
+	if (f->regs.orig_rax == SYS_rt_sigprocmask) {
+		if (f->room[CHANGES] && code_mask_is_libcs(sig, f->room[ASKED]))
+			return;
+		if (f->quiet == SC_OWN) { /* it puts back what was */
+			if (f->room[CHANGES] && sig == SIG_SETMASK)
+				code_mask_change(SIG_BLOCK, f->room[ASKED]);
+			return;
+		}
+		if (f->regs.rdx)
+			show(f->regs.rdx, code_mask_believed());
+		if (f->room[CHANGES])
+			code_mask_change(sig, f->room[ASKED]); /* `how` is where signals of actions are */
+	} else if (f->quiet != SC_OWN) {
+		if (f->regs.rdx)
+			show(f->regs.rdx + 24, code_action_believed(sig));
+		if (f->room[CHANGES])
+			code_action_change(sig, f->room[ASKED]);
+	}
+}
+
+/* One word that the argument leads to, without `bits`. */
+static void take_out(struct sc_frame *f, int arg, u64 bits)
+{
+	if (!arg_of(f, arg) || code_copy_safe(f->room, (const void *)(uintptr_t)arg_of(f, arg), 8) ||
+	    !(f->room[0] & bits))
+		return;
+	f->room[0] &= ~bits;
+	use_copy(f, arg, f->room);
+}
+
 void syscall_let_through(struct sc_frame *f)
 {
 	u64 nr = f->regs.orig_rax, owned = code_signals_owned();
-	int arg = mask_arg(nr);
 
-	if (nr == SYS_rt_sigaction) {
-		let_through_action(f);
-	} else if (nr == SYS_pselect6) {
+	switch (nr) {
+	case SYS_rt_sigaction: let_through_action(f); break;
+	case SYS_rt_sigprocmask: let_through_mask(f); break;
+	case SYS_rt_sigsuspend: take_out(f, 0, owned); break;
+	case SYS_ppoll: take_out(f, 3, owned); break;
+	case SYS_epoll_pwait:
+#ifdef SYS_epoll_pwait2
+	case SYS_epoll_pwait2:
+#endif
+		take_out(f, 4, owned);
+		break;
+	/* Those are not blocked: what is waited for here is Ferry's own clock. */
+	case SYS_rt_sigtimedwait: take_out(f, 0, code_signals_kept()); break;
+	case SYS_signalfd:
+	case SYS_signalfd4: take_out(f, 1, code_signals_kept()); break;
+	case SYS_pselect6:
 		if (!f->regs.r9 || code_copy_safe(f->room, (const void *)(uintptr_t)f->regs.r9, 16) ||
-		    code_copy_safe(&f->room[2], (const void *)(uintptr_t)f->room[0], 8) ||
-		    !(f->room[2] & owned))
+		    code_copy_safe(&f->room[2], (const void *)(uintptr_t)f->room[0], 8) || !(f->room[2] & owned))
 			return;
 		f->room[2] &= ~owned;
 		f->room[0] = (u64)(uintptr_t)&f->room[2];
 		use_copy(f, 5, f->room);
-	} else if (arg >= 0 && arg_of(f, arg) && !(nr == SYS_rt_sigprocmask && f->regs.rdi == SIG_UNBLOCK)) {
-		if (code_copy_safe(f->room, (const void *)(uintptr_t)arg_of(f, arg), 8) ||
-		    !(f->room[0] & owned))
-			return;
-		f->room[0] &= ~owned;
-		use_copy(f, arg, f->room);
 	}
 }
-

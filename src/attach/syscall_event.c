@@ -276,17 +276,20 @@ static bool is_special(u32 nr)
 	case SYS_exit:
 	case SYS_mmap:
 	case SYS_mprotect: return true;
-	/* What could block SIGSYS. */
+	/* What could block SIGSYS, which dispatch may want at any time, or take the clock's signal. */
 	case SYS_rt_sigprocmask:
 	case SYS_rt_sigaction:
 	case SYS_rt_sigsuspend:
+	case SYS_rt_sigtimedwait:
+	case SYS_signalfd:
+	case SYS_signalfd4:
 	case SYS_ppoll:
 	case SYS_pselect6:
 	case SYS_epoll_pwait:
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:
 #endif
-		return syscall_dispatched;
+		return true;
 	default: return false;
 	}
 }

@@ -175,6 +175,7 @@ void syscall_dispatch_thread(struct thread *t); /* this one: as it is for the pr
 void syscall_dispatch_child(void);
 int syscall_dispatch_all(void); /* all other threads begin: as world_dispatch() */
 void syscall_let_through(struct sc_frame *f); /* takes SIGSYS out of what it is to block */
+void syscall_mask_changed(struct sc_frame *f); /* and afterwards shows it to who asks */
 void syscall_want_dispatch(void); /* from now on, at every number (syscall_event.c) */
 bool sc_is_new_code(const struct sc_frame *f); /* syscall_code.c: does this call make such? */
 

@@ -13,6 +13,7 @@
 #include "code/code.h"
 
 #define FORK_STACK ((size_t)64 << 10)
+#define MASK 13 /* of `room`: what a new thread is to believe blocked */
 
 /* No memcpy(): libc's may use vector registers. */
 static void copy_words(void *to, const void *from, size_t n)
@@ -110,6 +111,7 @@ static void child_kind(struct sc_frame *f, u64 flags)
 		f->child |= SC_CHILD_FOREIGN;
 	if (flags & CLONE_SETTLS && !f->child)
 		f->child |= SC_CHILD_THREAD;
+	f->room[MASK] = code_mask_believed();
 	if (flags & CLONE_VM && flags & CLONE_VFORK && !(flags & CLONE_SETTLS))
 		f->child |= SC_CHILD_WAITS;
 	/* It runs at the same time with the same storage. (Ferry's own makes no such calls: world.c.) */
@@ -152,7 +154,7 @@ static struct sc_frame *call_clone3(struct sc_frame *f)
 	/* What the kernel will refuse, it refuses itself; more than we know it may know too. */
 	if (size < CLONE_ARGS_SIZE_VER0)
 		return f;
-	if (size > sizeof(f->room))
+	if (size > sizeof(f->room) - sizeof(f->room[0]))
 		return fail(f, -E2BIG);
 	if (code_copy_safe(a, (const void *)(uintptr_t)f->regs.rdi, size))
 		return fail(f, -EFAULT);
@@ -239,10 +241,7 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 	case SYS_fork: note_birth(f, 0); return f;
 	case SYS_mmap:
 	case SYS_mprotect: return f;
-	default:
-		if (syscall_dispatched)
-			syscall_let_through(f);
-		return f;
+	default: syscall_let_through(f); return f;
 	}
 }
 
@@ -259,9 +258,13 @@ void syscall_returned(struct sc_frame *f, struct sc_frame **go_on)
 		if ((f->regs.orig_rax == SYS_mmap || f->regs.orig_rax == SYS_mprotect) &&
 		    !syscall_dispatching && sc_is_new_code(f))
 			syscall_want_dispatch();
+		if (f->regs.orig_rax == SYS_rt_sigprocmask || f->regs.orig_rax == SYS_rt_sigaction)
+			syscall_mask_changed(f);
 		return;
 	}
 	if (!f->regs.rax) {
+		if (f->child & SC_CHILD_THREAD)
+			code_mask_inherit(f->room[MASK]);
 		if (!(f->child & SC_CHILD_FOREIGN))
 			syscall_dispatch_child();
 		/* A thread of Ferry's own is so from its first call on. */

@@ -46,6 +46,7 @@ struct world {
 	u32 go;      /* futex: the tracer may begin */
 	s32 result;
 	const struct world_dispatch *dispatch; /* NULL: none */
+	s64 believed; /* what is blocked, counted from a thread's pointer */
 	u32 nthreads;
 	struct stopped threads[MAX_THREADS];
 };
@@ -152,8 +153,31 @@ static int stop_some(struct world *w)
 	return n < 0 ? (int)n : more;
 }
 
+/* A thread's storage is libc's if it begins as that has it: its address, and again two words on (tcbhead_t). */
+static bool has_storage(const struct world *w, u64 at)
+{
+	u64 head[3];
+
+	return SYS(SYS_pread64, w->mem, head, sizeof(head), at) == sizeof(head) && head[0] == at && head[2] == at;
+}
+
+/* What it blocked it is to believe blocked (src/code/mask.c). */
+static void note_blocked(const struct world *w, s32 tid, u64 bits)
+{
+	struct user_regs_struct regs;
+	u64 at, believed;
+
+	if (SYS(SYS_ptrace, PTRACE_GETREGS, tid, 0, &regs) || !has_storage(w, regs.fs_base))
+		return;
+	at = regs.fs_base + (u64)w->believed;
+	if (SYS(SYS_pread64, w->mem, &believed, sizeof(believed), at) != sizeof(believed))
+		return;
+	believed |= bits;
+	SYS(SYS_pwrite64, w->mem, &believed, sizeof(believed), at);
+}
+
 /* A thread that blocks SIGTRAP and the like would be killed by a probe that is a trap (code.h). */
-static int unblock(s32 tid)
+static int unblock(const struct world *w, s32 tid)
 {
 	u64 mask, owned = code_signals_owned();
 
@@ -161,6 +185,7 @@ static int unblock(s32 tid)
 		return -EPERM;
 	if (!(mask & owned))
 		return 0;
+	note_blocked(w, tid, mask & owned);
 	mask &= ~owned;
 	return SYS(SYS_ptrace, PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) ? -EPERM : 0;
 }
@@ -237,14 +262,6 @@ static int move_thread(struct world *w, s32 tid)
 #define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG 0x4210 /* Linux 6.4 */
 #endif
 
-/* A thread's storage is libc's if it begins as that has it: its address, and again two words on (tcbhead_t). */
-static bool has_storage(const struct world *w, u64 at)
-{
-	u64 head[3];
-
-	return SYS(SYS_pread64, w->mem, head, sizeof(head), at) == sizeof(head) && head[0] == at && head[2] == at;
-}
-
 static int dispatch(const struct world *w, s32 tid)
 {
 	struct user_regs_struct regs;
@@ -283,7 +300,7 @@ static int trace(void *arg)
 		err = stop_some(w);
 	while (err > 0);
 	for (i = 0; !err && i < w->nthreads; i++)
-		err = unblock(w->threads[i].tid) ? -EPERM : move_thread(w, w->threads[i].tid);
+		err = unblock(w, w->threads[i].tid) ? -EPERM : move_thread(w, w->threads[i].tid);
 	if (!err)
 		move_frames(w, w->caller_sp);
 	for (i = 0; !err && i < w->n; i++)
@@ -355,6 +372,7 @@ static int change(const struct world_patch *patches, size_t n, const struct worl
 	w->sorted = sorted;
 	w->n = n;
 	w->dispatch = d;
+	w->believed = code_mask_place();
 	w->caller_sp = (u64)(uintptr_t)__builtin_frame_address(0);
 	w->pid = getpid();
 	w->caller = (s32)syscall(SYS_gettid);

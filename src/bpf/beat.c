@@ -253,8 +253,10 @@ int beat_init(void)
 		if (old.sa_flags & SA_SIGINFO ? old.sa_sigaction != on_beat : old.sa_handler != SIG_DFL)
 			continue;
 		err = sigaction(sig, &act, NULL) ? -errno : 0;
-		if (!err)
+		if (!err) {
 			signo = sig;
+			code_signal_keep(sig);
+		}
 	}
 	sys_inside--;
 	return err;

@@ -126,6 +126,20 @@ int code_signal_claim(int sig, code_signal_fn fn);
 void code_signals_let_through(sigset_t *set);
 u64 code_signals_owned(void); /* calls nothing of libc */
 void code_signals_sent(sigset_t *out);
+/*
+ * Of those that we own: what this thread's program believes to be blocked, and what it asked for by
+ * sigprocmask(2) and by the mask of an action. As the kernel's mask; they touch no vector register.
+ */
+u64 code_mask_believed(void);
+void code_mask_change(int how, u64 set);
+void code_mask_inherit(u64 mask); /* by a new thread, whose libc will set its mask once */
+bool code_mask_is_libcs(int how, u64 set); /* one of libc's own changes, for a moment: it has been dealt with */
+s64 code_mask_place(void); /* where a thread's is, counted from its pointer (x86-64) */
+u64 code_action_believed(int sig);
+void code_action_change(int sig, u64 mask);
+/* A signal that we send ourselves: nobody else is to wait for it (sigwait). */
+void code_signal_keep(int sig);
+u64 code_signals_kept(void);
 
 /* Registers machine code and its unwind table (.eh_frame) with a debugger that is or will be there. */
 void code_tell_debugger(const void *code, size_t size, const void *frame, size_t frame_size);

@@ -287,8 +287,10 @@ int hook_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
 int hook_epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
 		     const sigset_t *mask)
 {
+	sigset_t room;
+
 	settle();
-	return real.epoll_pwait(epfd, events, max, timeout, mask);
+	return real.epoll_pwait(epfd, events, max, timeout, preload_safe_mask(mask, &room));
 }
 
 /* With ring buffers in the set: a copy with their eventfds in place. NULL: nothing to replace. */
@@ -350,7 +352,8 @@ int hook___poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
 int hook_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	struct pollfd small[16], *set = poll_set(fds, n, small);
-	int ret = real.ppoll(set ? set : fds, n, timeout, mask);
+	sigset_t room;
+	int ret = real.ppoll(set ? set : fds, n, timeout, preload_safe_mask(mask, &room));
 
 	if (set)
 		poll_results(fds, n, set, small);

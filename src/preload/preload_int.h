@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -63,6 +64,9 @@ struct preload_image {
 bool preload_image(struct preload_image *im, const struct dl_phdr_info *info);
 /* find.c: fills preload_real. Allocates nothing: the first hooked call may be an allocator's. */
 void preload_find_libc(void);
+
+/* signal.c: a mask for the time of a call, without signals that are never blocked. */
+const sigset_t *preload_safe_mask(const sigset_t *mask, sigset_t *room);
 
 /* extern.c: before libbpf loads an object. */
 struct bpf_object;

@@ -109,8 +109,9 @@ int hook_pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *
 		 const sigset_t *mask)
 {
 	fd_set *const sets[SETS] = { r, w, e };
+	sigset_t room;
 
 	if (!has_ours(n, sets))
-		return real.pselect(n, r, w, e, timeout, mask);
+		return real.pselect(n, r, w, e, timeout, preload_safe_mask(mask, &room));
 	return by_poll(n, sets, timeout, mask);
 }
