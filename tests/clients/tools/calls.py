@@ -12,7 +12,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
-from drive import Session, need_bcc, tool  # noqa: E402
+from drive import PYTHON, Session, need_bcc, tool  # noqa: E402
 from servers import Nginx, Redis, program  # noqa: E402
 from tap import check, done, skip  # noqa: E402
 
@@ -98,6 +98,34 @@ def on_a_script():
     check("tools_end_by_the_terminal's_signal", [t.p.returncode for t in tools] == [0, 0, 0], outs)
 
 
+REPLACED = """
+import os
+def child(*args):
+    if not os.fork():
+        try: os.execve(*args, dict(os.environ))
+        except OSError: os._exit(0)
+    os.wait()
+child('/bin/true', ['true'])
+child('/bin/unknown', ['unknown'])
+child(os.open('/bin/true', os.O_RDONLY), ['true'])
+os.execve('/bin/true', ['true'], dict(os.environ))
+"""
+
+
+def on_replaced_programs():
+    """execve(2) and execveat(2) have one end each, the one that fails in the old program, the others in the new one."""
+    w = s.start(*tool("argdist", "-i", 1, "-c", *(x for name in ("execve", "execveat") for x in
+                ("-C", f"t:syscalls:sys_exit_{name}():long:args->ret#{name}"))), stdin=subprocess.DEVNULL)
+    ready = w.wait_for(r"^\[")
+    p = s.start(PYTHON, "-c", REPLACED, stdin=subprocess.DEVNULL)
+    said = p.end()
+    seen = w.wait_for(r"^execve\n(?:(?!\[).*\n)*\s+2\s+\S+ = 0\n(?:(?!\[).*\n)*execveat\n.*\n\s+1\s+\S+ = 0\n", 20)
+    last = w.out[w.out.rfind("\nexecve\n", 0, w.seen):w.seen]
+    got = re.findall(r"^\s+(\d+)\s+\S+ = (-?\d+)$", last, re.M)
+    out = w.end(signal.SIGINT)
+    check("argdist_counts_the_ends_of_execve", ready and seen and sorted(got) == [("1", "-2"), ("1", "0"), ("2", "0")], said + out)
+
+
 def counts(out):
     """Name or process: how often."""
     return {m[0]: int(m[1]) for m in re.findall(r"^(\S+)(?: +\S+)? +(\d+)(?: +[\d.]+)?$", out, re.M)}
@@ -126,6 +154,7 @@ def on_servers():
 
 try:
     on_a_script()
+    on_replaced_programs()
     on_servers()
 finally:
     s.close()

@@ -72,7 +72,7 @@ class Process:
             # Python drops what interrupts a callback of C code, as bcc's for events are: then once more.
             if sig and self.p.poll() is None:
                 os.killpg(self.pid, sig)
-            again = time.monotonic() + 2
+            again = time.monotonic() + 10
             while time.monotonic() < (min(again, end) if sig else end) and self.open:
                 self.session.read(again)
         try:
