@@ -87,6 +87,24 @@ def on_redis():
     check("redis_serves_on_when_it_was_left", left.returncode == 0 and r.ask(1, "GET", "one") == "$1\r\n1\r\n", left.all)
 
 
+def on_redis_memory():
+    """With libc's memory (memleak wants malloc and mmap in one library, which jemalloc is not)."""
+    if not program("redis-server"):
+        return skip("memleak_finds_what_redis_keeps", "redis-server is not installed")
+    r = Redis(s, f"{DIR}/memory", env={"LD_PRELOAD": library("redis-server", "libc.so")})
+    ts = tools((["memleak", "-p", r.pid, "-z", 7000, "-Z", 7999, "-o", 0, 1], "outstanding"),)
+    value = "x" * 7500
+    for i in range(37):
+        r.ask(1, "SET", f"key{i}", value)
+    for i in range(14):
+        r.ask(1, "DEL", f"key{i}")
+    seen = ts[0].wait_for(r"in 23 allocations from stack")
+    out = end(ts)[0]
+    m = re.search(r"(\d+) bytes in 23 allocations", out)
+    check("memleak_finds_what_redis_keeps", seen and 23 * 7500 < int(m[1]) < 23 * 8000, out)
+    r.p.end(signal.SIGTERM)
+
+
 def on_nginx():
     """Its worker, which the master forked."""
     exe = program("nginx")
@@ -262,7 +280,7 @@ def on_postgres():
 
 
 try:
-    for on in (on_redis, on_nginx, on_entered_nginx, on_openssl, on_postgres, on_bash, on_sqlite):
+    for on in (on_redis, on_redis_memory, on_nginx, on_entered_nginx, on_openssl, on_postgres, on_bash, on_sqlite):
         if len(sys.argv) < 3 or on.__name__ in sys.argv[2:]:
             on()
 finally:
