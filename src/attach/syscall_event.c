@@ -31,7 +31,7 @@ static const struct {
 	u32 nargs;
 } calls[] = {
 #define SYSCALL(name, ...) { #name, SYS_##name, ARRAY_SIZE(((const char *[]){ "", ##__VA_ARGS__ })) - 1 },
-#include "bpf/syscalls.def"
+#include "btf/syscalls.def"
 #undef SYSCALL
 };
 
@@ -178,7 +178,7 @@ static u32 collect(struct sc_list *l, s32 nr, bool exit)
 	for (pass = 0; pass < 2; pass++)
 		for (e = events; e; e = e->next) {
 			if (e->life != LIFE_KINDS || e->exit != exit || (e->nr != ALL && e->nr != nr) ||
-			    (e->form == SC_FUNC) != (pass == !exit))
+			    (e->form >= SC_FUNC) != (pass == !exit))
 				continue;
 			if (l)
 				l->hook[l->n++] = hook_of(e);
@@ -198,7 +198,7 @@ static struct sc_list *make_list(s32 nr, bool exit)
 	collect(l, nr, exit);
 	l->is_short = true;
 	for (i = 0; i < l->n; i++)
-		l->is_short &= l->hook[i].form != SC_FUNC && sys_short_may(l->hook[i].p);
+		l->is_short &= l->hook[i].form < SC_FUNC && sys_short_may(l->hook[i].p);
 	return l;
 }
 
@@ -472,6 +472,24 @@ static void detach(void *event)
 	}
 	pthread_mutex_unlock(&lock);
 	base_free(e);
+}
+
+static int parse_traced(const struct sys_attach *a, struct event *e, struct text *why)
+{
+	int err = parse_func(a, e, why);
+
+	e->form = SC_TRACED;
+	return err;
+}
+
+int syscall_trace(const struct sys_attach *a, void **event, struct text *why)
+{
+	return attach(a, parse_traced, a->p->attach_type == BPF_TRACE_FEXIT, event, why);
+}
+
+void syscall_untrace(void *event)
+{
+	detach(event);
 }
 
 /* All events of system calls come by the same jumps. */

@@ -76,6 +76,15 @@ static void run_one(const struct sc_hook *h, struct moment *m)
 		run_func(h, m);
 		return;
 	}
+	if (h->form == SC_TRACED) {
+		/* The number of arguments, those, the result. */
+		u64 block[3] = { 1, (u64)(uintptr_t)m->regs, m->exit ? m->regs->rax : 0 };
+
+		how.ctx = block + 1;
+		how.func_ip = h->func;
+		sys_prog_run_as(&how);
+		return;
+	}
 	fill(&ctx, h, m);
 	how.ctx = &ctx;
 	sys_prog_run_as(&how);

@@ -75,6 +75,9 @@ enum sc_want {
 /* By number (16 bits): what is to be done about it. 0: carried out at once. */
 extern u8 syscall_want[1 << 16];
 
+/* fentry and fexit on a->name: tracing.c. 0 with *event, or -errno with the reason. */
+int syscall_trace(const struct sys_attach *a, void **event, struct text *why);
+void syscall_untrace(void *event);
 struct sc_frame *syscall_enter(struct sc_frame *f); /* the frame to go on with */
 struct sc_frame *syscall_exit(struct sc_frame *f);
 
@@ -84,13 +87,15 @@ enum sc_form {
 	SC_RAW,       /* raw tracepoint: the registers, and number or result */
 	SC_ALL,       /* raw_syscalls:* */
 	SC_ONE,       /* syscalls:* */
+	/* Of what follows, the call's own tracepoints are outside. */
 	SC_FUNC,      /* a kernel function called with the registers */
+	SC_TRACED,    /* the same as fentry and fexit see it: the argument, and the result */
 };
 
 struct sc_hook {
 	const struct prog *p;
 	u64 cookie;
-	u64 func;  /* SC_FUNC: address that the function is said to have */
+	u64 func;  /* from SC_FUNC on: address that the function is said to have */
 	u8 form;   /* enum sc_form */
 	u8 words;  /* of its context that the program looks at */
 	s32 pid;   /* of the process it is for; -1: any */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fentry and fexit: programs on functions of modules, with the arguments that BTF types. The context is
+ * fentry and fexit: programs on functions of modules, and on those that carry out system calls, with the arguments that BTF types. The context is
  * the kernel's: the number of arguments, then each in 8 bytes, then, at exit, the result. What a function
  * was called with is kept from its entry to its exit.
  */
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "attach/attach_int.h"
+#include "attach/syscall_int.h"
 #include "bpf/attach.h"
 #include "bpf/sys.h"
 #include "module/module.h"
@@ -21,7 +21,8 @@
 struct tracing {
 	struct sys_attach what;
 	const struct module_func *func;
-	struct module *mod; /* referenced */
+	struct module *mod; /* referenced; NULL: it carries out a system call, and */
+	void *call;         /* is that event (syscall_event.c) */
 	struct probe *probes[2];
 	u32 nprobes;
 	struct tracing *next;
@@ -173,21 +174,27 @@ static void forget(struct tracing *t)
 {
 	probe_remove(t->probes, t->nprobes);
 	t->nprobes = 0;
-	module_put(t->mod);
+	if (t->call)
+		syscall_untrace(t->call);
+	if (t->mod)
+		module_put(t->mod);
 	base_free(t);
 }
 
 static int put(struct tracing *t, struct text *why)
 {
 	bool at_exit = t->what.p->attach_type == BPF_TRACE_FEXIT;
-	const struct probe_spec specs[] = { { t->func->addr, PROBE_ENTRY, 0, entered, t },
-					    { t->func->addr, PROBE_RETURN, 0, returned, t } };
+	const void *addr = t->func ? t->func->addr : NULL;
+	const struct probe_spec specs[] = { { addr, PROBE_ENTRY, 0, entered, t },
+					    { addr, PROBE_RETURN, 0, returned, t } };
 	const struct tracing *other;
 	int err;
 
 	for (other = all; other; other = other->next)
 		if (other->what.p == t->what.p)
 			return -EBUSY; /* bpf_trampoline_link_prog() */
+	if (!t->mod)
+		return syscall_trace(&t->what, &t->call, why);
 	err = check(t->func, why);
 	if (!err)
 		err = probe_add(specs, at_exit ? 2 : 1, t->probes, why);
@@ -201,7 +208,7 @@ static int attach(const struct sys_attach *a, void **event, struct text *why)
 	struct tracing *t;
 	int err;
 
-	if (!a->func) {
+	if (!a->func && !a->name) {
 		text_puts(why, "only functions of modules have an address here");
 		return -EOPNOTSUPP;
 	}
@@ -210,9 +217,9 @@ static int attach(const struct sys_attach *a, void **event, struct text *why)
 		return -ENOMEM;
 	t->what = *a;
 	t->func = a->func;
-	t->mod = module_get(a->func->mod);
+	t->mod = a->func ? module_get(a->func->mod) : NULL;
 	pthread_mutex_lock(&lock);
-	err = t->mod->gone ? -ENOENT : put(t, why);
+	err = t->mod && t->mod->gone ? -ENOENT : put(t, why);
 	if (!err) {
 		t->next = all;
 		all = t;
@@ -243,7 +250,7 @@ static void gone(void)
 
 	pthread_mutex_lock(&lock);
 	for (t = all; t; t = t->next)
-		if (t->mod->gone && t->nprobes) {
+		if (t->mod && t->mod->gone && t->nprobes) {
 			probe_remove(t->probes, t->nprobes);
 			t->nprobes = 0;
 		}

@@ -228,6 +228,8 @@ static int put_refs(struct wanted *w, const u32 ids[256])
 static int find_target(struct wanted *w)
 {
 	const struct prog_file *h = w->head;
+	bool tracepoint = h->attach_type == BPF_TRACE_RAW_TP;
+	char name[160];
 	s32 id;
 
 	if (!h->target_func[0])
@@ -237,8 +239,9 @@ static int find_target(struct wanted *w)
 	w->target = sys_btf_named(h->target_module);
 	if (!w->target)
 		return -ENOENT;
-	id = btf__find_by_name_kind(container_of(w->target, struct sys_btf, o)->btf, h->target_func,
-				    BTF_KIND_FUNC);
+	snprintf(name, sizeof(name), "%s%s", tracepoint ? SYS_TRACEPOINT_TYPE : "", h->target_func);
+	id = btf__find_by_name_kind(container_of(w->target, struct sys_btf, o)->btf, name,
+				    tracepoint ? BTF_KIND_TYPEDEF : BTF_KIND_FUNC);
 	w->target_id = id > 0 ? (u32)id : 0;
 	return id > 0 ? 0 : -ENOENT;
 }

@@ -84,7 +84,7 @@ static void list_symbols(const struct module *m, struct text *out)
 
 static const char *const calls[] = {
 #define SYSCALL(name, ...) "__x64_sys_" #name,
-#include "bpf/syscalls.def"
+#include "btf/syscalls.def"
 #undef SYSCALL
 };
 

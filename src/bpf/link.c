@@ -238,6 +238,9 @@ static long create_tracing(struct sys_call *c, struct sys_prog *sp)
 	struct sys_link *l;
 	int err;
 
+	/* bpf_raw_tp_link_attach() */
+	if (sp->p->type == BPF_PROG_TYPE_TRACING && sp->p->attach_type == BPF_TRACE_RAW_TP)
+		return create_on(SYS_ATTACH_RAW_TRACEPOINT, BPF_LINK_TYPE_RAW_TRACEPOINT, c, sp, sp->p->args.name);
 	if (sp->p->type == BPF_PROG_TYPE_TRACING && sp->p->attach_type != BPF_TRACE_FENTRY &&
 	    sp->p->attach_type != BPF_TRACE_FEXIT && sp->p->attach_type != BPF_MODIFY_RETURN)
 		return -EINVAL;
@@ -247,6 +250,8 @@ static long create_tracing(struct sys_call *c, struct sys_prog *sp)
 		a.cookie = c->attr.link_create.tracing.cookie;
 	if (sp->attach_btf && sp->attach_btf->mod)
 		a.func = module_func(sp->attach_btf->mod, sp->attach_btf_id);
+	else
+		a.name = sp->p->args.name;
 	l = new_link(sp, BPF_LINK_TYPE_TRACING, sp->p->attach_type);
 	if (!l)
 		return -ENOMEM;

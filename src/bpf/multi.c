@@ -21,7 +21,7 @@
 
 static const char *const calls[] = {
 #define SYSCALL(name, ...) "__x64_sys_" #name,
-#include "bpf/syscalls.def"
+#include "btf/syscalls.def"
 #undef SYSCALL
 };
 

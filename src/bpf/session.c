@@ -49,7 +49,7 @@ static int make_file(const char *base, const char *name, const char *text)
 /* The functions of the kernel that can be probed here, one a line. */
 static const char probeable[] =
 #define SYSCALL(name, ...) "__x64_sys_" #name "\n"
-#include "bpf/syscalls.def"
+#include "btf/syscalls.def"
 #undef SYSCALL
 	;
 

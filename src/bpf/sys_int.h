@@ -37,6 +37,8 @@ struct sys_btf {
 	struct module *mod; /* referenced; NULL: not a module's */
 };
 
+#define SYS_TRACEPOINT_TYPE "btf_trace_" /* in front of a raw tracepoint's name: what BTF calls its type */
+
 struct sys_prog {
 	struct sys_obj o;
 	struct prog *p;

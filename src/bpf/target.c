@@ -52,8 +52,27 @@ static int on_iterator(struct sys_prog *sp, const char *name, struct text *why)
 	return 0;
 }
 
-/* Of a module: there is no code behind the functions that are shown as the kernel's. */
-static int on_function(struct sys_prog *sp, struct text *why)
+/* A typedef of the kernel's BTF says what a tracepoint's functions are called with, behind their own data. */
+static int on_tracepoint(struct sys_prog *sp, const struct btf_type *t, struct text *why)
+{
+	const struct btf *btf = sp->attach_btf->btf;
+	const char *name = t && btf_is_typedef(t) ? fbtf_name(btf, t->name_off) : "";
+
+	if (strncmp(name, SYS_TRACEPOINT_TYPE, strlen(SYS_TRACEPOINT_TYPE))) {
+		text_printf(why, "attach_btf_id %u is no tracepoint's type (" SYS_TRACEPOINT_TYPE "NAME)",
+			    sp->attach_btf_id);
+		return -EINVAL;
+	}
+	t = btf__type_by_id(btf, t->type);
+	if (!t || !btf_is_ptr(t))
+		return -EINVAL;
+	sp->p->args = (struct prog_args){ .btf = sp->attach_btf->btf, .proto = t->type, .skip = 1, .trusted = true,
+					  .name = name + strlen(SYS_TRACEPOINT_TYPE) };
+	t = btf__type_by_id(btf, t->type);
+	return t && btf_is_func_proto(t) && btf_vlen(t) ? 0 : -EINVAL;
+}
+
+static int on_native(struct sys_prog *sp, struct text *why)
 {
 	const struct module *mod = sp->attach_btf->mod;
 	const struct module_func *f = mod ? module_func(mod, sp->attach_btf_id) : NULL;
@@ -63,8 +82,18 @@ static int on_function(struct sys_prog *sp, struct text *why)
 				     "%s is not a function of a registered module", sp->p->args.name);
 		return -EINVAL;
 	}
-	sp->p->args.with_ret = sp->p->attach_type == BPF_TRACE_FEXIT;
 	return 0;
+}
+
+/* Of a module, or one that carries out a system call: there is no code behind what else is shown as the kernel's. */
+static int on_function(struct sys_prog *sp, struct text *why)
+{
+	sp->p->args.with_ret = sp->p->attach_type == BPF_TRACE_FEXIT;
+	if (!sp->attach_btf->mod && !strncmp(sp->p->args.name, "__x64_sys_", 10)) {
+		sp->p->args.trusted = true;
+		return 0;
+	}
+	return on_native(sp, why);
 }
 
 int sys_target(struct sys_prog *sp, const union bpf_attr *attr, struct text *why)
@@ -83,11 +112,13 @@ int sys_target(struct sys_prog *sp, const union bpf_attr *attr, struct text *why
 		return err;
 	btf = sp->attach_btf->btf;
 	t = btf__type_by_id(btf, attr->attach_btf_id);
+	sp->attach_btf_id = attr->attach_btf_id;
+	if (p->attach_type == BPF_TRACE_RAW_TP)
+		return on_tracepoint(sp, t, why);
 	if (!t || !btf_is_func(t)) {
 		text_printf(why, "attach_btf_id %u is not a function", attr->attach_btf_id);
 		return -EINVAL;
 	}
-	sp->attach_btf_id = attr->attach_btf_id;
 	p->args = (struct prog_args){ .btf = sp->attach_btf->btf, .proto = t->type,
 				      .name = fbtf_name(btf, t->name_off) };
 	switch (p->attach_type) {

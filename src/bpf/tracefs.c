@@ -34,7 +34,7 @@ struct syscall_row {
 
 static const struct syscall_row syscalls[] = {
 #define SYSCALL(name, ...) { #name, { __VA_ARGS__ } },
-#include "bpf/syscalls.def"
+#include "btf/syscalls.def"
 #undef SYSCALL
 };
 

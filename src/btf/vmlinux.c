@@ -24,6 +24,26 @@ static const char *const iter_functions[] = {
 #include "btf/iter.def"
 };
 
+/* Prototypes of raw tracepoints, and the functions that carry out system calls. */
+static const char *const tracepoints[] = {
+#define RAW_TP(name, params) "typedef void (*btf_trace_" #name ")" #params ";",
+#include "btf/rawtp.def"
+#undef RAW_TP
+};
+static const char *const tracepoint_names[] = {
+#define RAW_TP(name, params) "btf_trace_" #name,
+#include "btf/rawtp.def"
+#undef RAW_TP
+};
+#if defined(__x86_64__)
+#define CALL_PROTO "long call(const struct pt_regs *regs)"
+static const char *const call_names[] = {
+#define SYSCALL(name, ...) "__x64_sys_" #name,
+#include "btf/syscalls.def"
+#undef SYSCALL
+};
+#endif
+
 /* Base types come first and in a fixed order, also those that no struct uses. */
 static const char *const base_names[] = {
 	"unsigned long", "char", "unsigned int", "signed char", "unsigned char", "short",
@@ -50,6 +70,8 @@ static int declare(struct ctypes *cs, struct text *why)
 		err = ctypes_declare(cs, type_texts[i], why);
 	for (i = 0; err >= 0 && i < ARRAY_SIZE(iter_contexts); i++)
 		err = ctypes_declare(cs, iter_contexts[i], why);
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(tracepoints); i++)
+		err = ctypes_declare(cs, tracepoints[i], why);
 	for (i = 0; err >= 0 && i < nadded; i++)
 		err = ctypes_declare(cs, added[i], why);
 	return err;
@@ -65,6 +87,21 @@ static int add_function(struct btf *btf, struct ctypes *cs, struct hash *seen, c
 	return err < 0 ? err : fbtf_add_func(btf, seen, name, func);
 }
 
+static int add_calls(struct btf *btf, struct ctypes *cs, struct hash *seen, struct text *why)
+{
+	int err = 0;
+#ifdef CALL_PROTO
+	const struct ctype *func;
+	const char *name;
+	size_t i;
+
+	err = ctypes_prototype(cs, CALL_PROTO, &func, &name, why);
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(call_names); i++)
+		err = fbtf_add_func(btf, seen, call_names[i], func);
+#endif
+	return err;
+}
+
 static int fill(struct btf *btf, struct ctypes *cs, struct text *why)
 {
 	struct hash seen = { 0 };
@@ -78,10 +115,17 @@ static int fill(struct btf *btf, struct ctypes *cs, struct text *why)
 		if (err >= 0)
 			err = fbtf_add_ctype(btf, &seen, t);
 	}
+	for (i = 0; err >= 0 && i < ARRAY_SIZE(tracepoint_names); i++) {
+		err = ctypes_type(cs, tracepoint_names[i], &t, why);
+		if (err >= 0)
+			err = fbtf_add_ctype(btf, &seen, t);
+	}
 	for (n = 0; err >= 0 && (t = ctypes_nth(cs, n)); n++)
 		err = fbtf_add_ctype(btf, &seen, t);
 	for (i = 0; err >= 0 && i < ARRAY_SIZE(iter_functions); i++)
 		err = add_function(btf, cs, &seen, iter_functions[i], why);
+	if (err >= 0)
+		err = add_calls(btf, cs, &seen, why);
 	hash_free(&seen);
 	return err < 0 ? err : 0;
 }

@@ -215,6 +215,7 @@ struct prog_args {
 	struct btf *btf;      /* lives as long as the program; NULL: the context is not typed */
 	u32 proto;            /* FUNC_PROTO */
 	const char *name;     /* of the function, for messages; may be NULL */
+	u8 skip;              /* parameters at its beginning that programs do not see */
 	bool with_ret;        /* its result is behind the arguments */
 	bool trusted;         /* pointers to structs are valid, or NULL with `nullable` */
 	bool nullable;

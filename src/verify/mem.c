@@ -231,21 +231,22 @@ static int access_arg(struct verifier *v, const struct acc *a, s64 off)
 	const struct prog_args *args = &v->p->args;
 	const struct btf_type *proto = btf__type_by_id(args->btf, args->proto), *t;
 	const char *name = args->name ? args->name : "";
-	u32 n = (u32)off / 8, id, flags = 0, kind;
+	u32 n = (u32)off / 8, nargs, id, flags = 0, kind;
 
 	if (!proto || !btf_is_func_proto(proto))
 		return refuse_internal(v, "arguments without a prototype");
 	if (off % 8)
 		return refuse(v, -EACCES, "each argument is read at its start, 8 bytes apart",
 			      "func '%s' offset %lld is not multiple of 8", name, (long long)off);
-	if (n >= (u32)btf_vlen(proto) + (args->with_ret && proto->type))
+	nargs = (u32)btf_vlen(proto) - args->skip;
+	if (n >= nargs + (args->with_ret && proto->type))
 		return refuse(v, -EACCES, "the function has fewer arguments",
 			      "func '%s' doesn't have %u-th argument", name, n + 1);
-	id = n == btf_vlen(proto) ? proto->type : btf_params(proto)[n].type;
+	id = n == nargs ? proto->type : btf_params(proto)[n + args->skip].type;
 	t = fbtf_strip(args->btf, id, &id);
 	if (!t || !btf_is_ptr(t) || !a->out)
 		goto number;
-	kind = args->kinds && n < btf_vlen(proto) ? args->kinds[n] : CTX_ARG_TYPED;
+	kind = args->kinds && n < nargs ? args->kinds[n] : CTX_ARG_TYPED;
 	if (kind >= CTX_ARG_RDONLY_BUFFER && a->size == 8) {
 		ventry_buffer(v, a->out, kind == CTX_ARG_RDONLY_BUFFER);
 		return 0;

@@ -46,7 +46,7 @@ static size_t ncalls;
 #define SYS_umount SYS_umount2
 static const unsigned char nargs[600] = {
 #define SYSCALL(name, ...) [SYS_##name] = sizeof((const char *[]){ "", ##__VA_ARGS__ }) / sizeof(char *) - 1,
-#include "bpf/syscalls.def"
+#include "btf/syscalls.def"
 #undef SYSCALL
 };
 
