@@ -18,11 +18,11 @@
 #define FIRST_SYSCALL 256 /* two a system call: enter, exit */
 
 struct event {
-	const char *category, *name, *fields;
+	const char *category, *name, *fields, *print;
 };
 
 static const struct event events[] = {
-#define EVENT(category, name, fields) { #category, #name, fields },
+#define EVENT(category, name, fields, print) { #category, #name, fields, print },
 #include "bpf/events.def"
 #undef EVENT
 };
@@ -99,7 +99,7 @@ static void field(struct text *t, const char *decl, size_t len, u32 off, u32 siz
 		    is_signed);
 }
 
-static void table_fields(struct text *t, const char *fields)
+static void table_fields(struct text *t, const char *fields, const char *print)
 {
 	u32 off, size, is_signed;
 	const char *semi;
@@ -112,7 +112,7 @@ static void table_fields(struct text *t, const char *fields)
 		if (!fields++)
 			break;
 	}
-	text_puts(t, "\nprint fmt: \"\"\n");
+	text_printf(t, "\nprint fmt: %s\n", print);
 }
 
 /* The last word of a declaration is the argument's name. */
@@ -153,7 +153,7 @@ static void format(struct text *t, u32 id, const char *name)
 	field(t, "int common_pid", 14, 4, 4, 1);
 	text_puts(t, "\n");
 	if (id < FIRST_SYSCALL)
-		table_fields(t, events[id - FIRST_EVENT].fields);
+		table_fields(t, events[id - FIRST_EVENT].fields, events[id - FIRST_EVENT].print);
 	else
 		syscall_fields(t, &syscalls[(id - FIRST_SYSCALL) / 2], (id - FIRST_SYSCALL) % 2);
 }
