@@ -6,6 +6,7 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <ctype.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,8 +17,17 @@
 #define SLOTS 40
 #define WIDTH 40
 
-/* The first file that the process has mapped and whose name has `part` in it. */
-static bool find_file(int pid, const char *part, char out[PATH_MAX])
+/* Is it the library's name, whatever its version? libz: libz.so.1, libz-ng.so.2, and not libzstd.so.1. */
+static bool is_named(const char *path, const char *name)
+{
+	const char *base = strrchr(path, '/') + 1;
+	size_t n = strlen(name);
+
+	return !strncmp(base, name, n) && !isalpha((unsigned char)base[n]);
+}
+
+/* The first file of this name that the process has mapped. */
+static bool find_file(int pid, const char *name, char out[PATH_MAX])
 {
 	char line[PATH_MAX + 128], *path;
 	bool found = false;
@@ -27,7 +37,7 @@ static bool find_file(int pid, const char *part, char out[PATH_MAX])
 	f = fopen(line, "re");
 	while (f && !found && fgets(line, sizeof(line), f)) {
 		path = strchr(line, '/');
-		if (!path || !strstr(strrchr(path, '/'), part))
+		if (!path || !is_named(path, name))
 			continue;
 		path[strcspn(path, "\n")] = '\0';
 		found = snprintf(out, PATH_MAX, "%s", path) < PATH_MAX;

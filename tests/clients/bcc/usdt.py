@@ -43,6 +43,6 @@ for i in range(3):
     freed.append(gc.collect())
 print("freed", freed, sorted((k.value, v.value) for k, v in b["done"].items()))
 b["imports"].clear()
-for name in ("chunk", "colorsys", "chunk"):  # one is known the second time
+for name in ("pydoc_data", "colorsys", "pydoc_data"):  # one is known the second time
     __import__(name)
 print("imported", sorted((k.text.decode(), v.value) for k, v in b["imports"].items()))

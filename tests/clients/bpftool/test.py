@@ -160,8 +160,10 @@ if os.environ.get("SHOW"):
 
 
 def shape(text):
-    """Of a dump: source lines and their instructions' number are the same, instructions may be others."""
-    return [line for line in text.splitlines() if line.startswith(";") or re.match(r"\S.*:$", line)]
+    """Of a dump: source lines are the same, instructions may be others."""
+    lines = [re.sub(r"\\l\\$|\\", "", line.removeprefix("| ")) for line in text.splitlines()]
+    # The kernel puts code in place of calls, with blocks of their own in graphs, under the same lines again.
+    return list(dict.fromkeys(line for line in lines if line.startswith(";") or re.match(r"\S.*:$", line)))
 
 
 for name, _ in STEPS:
