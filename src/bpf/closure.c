@@ -102,6 +102,15 @@ static bool is_leaf(const struct prog *p)
 	return true;
 }
 
+/*
+ * A char or short has to be widened for callers that rely on it (clang does, the SysV ABI is silent); what
+ * is proved to be in its range, as a bool, is wide enough.
+ */
+static bool is_widened(const struct closure_plan *plan, const struct prog *p)
+{
+	return plan->ret == CLOSURE_INT && plan->ret_width < 4 && !(p->sig && p->sig->ret_bounded);
+}
+
 /* The code that the short way calls; NULL: the program goes the long way. -errno in *err. */
 static prog_callback fast_target(const struct closure *cl, const struct prog *p,
 				 struct code_region **adapter, int *err)
@@ -110,7 +119,7 @@ static prog_callback fast_target(const struct closure *cl, const struct prog *p,
 
 	*adapter = NULL;
 	*err = 0;
-	if (!cl->plan.registers || !p->tail || p->limits || p->nsites || !is_leaf(p))
+	if (!cl->plan.registers || !p->tail || p->limits || p->nsites || is_widened(&cl->plan, p) || !is_leaf(p))
 		return NULL;
 	for (u32 n = 0; n < cl->plan.nargs; n++)
 		adapt |= cl->plan.args[n].width < 8 || cl->plan.args[n].is_float;

@@ -73,7 +73,7 @@ static int act(const char *what, char **argv)
 		syscall(SYS_exit, 5); /* without the C library, which would keep the leader */
 	}
 	if (!strcmp(what, "nice")) {
-		setpriority(PRIO_PROCESS, 0, 5);
+		setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 5);
 		return 0;
 	}
 	if (!strcmp(what, "killed"))

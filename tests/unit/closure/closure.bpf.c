@@ -32,6 +32,23 @@ SEC("closure") int by_weight(const struct item *a, const struct item *b)
 	return a->weight < b->weight ? -1 : a->weight > b->weight;
 }
 
+/* Some compilers leave anything above the result, as the assembly does here. */
+SEC("closure") short low_half(long x)
+{
+	short r;
+
+	asm volatile("%0 = %1" : "=r"(r) : "r"(x));
+	return r;
+}
+
+SEC("closure") unsigned char low_byte(long x)
+{
+	unsigned char r;
+
+	asm volatile("%0 = %1" : "=r"(r) : "r"(x));
+	return r;
+}
+
 SEC("closure") long sum5(signed char a, unsigned short b, int c, unsigned int d, long e)
 {
 	return (long)a + b + c + d + e;

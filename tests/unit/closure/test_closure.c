@@ -152,6 +152,22 @@ static void integers_arrive_extended_as_their_types_say(void **state)
 	ferry_closure_free(c);
 }
 
+static void narrow_results_are_widened_as_their_types_say(void **state)
+{
+	struct ferry_closure *h = make("low_half", "short (long)"), *b = make("low_byte", "unsigned char (long)");
+	/* Read as the whole register, as a caller does that takes it for widened. */
+	int (*volatile half)(long) = (int (*)(long))ferry_closure_code(h);
+	int (*volatile byte)(long) = (int (*)(long))ferry_closure_code(b);
+
+	(void)state;
+	assert_int_equal(half(0x12345678ffff8000), -32768);
+	assert_int_equal(half(0x7fff), 32767);
+	assert_int_equal(byte(0x123456ff), 255);
+	assert_int_equal(byte(-256), 0);
+	ferry_closure_free(h);
+	ferry_closure_free(b);
+}
+
 static void pointers_may_be_null_or_be_returned(void **state)
 {
 	struct ferry_closure *h = make("heavy", "_Bool (const struct item *it__nullable, long limit)");
@@ -459,6 +475,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(qsort_and_bsearch_take_a_program),
 		cmocka_unit_test(integers_arrive_extended_as_their_types_say),
+		cmocka_unit_test(narrow_results_are_widened_as_their_types_say),
 		cmocka_unit_test(pointers_may_be_null_or_be_returned),
 		cmocka_unit_test(doubles_floats_and_structs_travel_as_bits),
 		cmocka_unit_test(integers_and_floats_each_come_to_their_place),
