@@ -76,7 +76,7 @@ def loads(text):
 
 def under_load():
     found = {}
-    for server, who, how, lost, more in loads(output(LOAD, FERRY, LOADER, LOAD_OBJECT, "5")):
+    for server, who, how, lost, more in loads(output(LOAD, FERRY, LOADER, LOAD_OBJECT)):
         found.setdefault((server, how), {})[who] = (lost, more)
     for (server, how), by in found.items():
         if "ferry" not in by:
@@ -90,7 +90,7 @@ def under_load():
         line(name + ": requests lost", f"{lost:+.1f} %", f"{their_lost:+.1f} %" if their_lost is not None else "-", "", "")
 
 
-print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; medians of {ROUNDS} runs (of 5 rounds under load)")
+print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; medians of {ROUNDS} runs (under load as `bench load` says)")
 line("", "Ferry", "kernel", "goal", "")
 compared(several(ATTACH, HITS)[0], HITS_GOALS, "")
 found, texts = several(CALLS, CALLS_OBJECT)

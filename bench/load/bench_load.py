@@ -12,8 +12,9 @@ import tempfile
 import time
 
 FERRY, LOADER, OBJECT = sys.argv[1:4]
-ROUNDS = int(sys.argv[4]) if len(sys.argv) > 4 else 7
-SECONDS = 0.6  # a measurement
+ROUNDS = int(sys.argv[4]) if len(sys.argv) > 4 else 3
+TURNS = 4  # of all cases, with the servers of a round
+SECONDS = 0.25  # a measurement
 PILOT = 2000
 ERR = None if os.environ.get("V") else subprocess.DEVNULL
 HERE = tempfile.mkdtemp(prefix="ferry-load-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
@@ -135,18 +136,17 @@ CASES = [("nothing", [], None, 0), ("kernel", [], [], 0), ("kernel, filtered", [
 
 
 def round_of(kind):
-    servers, out = {}, {}
+    """What was measured in each turn, of servers that were started for it."""
+    servers = {}
     try:
-        for name, prefix, probes, only in CASES:
-            key = " ".join(prefix)
-            if key not in servers:
-                servers[key] = kind(prefix, tempfile.mkdtemp(dir=HERE))
-            out[name] = measure(servers[key], probes, only)
+        for prefix in ([], EXEC):
+            servers[" ".join(prefix)] = kind(prefix, tempfile.mkdtemp(dir=HERE))
+        return [{name: measure(servers[" ".join(prefix)], probes, only) for name, prefix, probes, only in CASES}
+                for _ in range(TURNS)]
     finally:
         for s in servers.values():
             s.process.terminate()
             s.process.wait()
-    return out
 
 
 def spread(xs, unit=""):
@@ -155,7 +155,7 @@ def spread(xs, unit=""):
 
 def table(title, kind):
     """Requests are medians: the machine is everybody's. CPU time is the best round's, since whatever else runs only adds."""
-    rounds = [round_of(kind) for _ in range(ROUNDS)]
+    rounds = [turn for _ in range(ROUNDS) for turn in round_of(kind)]
     print(f"\n{title}\n{'':20} requests/s   lost, % (from, to)         server's us     more, %   hits of functions", flush=True)
     alone = min(r["nothing"][1] for r in rounds)
     for name, *_ in CASES:
@@ -171,7 +171,7 @@ def table(title, kind):
 
 try:
     missing = [t for t in ("redis-server", "redis-benchmark", "nginx", "wrk") if not shutil.which(t, path=os.defpath + ":/usr/sbin:/usr/bin")]
-    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; medians of {ROUNDS} rounds")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; medians of {ROUNDS} starts of {TURNS} turns")
     if "redis-server" not in missing and "redis-benchmark" not in missing:
         table("redis, one request at a time of each of 16 clients", Redis)
         table("redis, pipelines of 16", RedisPipelined)
