@@ -178,21 +178,3 @@ void sys_elems_sync(u64 dev, u64 ino)
 	inside = false;
 	sys_put(o);
 }
-
-static void drop_one(struct sys_obj *o, void *arg)
-{
-	struct sys_map *sm = container_of(o, struct sys_map, o);
-	u32 i;
-
-	(void)arg;
-	if (o->kind != SYS_MAP || o->has_fd || !sm->map->attached || !kind_of(sm->map))
-		return;
-	for (i = 0; i < map_objs_count(sm->map); i++)
-		if (atomic_load_explicit(&sm->map->objs[i], memory_order_relaxed))
-			map_objs_drop(sm->map, i);
-}
-
-void sys_elems_drop(void)
-{
-	sys_obj_each_any(drop_one, NULL);
-}

@@ -83,7 +83,8 @@ void sys_fd_own(int fd, bool own); /* the host cannot close it */
 /*
  * Elements that are objects (programs, perf events, maps) are here what the ids in shared memory say: after another
  * process changed some, of one map or (ino 0) of any. sys_elems_say_all(): all maps that have such are said to the
- * broker, which is a new one. sys_elems_drop(): those of adopted maps go, as nothing runs any more that others attached.
+ * broker, which is a new one. sys_elems_drop(): those of adopted prog
+ * arrays go that nothing else holds, of the agent's thread (unheld.c).
  */
 void sys_elems_sync(u64 dev, u64 ino);
 void sys_elems_say_all(void);

@@ -365,8 +365,7 @@ static void remove_one(u64 id)
 	pthread_mutex_unlock(&lock);
 	if (in)
 		forget(in);
-	if (!all)
-		sys_elems_drop(); /* programs of prog arrays hold these, and these them */
+	sys_elems_drop();
 }
 
 /* The end of another process, which could not tell of it. */

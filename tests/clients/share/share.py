@@ -475,6 +475,38 @@ def dead_loader():
         t.end()
 
 
+def circles():
+    """A program that its own prog array holds does not outlive its loader, whoever else has programs there."""
+    t = target()
+    stays = loader("entered", t.pid)
+    t.say("1")
+
+    def objects():
+        found = []
+        for fd in os.listdir(f"/proc/{t.pid}/fd"):
+            try:
+                name = os.readlink(f"/proc/{t.pid}/fd/{fd}")
+            except OSError:
+                continue
+            found += [name] if name.startswith("/memfd:bpf-") else []
+        return sorted(found)
+
+    before = objects()
+    a = loader("tailed", t.pid, 0, ELEMENTS)
+    check("a_program_is_put_into_its_own_array", a.say("jump tailed") == "0")
+    t.say("1")
+    check("and_calls_itself_to_the_end", a.say("count 9999") == "1", a.say("count 9999"))
+    check("its_objects_are_in_the_target", any("jumps" in o for o in objects()), objects())
+    a.p.kill()
+    a.p.wait()
+    check("and_are_gone_after_their_loader", wait_for(lambda: objects() == before, 5), (before, objects()))
+    n = int(stays.say(f"count {t.pid}"))
+    t.say("2")
+    check("others_programs_go_on", stays.say(f"count {t.pid}") == str(n + 2))
+    stays.end()
+    t.end()
+
+
 def killed_target():
     t = target()
     a = loader("recorded", t.pid, 5)
@@ -537,7 +569,7 @@ def idle():
 
 
 PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, namespaces, stopped_target]
-DEATHS = [deaths, pinned_link, taken_back, pinned_storm, dead_loader, killed_target, storm, idle]
+DEATHS = [deaths, pinned_link, taken_back, pinned_storm, dead_loader, circles, killed_target, storm, idle]
 
 
 def main():
