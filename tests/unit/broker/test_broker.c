@@ -432,6 +432,56 @@ static void who_does_not_read_hears_everything_later(void **state)
 	close(prog);
 }
 
+/* The next message that is not READY within 300 ms: its op, 0 without. */
+static u32 next_message(int sock)
+{
+	struct timeval t = { .tv_usec = 300000 };
+	struct wire_fds fds;
+
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	do {
+		if (wire_recv(sock, &m, &fds, 0))
+			return 0;
+		wire_close(&fds);
+	} while (m.op == WIRE_READY || m.op == WIRE_LOOK);
+	return m.op;
+}
+
+static void a_change_is_answered_when_those_who_have_the_map_have_looked(void **state)
+{
+	int by, has, other, asks = wire_connect(dir);
+	u64 token, theirs, number;
+
+	(void)state;
+	by = join(&token);
+	has = join(&theirs);
+	other = join(&theirs);
+	fresh(WIRE_HAVE);
+	m.dev = 5;
+	m.ino = 77;
+	assert_int_equal(send_fds(has, NULL, 0), 0);
+	fresh(WIRE_CHANGED);
+	m.token = token;
+	m.kind = 1;
+	m.dev = 5;
+	m.ino = 77;
+	assert_int_equal(send_fds(asks, NULL, 0), 0);
+	assert_int_equal(next_message(has), WIRE_SYNC);
+	assert_int_equal(m.ino, 77);
+	number = m.attach;
+	assert_int_equal(next_message(asks), 0);
+	assert_int_equal(next_message(other), 0);
+	fresh(WIRE_SYNCED);
+	m.attach = number;
+	assert_int_equal(send_fds(has, NULL, 0), 0);
+	assert_int_equal(next_message(asks), WIRE_CHANGED);
+	assert_int_equal(m.err, 0);
+	close(asks);
+	close(by);
+	close(has);
+	close(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -441,6 +491,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(files_that_are_no_memfds_are_not_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_messages_change_nothing_of_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_does_not_read_hears_everything_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_change_is_answered_when_those_who_have_the_map_have_looked, setup, teardown),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
