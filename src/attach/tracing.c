@@ -181,6 +181,13 @@ static void forget(struct tracing *t)
 	base_free(t);
 }
 
+/* Was it verified with that function's arguments? Another member may say what it likes. */
+static bool is_call_of(const struct prog *p, const char *name)
+{
+	return (p->attach_type == BPF_TRACE_FENTRY || p->attach_type == BPF_TRACE_FEXIT) && p->args.trusted &&
+	       p->args.name && !strcmp(p->args.name, name);
+}
+
 static int put(struct tracing *t, struct text *why)
 {
 	bool at_exit = t->what.p->attach_type == BPF_TRACE_FEXIT;
@@ -193,6 +200,10 @@ static int put(struct tracing *t, struct text *why)
 	for (other = all; other; other = other->next)
 		if (other->what.p == t->what.p)
 			return -EBUSY; /* bpf_trampoline_link_prog() */
+	if (!t->mod && !is_call_of(t->what.p, t->what.name)) {
+		text_puts(why, "the program is for another function");
+		return -EINVAL;
+	}
 	if (!t->mod)
 		return syscall_trace(&t->what, &t->call, why);
 	err = check(t->func, why);

@@ -50,13 +50,18 @@ void sys_attach_source(enum sys_attach_kind kind, const struct sys_attach_ops *o
  * Which programs an event takes: each was verified for the context of its type and reads no other. Asked here, where
  * what another member says arrives as well; bpf(2) has checked it before with errors of its own.
  */
-static bool fits(enum sys_attach_kind kind, const struct prog *p)
+static bool fits(enum sys_attach_kind kind, const struct prog *p, const char *name)
 {
+	/* Its arguments were typed for the one that it names. */
+	bool typed = p->type == BPF_PROG_TYPE_TRACING && p->attach_type == BPF_TRACE_RAW_TP && p->args.name && name &&
+		     !strcmp(p->args.name, name);
+
 	switch (kind) {
 	case SYS_ATTACH_CLOCK: return p->type == BPF_PROG_TYPE_PERF_EVENT;
 	case SYS_ATTACH_TRACEPOINT: return p->type == BPF_PROG_TYPE_TRACEPOINT;
 	case SYS_ATTACH_RAW_TRACEPOINT:
-		return p->type == BPF_PROG_TYPE_RAW_TRACEPOINT || p->type == BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE;
+		return p->type == BPF_PROG_TYPE_RAW_TRACEPOINT || p->type == BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE ||
+		       typed;
 	case SYS_ATTACH_TRACING:
 		return p->type == BPF_PROG_TYPE_TRACING || p->type == BPF_PROG_TYPE_LSM || p->type == BPF_PROG_TYPE_EXT;
 	default: return p->type == BPF_PROG_TYPE_KPROBE;
@@ -74,7 +79,7 @@ int sys_attach_here(enum sys_attach_kind kind, const struct sys_attach *a, struc
 	const struct sys_attach_ops *ops = sources[kind];
 	int err = -EOPNOTSUPP;
 
-	if (ops && (!fits(kind, a->p) || !has_name(kind, a))) {
+	if (ops && (!fits(kind, a->p, a->name) || !has_name(kind, a))) {
 		text_printf(why, "a program of this type cannot be put on %s", names[kind]);
 		return -EINVAL;
 	}
