@@ -178,6 +178,8 @@ struct thread {
 	u32 npending;
 	struct pending *pending; /* returns awaited, the last one first */
 	struct pending *spare;   /* slots of its own to use */
+	u32 nspare;
+	u32 looked, starved;     /* ret.c: stale ones were looked for, how many were left; hits without a slot since */
 	const struct site *site; /* of the hook that runs */
 	const struct pt_regs *regs; /* the same's */
 	u32 depth;               /* of programs when it began */
@@ -227,6 +229,7 @@ bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs);
 int ret_init(void);
 bool ret_has(const void *addr); /* the slots' code */
 void ret_forget(struct thread *t); /* what it awaited never comes */
+void ret_give_back(struct thread *t); /* it needs no more slots */
 
 /* ---- trap.c ------------------------------------------------------------------------------------ */
 

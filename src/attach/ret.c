@@ -26,7 +26,8 @@ _Static_assert(sizeof(struct pending) == 32, "a record is as long as a slot's co
 #define STRIDE sizeof(struct pending)
 #define NSLOTS ((size_t)1 << 16)
 #define PER_PAGE (4096 / STRIDE)
-#define TOO_MANY 1024 /* awaited by one thread: time to look for stale ones */
+#define KEPT     256  /* unused ones of a thread, at most */
+#define TOO_MANY 1024 /* awaited by one thread: is_time() */
 
 static u8 *code;                /* NSLOTS slots */
 static struct pending *records; /* right behind */
@@ -150,23 +151,57 @@ static bool make_page(void)
 	return true;
 }
 
-static void refill(struct thread *t)
+static void take_lock(void)
 {
-	struct pending *r;
-	u32 i, zero = 0;
+	u32 zero = 0;
 
 	while (!__atomic_compare_exchange_n(&locked, &zero, 1, false, __ATOMIC_ACQUIRE,
 					    __ATOMIC_RELAXED)) {
 		zero = 0;
 		sched_yield();
 	}
+}
+
+static void refill(struct thread *t)
+{
+	struct pending *r;
+	u32 i;
+
+	take_lock();
 	for (i = 0; i < 16 && (unused || make_page()); i++) {
 		r = unused;
 		unused = r->next;
 		r->next = t->spare;
 		t->spare = r;
+		t->nspare++;
 	}
 	__atomic_store_n(&locked, 0, __ATOMIC_RELEASE);
+}
+
+static void give_back(void *thread, void *keep)
+{
+	struct thread *t = thread;
+	struct pending *r;
+
+	take_lock();
+	while (t->spare && t->nspare > *(u32 *)keep) {
+		r = t->spare;
+		t->spare = r->next;
+		t->nspare--;
+		r->next = unused;
+		unused = r;
+	}
+	if (!t->spare)
+		t->nspare = 0; /* handlers of signals that change the list leave it wrong by one */
+	__atomic_store_n(&locked, 0, __ATOMIC_RELEASE);
+}
+
+void ret_give_back(struct thread *t)
+{
+	u32 keep = 0;
+
+	if (t->spare)
+		code_keep_vectors(give_back, t, &keep);
 }
 
 static void drop(struct thread *t, struct pending **at)
@@ -177,6 +212,15 @@ static void drop(struct thread *t, struct pending **at)
 	r->next = t->spare;
 	t->spare = r;
 	t->npending--;
+	t->nspare++;
+}
+
+/* Others need them, too: after very many calls inside of one another. */
+static __attribute__((noinline)) void keep_some(struct thread *t)
+{
+	u32 keep = KEPT / 2;
+
+	code_keep_vectors(give_back, t, &keep);
 }
 
 /*
@@ -195,6 +239,13 @@ void ret_forget(struct thread *t)
 {
 	while (t->pending)
 		drop(t, &t->pending);
+	t->looked = t->starved = 0;
+}
+
+/* To look for stale ones: when there are many, and twice as many as were left the last time. */
+static inline bool is_time(const struct thread *t)
+{
+	return t->npending >= 2 * t->looked + TOO_MANY;
 }
 
 /* The rare part of a hijack: other code than ours runs here, with vector registers kept. */
@@ -203,8 +254,13 @@ static void make_room(void *regs_, void *arg)
 	const struct pt_regs *regs = regs_;
 	struct thread *t = arg;
 	struct pending **p = &t->pending;
-	bool all = t->npending && t->npending % TOO_MANY == 0;
+	bool all = is_time(t);
 
+	if (!t->spare && !all) {
+		refill(t);
+		/* None left: those that are stale, once in as many hits as there are to look at. */
+		all = !t->spare && ++t->starved > t->npending;
+	}
 	while (*p && (all || (*p)->sp <= regs->rsp)) {
 		if (is_stale(*p))
 			drop(t, p);
@@ -212,6 +268,10 @@ static void make_room(void *regs_, void *arg)
 			p = &(*p)->next;
 		else
 			break;
+	}
+	if (all) {
+		t->looked = t->npending;
+		t->starved = 0;
 	}
 	if (!t->spare)
 		refill(t);
@@ -222,13 +282,13 @@ bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs)
 	u64 *at = (u64 *)(uintptr_t)regs->rsp;
 	struct pending *r;
 
-	if (!t->spare || (t->pending && t->pending->sp <= regs->rsp) ||
-	    (t->npending && t->npending % TOO_MANY == 0))
+	if (!t->spare || (t->pending && t->pending->sp <= regs->rsp) || is_time(t))
 		code_keep_vectors(make_room, regs, t);
 	r = t->spare;
 	if (!r)
 		return false;
 	t->spare = r->next;
+	t->nspare--;
 	r->orig = *at;
 	r->sp = regs->rsp;
 	r->site = s;
@@ -279,7 +339,10 @@ u64 probe_returned(u64 slot, struct pt_regs *regs)
 		drop(t, p);
 	else /* called on another thread, whose list this is */
 		r->site = NULL;
-	if (!nested)
+	if (!nested) {
+		if (__builtin_expect(t->nspare > KEPT, 0))
+			keep_some(t);
 		thread_leave(t); /* only now: handlers change the list, too */
+	}
 	return orig;
 }

@@ -70,12 +70,61 @@ bool sc_is_loader(u64 addr)
 
 /* ---- what is loaded ----------------------------------------------------------------------------- */
 
+/*
+ * Stubs are kept for ever, for a thread may be on its way through one. What was unloaded and comes back to the same
+ * place, as plug-ins do again and again, gets those that it had.
+ */
+static struct text_of *gone[64];
+static u32 ngone;
+
 static void forget(u32 i)
 {
-	sc_forget_points(texts[i]->t.start, texts[i]->t.end);
-	base_free(texts[i]->t.sites);
-	base_free(texts[i]);
+	struct text_of **at = &gone[ngone % ARRAY_SIZE(gone)];
+
+	if (*at) {
+		sc_forget_points((*at)->t.start, (*at)->t.end);
+		base_free((*at)->t.sites);
+		base_free(*at);
+	}
+	*at = texts[i];
+	ngone++;
 	texts[i] = texts[--ntexts];
+}
+
+static bool is_place(const struct text_of *x, u64 base, u32 name, u64 start, u64 end)
+{
+	return x->base == base && x->name == name && x->t.start == start && x->t.end == end;
+}
+
+/* Has it all the bytes that its sites were made from? */
+static bool is_untouched(const struct text_of *x)
+{
+	u8 there[MAX_STOLEN];
+	size_t i;
+
+	for (i = 0; i < x->t.nsites; i++)
+		if (code_copy_safe(there, (const void *)(uintptr_t)x->t.sites[i].addr, x->t.sites[i].len) ||
+		    memcmp(there, x->t.sites[i].orig, x->t.sites[i].len))
+			return false;
+	return true;
+}
+
+static struct text_of *come_back(u64 base, u32 name, u64 start, u64 end)
+{
+	struct text_of *x;
+	size_t k;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(gone); i++) {
+		x = gone[i];
+		if (!x || !is_place(x, base, name, start, end) || !is_untouched(x))
+			continue;
+		gone[i] = NULL;
+		for (k = 0; k < x->t.nsites; k++)
+			x->t.sites[k].written = false;
+		return x;
+	}
+	return NULL;
 }
 
 /* Is what we wrote still there? An object that came back to the same place has its own bytes. */
@@ -106,7 +155,7 @@ static int take_text(u64 base, const char *name, u64 start, u64 end)
 	}
 	for (i = 0; i < ntexts; i++) {
 		x = texts[i];
-		if (x->base != base || x->name != h || x->t.start != start || x->t.end != end)
+		if (!is_place(x, base, h, start, end))
 			continue;
 		if (is_same(x)) {
 			x->seen = true;
@@ -114,6 +163,12 @@ static int take_text(u64 base, const char *name, u64 start, u64 end)
 		}
 		forget(i);
 		break;
+	}
+	x = ntexts < MAX_TEXTS ? come_back(base, h, start, end) : NULL;
+	if (x) {
+		x->seen = true;
+		texts[ntexts++] = x;
+		return 0;
 	}
 	x = ntexts < MAX_TEXTS ? base_alloc(sizeof(*x)) : NULL;
 	if (!x)

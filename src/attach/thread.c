@@ -30,6 +30,10 @@ static void thread_gone(void *p)
 {
 	struct thread *t = p;
 
+	t->regs = NULL;
+	t->busy = 1; /* the lock is not for handlers of signals */
+	ret_give_back(t);
+	t->busy = 0;
 	thread_self = NULL;
 	__atomic_store_n(&t->tid, 0, __ATOMIC_RELEASE);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Probes where control flow is not that of one stack and one process: coroutines, threads that come and go,
+ * Probes where control flow is not that of one stack and one process: deep recursion, coroutines, threads that come and go,
  * children by fork, vfork and posix_spawn, libraries that are unloaded, functions chosen by the loader.
  */
 #include <dlfcn.h>
@@ -43,6 +43,81 @@ static struct probe *probe(const void *addr, enum probe_kind kind)
 	text_free(&why);
 	entries = returns = 0;
 	return p;
+}
+
+/* ---- recursion, threads that end ------------------------------------------------------------------ */
+
+static NOCLONE long deep(long n)
+{
+	long below = n ? deep(n - 1) : 0;
+
+	__asm__ volatile("" : "+r"(below));
+	return below + 1;
+}
+
+static void *go_deep(void *n)
+{
+	return (void *)deep((long)n);
+}
+
+static void on_large_stack(void *(*fn)(void *), void *arg, void *result)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+	void *ret;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, (size_t)256 << 20);
+	assert_int_equal(pthread_create(&t, &attr, fn, arg), 0);
+	pthread_join(t, &ret);
+	assert_ptr_equal(ret, result);
+	pthread_attr_destroy(&attr);
+}
+
+/* There are 65,536 slots: what finds none returns unseen, and is counted. */
+static void very_deep_recursion_returns(void **state)
+{
+	struct probe *p = probe((void *)deep, PROBE_RETURN);
+
+	(void)state;
+	on_large_stack(go_deep, (void *)100000, (void *)100001);
+	print_message("# %lu returns seen, %lu missed\n", (unsigned long)returns, (unsigned long)probe_missed(p));
+	assert_int_equal(returns + probe_missed(p), 100001);
+	assert_true(returns >= 60000);
+	/* They are free again. */
+	entries = returns = 0;
+	on_large_stack(go_deep, (void *)1000, (void *)1001);
+	assert_int_equal(returns, 1001);
+	probe_remove(&p, 1);
+}
+
+#pragma GCC diagnostic ignored "-Winfinite-recursion"
+static NOCLONE long end_inside(long n)
+{
+	if (!n)
+		pthread_exit((void *)7);
+	n = end_inside(n - 1);
+	__asm__ volatile("" : "+r"(n));
+	return n + 1;
+}
+
+static void *go_and_end(void *n)
+{
+	return (void *)end_inside((long)n);
+}
+
+/* More than there are slots, in all. */
+static void threads_that_end_inside_watched_functions_take_no_slots_for_ever(void **state)
+{
+	struct probe *p = probe((void *)end_inside, PROBE_RETURN);
+	int i;
+
+	(void)state;
+	for (i = 0; i < 200; i++)
+		on_large_stack(go_and_end, (void *)500, (void *)7);
+	assert_int_equal(returns, 0);
+	assert_int_equal(probe_missed(p), 0);
+	probe_remove(&p, 1);
 }
 
 /* ---- coroutines ---------------------------------------------------------------------------------- */
@@ -391,6 +466,8 @@ static void code_at_the_end_of_what_is_mapped_is_probed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(very_deep_recursion_returns),
+		cmocka_unit_test(threads_that_end_inside_watched_functions_take_no_slots_for_ever),
 		cmocka_unit_test(coroutines_interleave_inside_watched_functions),
 		cmocka_unit_test(coroutines_left_half_way_take_no_slots_for_ever),
 		cmocka_unit_test(coroutine_goes_on_in_another_thread),
