@@ -122,7 +122,7 @@ struct kernel_action {
 static const int owned_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
 #define ALWAYS_OWNED 2
 #define CLAIMED 4 /* from here on */
-static code_signal_fn claims[ARRAY_SIZE(owned_signals)];
+static code_signal_fn _Atomic claims[ARRAY_SIZE(owned_signals)];
 static struct sigaction host_actions[ARRAY_SIZE(owned_signals)]; /* by seq: odd while being written */
 static _Atomic unsigned host_seq;
 static _Atomic int owns; /* 0 no, 1 being installed, 2 yes */

@@ -290,6 +290,10 @@ int borrow_thread(const struct target *t, pid_t tid, struct borrowed *b, struct 
 		ptrace(PTRACE_DETACH, tid, NULL, status >> 16 ? 0 : WSTOPSIG(status));
 		return -EAGAIN;
 	}
+	if (target_changed(t)) {
+		ptrace(PTRACE_DETACH, tid, NULL, NULL);
+		return -ESTALE;
+	}
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &b->regs) || b->regs.cs != 0x33 || !allows(t, tid, &b->regs)) {
 		/* The kernel restarts what was interrupted, but for these. */
 		if ((s64)b->regs.rax == -EINTR && !has_signal(t, tid)) {

@@ -71,8 +71,10 @@ int elf_read_module(struct target *t, u64 base, const char *path, struct module 
 		return -ENOEXEC;
 	if (m->text_end)
 		m->text_end += m->bias;
-	if (dynamic)
-		read_dynamic(t, m, dynamic + m->bias, size);
+	/* Who only maps a file has its symbols nowhere; the kernel's own object is in no list. */
+	if (!dynamic || (*path == '/' && !target_is_loaded(t, dynamic + m->bias)))
+		return -ENOEXEC;
+	read_dynamic(t, m, dynamic + m->bias, size);
 	m->allocates = elf_symbol(t, m, "malloc") || elf_symbol(t, m, "__tls_get_addr");
 	return 0;
 }

@@ -215,6 +215,10 @@ static int wait_left(struct inject *in, struct text *why)
 			text_printf(why, "process %d has ended meanwhile", in->t.pid);
 			return -ESRCH;
 		}
+		if (target_changed(&in->t)) {
+			text_printf(why, "process %d has begun another program meanwhile", in->t.pid);
+			return -EBUSY;
+		}
 		text_printf(why, "process %d does not come to start a thread", in->t.pid);
 		return -ETIMEDOUT;
 	}
@@ -302,6 +306,34 @@ static int explain(pid_t pid, int err, struct text *why)
 	return err;
 }
 
+/* What was read of it is good until its next execve(2), and there is little of it before main(). */
+static int get_in(struct inject *in, pid_t pid, u32 timeout_ms, struct text *why)
+{
+	u64 until = now_ms() + timeout_ms;
+	int err, lacking = 0;
+
+	do {
+		text_reset(why);
+		err = target_read(&in->t, pid, why);
+		if (!err)
+			err = find_functions(in, why);
+		if (!err)
+			err = start(in, timeout_ms, why);
+		else if (err != -ESRCH && target_changed(&in->t))
+			err = -ESTALE;
+		else if (err == -ENOTSUP && lacking++ < 20) /* its libraries may be on their way */
+			err = -EAGAIN;
+		if (err == -EAGAIN || err == -ESTALE)
+			nap(5000);
+	} while ((err == -EAGAIN || err == -ESTALE) && now_ms() < until);
+	if (err == -ESTALE) {
+		text_reset(why);
+		text_printf(why, "process %d begins other programs all the time", pid);
+		err = -EBUSY;
+	}
+	return err;
+}
+
 int inject_begin(pid_t pid, u32 flags, u32 timeout_ms, struct inject **out, struct text *why)
 {
 	struct inject *in = base_alloc(sizeof(*in));
@@ -312,11 +344,7 @@ int inject_begin(pid_t pid, u32 flags, u32 timeout_ms, struct inject **out, stru
 		return -ENOMEM;
 	err = target_check(pid, flags, why);
 	if (!err)
-		err = target_read(&in->t, pid, why);
-	if (!err)
-		err = find_functions(in, why);
-	if (!err)
-		err = start(in, timeout_ms, why);
+		err = get_in(in, pid, timeout_ms, why);
 	if (!err)
 		err = wait_left(in, why);
 	if (!err) {
@@ -334,7 +362,7 @@ int inject_begin(pid_t pid, u32 flags, u32 timeout_ms, struct inject **out, stru
 
 static int write_call(struct inject *in, u64 fn, const u64 args[6], bool last)
 {
-	int err = PUT(in, D_FN, fn);
+	int err = target_changed(&in->t) ? -ESRCH : PUT(in, D_FN, fn);
 
 	err = err ? err : target_put(in->t.pid, in->area + BLOB_DATA + D_ARG, args, 6 * sizeof(args[0]));
 	err = err ? err : PUT(in, D_LAST, (u32)last);
@@ -359,6 +387,10 @@ int inject_raw(struct inject *in, u64 fn, const u64 args[6], u32 timeout_ms, u64
 		err = GET(in, D_RESULT, ret);
 	if (err) {
 		in->running = false;
+		if (!target_is_over(in->t.pid) && target_changed(&in->t)) {
+			text_printf(why, "process %d has begun another program meanwhile", in->t.pid);
+			return -EBUSY;
+		}
 		text_printf(why, "process %d has ended meanwhile", in->t.pid);
 		return -ESRCH;
 	}

@@ -33,6 +33,11 @@ struct target {
 	size_t nmaps, cap;
 	struct module *modules;
 	size_t nmodules, modules_cap;
+	/* loaded.c */
+	u64 auxv[64];
+	size_t nauxv; /* bytes */
+	u64 *loaded;  /* dynamic sections */
+	size_t nloaded, loaded_cap;
 };
 
 /* Why it cannot be done, before anything is touched: 0 or -errno. */
@@ -47,6 +52,12 @@ int target_put(pid_t pid, u64 addr, const void *from, size_t n);
 s64 target_status(pid_t pid, pid_t tid, const char *field, int base);
 char target_state(pid_t pid, pid_t tid); /* 'R', 'S', 'T'...; 0: gone */
 bool target_is_over(pid_t pid);          /* gone, or dead and not yet waited for */
+
+/* ---- loaded.c: its program, and what the dynamic linker has loaded -------------------------------- */
+
+int target_read_loaded(struct target *t); /* 0, -EAGAIN: it is starting, -ENOMEM */
+bool target_is_loaded(const struct target *t, u64 dynamic); /* has something loaded its dynamic section there? */
+bool target_changed(const struct target *t); /* execve(2) since it was read */
 
 /* ---- elf.c: symbols in the target's memory ------------------------------------------------------ */
 
@@ -70,7 +81,7 @@ struct borrowed {
 
 /*
  * Stops a thread of the target at a point where it holds no lock of the C library's. 0; -EAGAIN: not
- * at such a point, try again; or another -errno.
+ * at such a point, try again; -ESTALE: it runs another program than that which was read; or another -errno.
  */
 int borrow_thread(const struct target *t, pid_t tid, struct borrowed *b, struct text *why);
 /*

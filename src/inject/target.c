@@ -255,6 +255,11 @@ int target_read(struct target *t, pid_t pid, struct text *why)
 
 	target_free(t);
 	t->pid = pid;
+	err = target_read_loaded(t);
+	if (err) {
+		text_printf(why, err == -EAGAIN ? "process %d is starting" : "process %d: out of memory", pid);
+		return err;
+	}
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	f = fopen(path, "re");
 	if (!f) {
@@ -280,6 +285,7 @@ void target_free(struct target *t)
 {
 	base_free(t->maps);
 	base_free(t->modules);
+	base_free(t->loaded);
 	arena_free(&t->mem);
 	memset(t, 0, sizeof(*t));
 }
