@@ -246,6 +246,27 @@ static int wait_stop(pid_t tid)
 	}
 }
 
+/*
+ * A thread that another one's execve(2) has killed is not to be let go, and is to be waited for: that execve holds the
+ * process until then, and with it whoever would trace another thread (ptrace(2), "execve(2) under ptrace").
+ */
+static void let_go(pid_t tid, int sig)
+{
+	int status, i;
+
+	if (!ptrace(PTRACE_DETACH, tid, NULL, sig))
+		return;
+	for (i = 0; i < STOP_MS; i++) {
+		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if ((got < 0 && errno != EINTR) || (got == tid && !WIFSTOPPED(status)))
+			return;
+		if (got == tid && !ptrace(PTRACE_DETACH, tid, NULL, WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status)))
+			return;
+		usleep(1000);
+	}
+}
+
 static int refused(const struct target *t, int err, struct text *why)
 {
 	s64 tracer = target_status(t->pid, t->pid, "TracerPid:", 10);
@@ -287,11 +308,11 @@ int borrow_thread(const struct target *t, pid_t tid, struct borrowed *b, struct 
 		return -EAGAIN;
 	if (status >> 16 != PTRACE_EVENT_STOP || WSTOPSIG(status) != SIGTRAP) {
 		/* A signal came first, or it is being stopped. */
-		ptrace(PTRACE_DETACH, tid, NULL, status >> 16 ? 0 : WSTOPSIG(status));
+		let_go(tid, status >> 16 ? 0 : WSTOPSIG(status));
 		return -EAGAIN;
 	}
 	if (target_changed(t)) {
-		ptrace(PTRACE_DETACH, tid, NULL, NULL);
+		let_go(tid, 0);
 		return -ESTALE;
 	}
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &b->regs) || b->regs.cs != 0x33 || !allows(t, tid, &b->regs)) {
@@ -300,7 +321,7 @@ int borrow_thread(const struct target *t, pid_t tid, struct borrowed *b, struct 
 			settle(&b->regs);
 			ptrace(PTRACE_SETREGS, tid, NULL, &b->regs);
 		}
-		ptrace(PTRACE_DETACH, tid, NULL, NULL);
+		let_go(tid, 0);
 		return -EAGAIN;
 	}
 	settle(&b->regs);
@@ -355,7 +376,7 @@ static int run_to_call(struct borrowed *b)
 		return 0;
 	dispatch_on(b);
 	ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs);
-	ptrace(PTRACE_DETACH, b->tid, NULL, status >> 16 ? 0 : WSTOPSIG(status));
+	let_go(b->tid, status >> 16 ? 0 : WSTOPSIG(status));
 	return -EAGAIN;
 }
 
@@ -385,12 +406,13 @@ int borrow_syscall(struct borrowed *b, long nr, const u64 args[6], s64 *ret)
 		err = run_to_call(b);
 	if (!err && ptrace(PTRACE_GETREGS, b->tid, NULL, &r))
 		err = -ESRCH;
-	if (err)
-		return err;
-	*ret = (s64)r.rax;
-	if (ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs))
-		return -ESRCH;
-	return poke(b->tid, b->cave, old, ARRAY_SIZE(old));
+	if (!err) {
+		*ret = (s64)r.rax;
+		err = ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs) ? -ESRCH : poke(b->tid, b->cave, old, ARRAY_SIZE(old));
+	}
+	if (err == -ESRCH)
+		let_go(b->tid, 0);
+	return err;
 }
 
 int borrow_return(struct borrowed *b, u64 rip, u64 rsp)
@@ -404,7 +426,8 @@ int borrow_return(struct borrowed *b, u64 rip, u64 rsp)
 	} else {
 		dispatch_on(b);
 	}
-	if (ptrace(PTRACE_SETREGS, b->tid, NULL, &r) || ptrace(PTRACE_DETACH, b->tid, NULL, NULL))
-		return -ESRCH;
-	return 0;
+	if (!ptrace(PTRACE_SETREGS, b->tid, NULL, &r) && !ptrace(PTRACE_DETACH, b->tid, NULL, NULL))
+		return 0;
+	let_go(b->tid, 0);
+	return -ESRCH;
 }
