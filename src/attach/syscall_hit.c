@@ -399,7 +399,7 @@ struct sc_frame *syscall_enter(struct sc_frame *f)
 	f->child = 0;
 	f->birth.tid = 0;
 	f->home = NULL;
-	f->quiet = sys_inside && !base_forking ? SC_OWN : 0;
+	f->quiet = sys_inside > sys_inside_fork ? SC_OWN : 0;
 	if (want & SC_THREAD && (thread_self || thread_first()))
 		syscall_dispatch_thread(thread_self);
 	if (want & SC_ENTER && !f->quiet && !happen_short(f, false) && happen(f, false))

@@ -152,8 +152,17 @@ static u64 due_of_processor(const struct clock *c, struct spent *s, u64 time, u6
 {
 	u64 most = clock_busy(interval);
 	u64 each = c->what.period < most ? c->what.period : most;
-	u64 n = clock_take(c->slot, 0, (u32)((time - s->ns) / each));
+	u32 due = (u32)((time - s->ns) / each), n = clock_take(c->slot, 0, due);
+	/*
+	 * On a machine that is busy with others a beat takes long to come, and the ticks meanwhile were the idle task's.
+	 * For the time that the thread ran since its last beat it gets its own all the same, and the idle task fewer.
+	 */
+	u32 sure = (u32)(interval / each) < due ? (u32)(interval / each) : due;
 
+	if (c->what.period <= CLOCK_BEAT && n < sure) {
+		clock_borrow(c->slot, sure - n);
+		n = sure;
+	}
 	atomic_store_explicit(&c->slot->beat, now, memory_order_relaxed);
 	s->ns += n * each;
 	if (time - s->ns > most)

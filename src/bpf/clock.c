@@ -178,6 +178,24 @@ u32 clock_take(struct clock_slot *s, u32 keep, u32 most)
 	return n;
 }
 
+void clock_borrow(struct clock_slot *s, u32 n)
+{
+	if (atomic_load_explicit(&s->lent, memory_order_relaxed) < CLOCK_MOST)
+		atomic_fetch_add_explicit(&s->lent, n, memory_order_relaxed);
+}
+
+/* Of n new ticks those that no thread has had already. */
+static u32 not_lent(struct clock_slot *s, u32 n)
+{
+	u32 lent = atomic_load_explicit(&s->lent, memory_order_relaxed), pay;
+
+	do
+		pay = lent < n ? lent : n;
+	while (pay && !atomic_compare_exchange_weak_explicit(&s->lent, &lent, lent - pay, memory_order_relaxed,
+							      memory_order_relaxed));
+	return n - pay;
+}
+
 /* Ticks that no thread takes: what is older than a busy processor's threads need for it. */
 static u32 left_over(struct clock *c, u64 now, u64 interval)
 {
@@ -199,7 +217,7 @@ static u64 count(u32 i, u64 now, u64 interval)
 		late = now - c->next;
 		c->next += c->what.period * (1 + late / c->what.period);
 		/* A busy machine's delay is made up for, but not that of a process that was stopped. */
-		n = 1 + (u32)((late < LATE ? late : LATE) / c->what.period);
+		n = not_lent(c->slot, 1 + (u32)((late < LATE ? late : LATE) / c->what.period));
 		if (c->slot->owed < CLOCK_MOST)
 			atomic_fetch_add_explicit(&c->slot->owed, n, memory_order_relaxed);
 	}

@@ -25,7 +25,8 @@
 struct clock_slot {
 	_Atomic u64 beat; /* CLOCK_MONOTONIC, ns: when some thread was seen running there */
 	_Atomic u32 owed; /* ticks for the next thread that is */
-	u32 unused[13];
+	_Atomic u32 lent; /* ticks that threads took before they were there: the next ones are those */
+	u32 unused[12];
 };
 
 struct clock {
@@ -48,6 +49,8 @@ u64 clock_now(void); /* CLOCK_MONOTONIC, ns */
 u64 clock_busy(u64 interval);
 /* Takes ticks that are owed, at most so many, and leaves so many: how many it took. */
 u32 clock_take(struct clock_slot *s, u32 keep, u32 most);
+/* Takes so many ticks of those to come. */
+void clock_borrow(struct clock_slot *s, u32 n);
 
 /* ---- beat.c ------------------------------------------------------------------------------------- */
 

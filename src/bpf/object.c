@@ -29,6 +29,7 @@
 #include "helper/helper.h"
 
 _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
+_Thread_local int sys_inside_fork __attribute__((tls_model("initial-exec")));
 _Atomic u32 sys_objects;
 u64 sys_visitor;
 
@@ -81,10 +82,12 @@ static void before_fork(void)
 	base_forking++;
 	sys_slow_lock();
 	lock_tables();
+	sys_inside_fork = sys_inside;
 }
 
 static void after_fork(void)
 {
+	sys_inside_fork = 0;
 	unlock_tables();
 	sys_slow_unlock();
 	base_forking--;

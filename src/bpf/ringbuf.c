@@ -122,6 +122,7 @@ static void settle(struct sys_obj *o)
 			map_user_ringbuf_settle(m);
 			return;
 		}
+		map_ringbuf_mend(m);
 	}
 	if (holds_something(o))
 		return;

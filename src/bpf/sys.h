@@ -82,6 +82,8 @@ extern _Atomic u32 sys_objects;
  * and the hooks of src/preload let it through. Entry points that may use them raise it.
  */
 extern _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
+/* As much of it is a fork(2) of the program's, for whose time locks are held. */
+extern _Thread_local int sys_inside_fork __attribute__((tls_model("initial-exec")));
 
 /*
  * Runs a program with accounting (BPF_ENABLE_STATS), as every event does. While it runs no program

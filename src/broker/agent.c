@@ -592,6 +592,7 @@ static void in_child(void)
 {
 	struct wire_msg *m;
 
+	sys_inside++; /* none of the program's system calls */
 	if (sock >= 0)
 		close(sock);
 	sock = -1;
@@ -599,19 +600,18 @@ static void in_child(void)
 	pthread_mutex_unlock(&lock);
 	started = started && !leaving;
 	leaving = false;
-	if (!started)
-		return;
-	client_forked();
-	pthread_mutex_init(&joining, NULL);
-	count_runs(false);
-	m = base_alloc(sizeof(*m));
-	if (!m)
-		return;
-	sys_inside++;
-	sock = say_hello(m);
-	sock_ino = inode_of(sock);
-	member = getpid();
-	started = start_thread(m);
+	if (started) {
+		client_forked();
+		pthread_mutex_init(&joining, NULL);
+		count_runs(false);
+	}
+	m = started ? base_alloc(sizeof(*m)) : NULL;
+	if (m) {
+		sock = say_hello(m);
+		sock_ino = inode_of(sock);
+		member = getpid();
+		started = start_thread(m);
+	}
 	sys_inside--;
 }
 

@@ -257,6 +257,8 @@ void map_spin_unlock(_Atomic u32 *w);
 void *map_ringbuf_reserve(struct map *m, u64 size, u64 flags); /* NULL when full or too large */
 void map_ringbuf_commit(void *record, u64 flags, bool discard); /* BPF_RB_NO_WAKEUP, _FORCE_WAKEUP */
 int map_ringbuf_output(struct map *m, const void *data, u64 size, u64 flags);
+/* A record that the consumer stands before is thrown away if its producer is dead, and the consumer woken. */
+void map_ringbuf_mend(struct map *m);
 u64 map_ringbuf_query(struct map *m, u64 what);
 /*
  * An eventfd that becomes readable when records were committed: epoll on the map's descriptor. Nobody

@@ -369,10 +369,22 @@ static bool wake_rule(struct ring *r, u64 rec_pos)
 	at = atomic_load_explicit(&r->lag_wake, memory_order_relaxed);
 	atomic_store_explicit(&r->lag, lag, memory_order_relaxed);
 	if (lag < at)
-		return false;
+		return !(lag & (lag - 1)) && discard_dead(r, cons);
 	atomic_store_explicit(&r->lag_wake, at < 1u << 20 ? at * 2 : at, memory_order_relaxed);
 	discard_dead(r, cons);
 	return true;
+}
+
+void map_ringbuf_mend(struct map *m)
+{
+	struct ring *r = m->priv;
+	u64 cons;
+
+	if (m->ops != &map_ringbuf_ops)
+		return;
+	cons = atomic_load_explicit(r->consumer, memory_order_acquire);
+	if (cons != atomic_load_explicit(&r->prod->pos, memory_order_acquire))
+		discard_dead(r, cons);
 }
 
 static void complain(void *unused, void *unused2)

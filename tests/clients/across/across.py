@@ -174,7 +174,7 @@ def clock():
     t.do("spin", 500)
     other.do("spin", 50)
     (count, period, _), (ip, *stack), comm = samples()
-    check("it_ticks_while_that_runs", 30 <= count <= 60, count)
+    check("it_ticks_while_that_runs", 25 <= count <= 60, count)
     check("with_its_name_and_stack", comm == b"across_target" and inner <= ip < outer + 4096 and
           any(outer <= x < outer + 4096 for x in stack), (comm, hex(ip), [hex(x) for x in stack]))
     a.detach(on)
@@ -184,7 +184,7 @@ def clock():
     on = [a.attach("clock", "profile", -1, 0, cpu, 100) for cpu in sorted(os.sched_getaffinity(0))]
     t.do("spin", 500)
     count = samples()[0][0] - before
-    check("one_clock_a_processor_samples_all_processes", all(on) and 30 <= count <= 60, count)
+    check("one_clock_a_processor_samples_all_processes", all(on) and 25 <= count <= 70, count)
     traces = {k: struct.unpack("<16Q", v) for k, v in a.map("traces")}
     by_trace = {k: struct.unpack("<Q", v)[0] for k, v in a.map("by_trace")}
     good = sum(n for k, n in by_trace.items() if k in traces and inner <= traces[k][0] < outer + 4096 and

@@ -239,6 +239,33 @@ static void ring_buffer_is_ready_only_with_records(void **state)
 	close(p[1]);
 }
 
+/* One record behind it is not many that could not be read for long: whoever waits looks. */
+static void record_of_a_dead_process_holds_nobody_up(void **state)
+{
+	int fd = make_map(sys_bpf, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), ep = epoll_create1(0), status;
+	struct epoll_event ev = { .events = EPOLLIN }, got;
+	struct map *m = sys_fd_map(fd);
+	const _Atomic u32 *head;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev), 0);
+	pid = fork();
+	if (!pid)
+		_exit(map_ringbuf_reserve(m, 8, 0) ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	put_record(fd);
+	assert_int_equal(epoll_wait(ep, &got, 1, 1000), 1);
+	head = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 8192);
+	assert_true(head != MAP_FAILED);
+	assert_int_equal(*head, 8 | BPF_RINGBUF_DISCARD_BIT);
+	munmap((void *)head, 4096);
+	map_put(m);
+	close(fd);
+	close(ep);
+}
+
 static void select_waits_for_ring_buffers_too(void **state)
 {
 	int fd = make_map(sys_bpf, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), p[2];
@@ -381,6 +408,7 @@ int main(void)
 		cmocka_unit_test(other_files_are_opened_as_always),
 		cmocka_unit_test(trace_pipe_gives_lines_and_waits_for_more),
 		cmocka_unit_test(ring_buffer_is_ready_only_with_records),
+		cmocka_unit_test(record_of_a_dead_process_holds_nobody_up),
 		cmocka_unit_test(select_waits_for_ring_buffers_too),
 		cmocka_unit_test(hosts_handler_comes_after_ferrys),
 		cmocka_unit_test(off_leaves_all_alone),
