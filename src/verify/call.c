@@ -564,11 +564,18 @@ static int set_result(struct verifier *v, struct call *c)
 		return c->h->flags & HELPER_ACQUIRES ? state_add_ref(v, v->cur, v->insn, &r0->ref) : 0;
 	}
 	reg_unknown(r0);
-	if (c->h->id == BPF_FUNC_get_smp_processor_id)
+	switch (c->h->id) {
+	case BPF_FUNC_get_smp_processor_id:
 		r0->n = num_urange(0, map_cpus() - 1);
-	else if (c->h->id == BPF_FUNC_probe_read_str || c->h->id == BPF_FUNC_probe_read_user_str ||
-		 c->h->id == BPF_FUNC_probe_read_kernel_str)
+		break;
+	case BPF_FUNC_get_stack: /* an error, or the bytes written: at most as many as there was room for */
+	case BPF_FUNC_get_task_stack:
+	case BPF_FUNC_probe_read_str:
+	case BPF_FUNC_probe_read_user_str:
+	case BPF_FUNC_probe_read_kernel_str:
 		r0->n = num_srange(-4095, (s64)c->max_size);
+		break;
+	}
 	return 0;
 }
 

@@ -45,7 +45,8 @@ def maps(program, drive, *options):
         rows = [json.loads(x) for x in out.splitlines() if x.startswith("{")]
     except ValueError:
         rows = []
-    got = {k: v for x in rows if x["type"] in ("map", "hist") for k, v in x["data"].items()}
+    got = {k: {i.replace("\\n", "\n"): n for i, n in v.items()} if isinstance(v, dict) else v  # 0.23 escapes twice
+           for x in rows if x["type"] in ("map", "hist") for k, v in x["data"].items()}
     got["out"] = out
     return got
 
