@@ -69,6 +69,7 @@ bool sys_run_later(struct sys_deferred *d, void (*free)(struct sys_deferred *d))
 void sys_run_forked(void)
 {
 	pthread_mutex_init(&deferred_lock, NULL); /* it may have been another thread's */
+	code_lender = 0; /* the storage is a copy */
 	sys_run_list_forked();
 }
 

@@ -5,7 +5,9 @@
  * has a list of what it is still to be told.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -191,6 +193,34 @@ static int check_pid(s32 pid)
 		return -ESRCH;
 	/* Of those that only root may look at, too, /proc says root (proc(5)). */
 	return st.st_uid == code_euid() ? 0 : -EACCES;
+}
+
+/*
+ * A child that `c` made by clone(2) itself, which no handler of fork(3) told of, and that has executed nothing since:
+ * it becomes a member when it does. (bpftrace -c CMD waits for its probes first.)
+ */
+static bool is_bare_child(const struct conn *c, s32 pid)
+{
+	char path[40], text[512], *at;
+	struct stat mine, its;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", c->pid);
+	if (stat(path, &mine))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	if (stat(path, &its) || mine.st_dev != its.st_dev || mine.st_ino != its.st_ino)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	at = strrchr(text, ')'); /* its name may hold anything: "pid (name) state parent ..." */
+	return at && strlen(at) > 4 && atoi(at + 4) == c->pid;
 }
 
 /* To another broker than before nobody is the owner of what a pinned link stands for, until it says so again. */
@@ -488,7 +518,7 @@ bool events_settled(struct broker *b, u64 id, s32 *err, const char **why,
 		return true;
 	if (!a->have && a->what.pid > 0) {
 		*err = check_pid(a->what.pid);
-		if (*err)
+		if (*err || (a->owner && is_bare_child(a->owner, a->what.pid)))
 			return true;
 		*err = -ESRCH; /* unless it becomes a member until the time is up */
 		*why = "it is not in the session (ferry exec, ferry attach)";

@@ -35,6 +35,13 @@ bool code_allowed(void);
  * `n` may be 0. Async-signal-safe.
  */
 int code_copy_safe(void *dst, const void *src, size_t n);
+/*
+ * A child that shares memory (vfork(2), posix_spawn(3)) has signal handlers of its own, which libc may have reset, and
+ * signals that it blocks: its copies are made by the kernel. While a child may run with the storage of a thread,
+ * that thread's number stands here, with CODE_LENT_ONCE if the child has gone when the thread goes on.
+ */
+#define CODE_LENT_ONCE (1u << 31)
+extern _Thread_local u32 code_lender __attribute__((tls_model("initial-exec")));
 s64 code_copy_string_safe(char *dst, const char *src, size_t n);
 /*
  * For where nanoseconds count, once one of the others has been called: a copy, and the four fields that

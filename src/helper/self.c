@@ -52,6 +52,7 @@ static void ask(void *out, void *unused)
 		if (!__atomic_load_n(&watchers, __ATOMIC_ACQUIRE))
 			__atomic_store_n(era, 0, __ATOMIC_RELEASE);
 	}
+	code_lender = 0;
 	self.id = id;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	self.era = now;
@@ -69,12 +70,19 @@ u64 helper_self(void)
 
 void helper_self_lend(enum helper_lend how)
 {
+	u32 tid = SYS(SYS_gettid);
+
 	switch (how) {
 	case HELPER_LEND_ONCE: break;
 	case HELPER_LEND_FOR_GOOD: self.lent_for_good = true; break;
 	case HELPER_LEND_BEGIN: self.spawning++; break;
 	case HELPER_LEND_END: self.spawning -= self.spawning > 0; break;
 	}
+	/* A child that lends what it borrowed has the first owner's number there. */
+	if (!code_lender || (code_lender & ~CODE_LENT_ONCE) == tid)
+		code_lender = self.spawning || self.lent_for_good ? tid
+			      : how == HELPER_LEND_ONCE		  ? tid | CODE_LENT_ONCE
+								  : 0;
 	self.era = NEVER;
 }
 

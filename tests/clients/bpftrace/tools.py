@@ -30,7 +30,7 @@ def watch(drive, **tools):
 
 def lines(out, pid):
     """Those about the process, without times, words apart by one blank."""
-    rows = [re.sub(r"^\d\d:\d\d:\d\d +", "", x) for x in out.splitlines()]
+    rows = [re.sub(r"^\d\d:\d\d:\d\d(\.\d+)? +", "", x) for x in out.splitlines()]
     return [" ".join(x.split()) for x in rows if re.search(rf"\b{pid}\b", x)]
 
 
@@ -65,7 +65,7 @@ def processes():
         t.say(f"os.setresuid(-1, {os.geteuid()}, -1)", "done")
 
     out = watch(drive, execsnoop=r"/bin/true one two$", naptime=rf" {t.pid} ", setuids=rf" {t.pid} ", syscount=None)
-    check("execsnoop", re.search(r"^\d+ +\d+ +/bin/true one two$", out["execsnoop"], re.M), out["execsnoop"])
+    check("execsnoop", re.search(r"^([\d:.]+ +)?\d+ +\d+ +/bin/true one two$", out["execsnoop"], re.M), out["execsnoop"])
     check("naptime", lines(out["naptime"], t.pid)[0].split()[-3:] == [str(t.pid), "python3", "0.025"], out["naptime"])
     check("setuids", lines(out["setuids"], t.pid)[0].split()[1:4] == ["python3", str(os.geteuid()), "setresuid"], out["setuids"])
     check("syscount", re.search(r"^@syscall\[110\]: 123$", out["syscount"], re.M) and "@process[python3]:" in out["syscount"],
