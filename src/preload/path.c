@@ -338,6 +338,32 @@ int hook_statfs64(const char *path, struct statfs64 *st)
 	return ret;
 }
 
+/* statvfs(3) tells the number too, from glibc 2.39 on: behind f_namemax, where others have room to spare. */
+#define SET_VFS_TYPE(st, magic)                                                                    \
+	(*(unsigned int *)((char *)&(st)->f_namemax + sizeof((st)->f_namemax)) = (unsigned int)(magic))
+
+int hook_statvfs(const char *path, struct statvfs *st)
+{
+	PLACE(path);
+	long magic = magic_of(path, fs_);
+	int ret = real.statvfs(at, st);
+
+	if (!ret && magic)
+		SET_VFS_TYPE(st, magic);
+	return ret;
+}
+
+int hook_statvfs64(const char *path, struct statvfs64 *st)
+{
+	PLACE(path);
+	long magic = magic_of(path, fs_);
+	int ret = real.statvfs64(at, st);
+
+	if (!ret && magic)
+		SET_VFS_TYPE(st, magic);
+	return ret;
+}
+
 /* The name of an object's descriptor; NULL. */
 static const char *link_of(const char *path)
 {
