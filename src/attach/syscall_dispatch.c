@@ -33,6 +33,7 @@
 _Atomic bool syscall_dispatching, syscall_dispatched;
 _Thread_local u8 syscall_selector;
 static bool claimed;
+static u64 claimed_act[4]; /* SIGSYS, for the kernel: handler, flags, restorer, mask */
 
 static long set(bool on)
 {
@@ -91,10 +92,20 @@ void syscall_dispatch_thread(struct thread *t)
 		t->dispatched = on;
 }
 
+/*
+ * A child may begin without handlers (CLONE_CLEAR_SIGHAND, posix_spawn(3) of glibc from 2.38 on), and the
+ * first call would kill it. The table is its own then: the handler is put back.
+ */
 void syscall_dispatch_child(void)
 {
-	if (syscall_dispatching)
-		begin();
+	u64 act[4] = { 0 };
+
+	if (!syscall_dispatching)
+		return;
+	if (SYS(SYS_rt_sigaction, SIGSYS, 0, act, sizeof(u64)) ||
+	    (act[0] != claimed_act[0] && SYS(SYS_rt_sigaction, SIGSYS, claimed_act, 0, sizeof(u64))))
+		return;
+	begin();
 }
 
 /* Handlers that block it while they run were made before. */
@@ -115,6 +126,8 @@ int syscall_dispatch_claim(void)
 {
 	int err = claimed ? 0 : code_signal_claim(SIGSYS, on_call);
 
+	if (!err && !claimed)
+		err = (int)SYS(SYS_rt_sigaction, SIGSYS, 0, claimed_act, sizeof(u64));
 	claimed = !err;
 	return err;
 }
