@@ -259,8 +259,9 @@ static int arg_release(struct verifier *v, struct call *c, u32 r)
 	return 0;
 }
 
-static int arg_ctx(struct verifier *v, u32 r)
+static int arg_ctx(struct verifier *v, const struct call *c, u32 r)
 {
+	const struct prog_type *t = prog_type_of(v->p->type);
 	const struct reg *reg = cur_reg(v, r);
 
 	if (reg->type != REG_CTX)
@@ -268,6 +269,10 @@ static int arg_ctx(struct verifier *v, u32 r)
 	if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)
 		return refuse(v, -EACCES, "pass the context as it was given",
 			      "dereference of modified ctx ptr R%u off=%d disallowed", r, reg->off);
+	/* They begin at the registers, which the context of a kprobe is: who runs the program gives all. */
+	if (v->p->type == BPF_PROG_TYPE_KPROBE &&
+	    (c->h->id == BPF_FUNC_get_stack || c->h->id == BPF_FUNC_get_stackid))
+		v->p->max_ctx_off = t->raw_end;
 	return 0;
 }
 
@@ -335,7 +340,7 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 				      "R%u leaks addr into helper function", r);
 		return 0;
 	case ARG_CTX:
-		return arg_ctx(v, r);
+		return arg_ctx(v, c, r);
 	case ARG_MAP:
 		return arg_map(v, c, r);
 	case ARG_MAP_VALUE_OR_NULL:

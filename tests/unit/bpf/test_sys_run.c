@@ -233,6 +233,29 @@ static void syscall_context_goes_in_and_out(void **state)
 	assert_int_equal(ferry_prog_run(9999, ctx, 16, &ret), -EBADF);
 }
 
+/* bpf_get_stack() begins at the registers, which a kprobe's context is, though the program reads none of them. */
+static void program_that_walks_the_stack_gets_all_registers(void **state)
+{
+	struct bpf_insn insns[] = {
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0),
+		INSN(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -64),
+		MOV(3, 64),
+		MOV(4, BPF_F_USER_STACK),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_get_stack),
+		EXIT(),
+	};
+	int fd = add_insns(BPF_PROG_TYPE_KPROBE, insns, 6);
+	u64 regs[21] = { 0 }, ret; /* struct pt_regs */
+
+	(void)state;
+	assert_int_equal(ferry_prog_run(fd, NULL, 0, &ret), -EINVAL);
+	assert_int_equal(ferry_prog_run(fd, regs, sizeof(regs) - 8, &ret), -EINVAL);
+	regs[16] = 0x1234; /* ip; bp is 0 */
+	assert_int_equal(ferry_prog_run(fd, regs, sizeof(regs), &ret), 0);
+	assert_int_equal(ret, 8);
+	close(fd);
+}
+
 static void tail_called_program_never_reads_past_the_context(void **state)
 {
 	int map = make_map(sys_bpf, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0);
@@ -386,6 +409,7 @@ int main(void)
 		cmocka_unit_test(sk_buff_fields_go_in_and_come_out),
 		cmocka_unit_test(repeat_runs_as_often),
 		cmocka_unit_test(syscall_context_goes_in_and_out),
+		cmocka_unit_test(program_that_walks_the_stack_gets_all_registers),
 		cmocka_unit_test(tail_called_program_never_reads_past_the_context),
 		cmocka_unit_test(types_without_test_run_are_enotsupp),
 		cmocka_unit_test(info_of_programs_maps_and_btf),
