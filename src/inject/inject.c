@@ -84,7 +84,7 @@ static int find_functions(struct inject *in, struct text *why)
 #define PUT(in, off, value) \
 	({ \
 		__typeof__(value) put_ = (value); \
-		target_put((in)->t.pid, (in)->area + BLOB_DATA + (off), &put_, sizeof(put_)); \
+		target_put(&(in)->t, (in)->area + BLOB_DATA + (off), &put_, sizeof(put_)); \
 	})
 #define GET(in, off, to) target_get((in)->t.pid, (in)->area + BLOB_DATA + (off), to, sizeof(*(to)))
 
@@ -107,14 +107,14 @@ static int write_blob(struct inject *in, const struct user_regs_struct *r)
 	const struct timespec pauses[2] = { { 0, PAUSE_NS }, { 0, LONGER_NS } };
 	int err;
 
-	err = target_put(in->t.pid, in->area, blob_start, (size_t)(blob_end - blob_start));
-	err = err ? err : target_put(in->t.pid, in->area + BLOB_DATA, regs, sizeof(regs));
+	err = target_put(&in->t, in->area, blob_start, (size_t)(blob_end - blob_start));
+	err = err ? err : target_put(&in->t, in->area + BLOB_DATA, regs, sizeof(regs));
 	err = err ? err : PUT(in, D_BLOCK, block_mask());
 	err = err ? err : PUT(in, D_CREATE, in->create);
 	err = err ? err : PUT(in, D_ERRNO, in->errno_location);
 	err = err ? err : PUT(in, D_ERROR, (u32)~0u);
 	err = err ? err : PUT(in, D_ROUNDS, (u32)ROUNDS);
-	return err ? err : target_put(in->t.pid, in->area + BLOB_DATA + D_PAUSE, pauses, sizeof(pauses));
+	return err ? err : target_put(&in->t, in->area + BLOB_DATA + D_PAUSE, pauses, sizeof(pauses));
 }
 
 /* With the thread stopped: memory, code in it, and off it goes. */
@@ -211,7 +211,7 @@ static int wait_left(struct inject *in, struct text *why)
 	while (!GET(in, D_LEFT, &left) && !left && now_ms() < until)
 		nap(50);
 	if (!left) {
-		if (!target_state(in->t.pid, in->t.pid)) {
+		if (target_is_over(in->t.pid) || !target_has_memory(&in->t)) {
 			text_printf(why, "process %d has ended meanwhile", in->t.pid);
 			return -ESRCH;
 		}
@@ -364,7 +364,7 @@ static int write_call(struct inject *in, u64 fn, const u64 args[6], bool last)
 {
 	int err = target_changed(&in->t) ? -ESRCH : PUT(in, D_FN, fn);
 
-	err = err ? err : target_put(in->t.pid, in->area + BLOB_DATA + D_ARG, args, 6 * sizeof(args[0]));
+	err = err ? err : target_put(&in->t, in->area + BLOB_DATA + D_ARG, args, 6 * sizeof(args[0]));
 	err = err ? err : PUT(in, D_LAST, (u32)last);
 	return err ? err : PUT(in, D_WANT, ++in->calls);
 }
@@ -405,7 +405,7 @@ int inject_text(struct inject *in, const char *s, u64 *at)
 	if (n > BLOB_XSAVE - BLOB_DATA - D_TEXT)
 		return -ENAMETOOLONG;
 	*at = in->area + BLOB_DATA + D_TEXT;
-	return target_put(in->t.pid, *at, s, n);
+	return target_put(&in->t, *at, s, n);
 }
 
 int inject_call(struct inject *in, u64 handle, const char *name, const char *arg, u32 timeout_ms, s64 *result,

@@ -28,6 +28,7 @@ struct module {
 
 struct target {
 	pid_t pid;
+	int memory; /* descriptor of /proc/PID/mem: of the program that it was opened of, though another may have begun */
 	struct arena mem;
 	struct mapping *maps;
 	size_t nmaps, cap;
@@ -47,7 +48,8 @@ void target_free(struct target *t);
 const struct mapping *target_mapping(const struct target *t, u64 addr);
 /* Memory of the target: 0, or -errno when not all of it is there. */
 int target_get(pid_t pid, u64 addr, void *to, size_t n);
-int target_put(pid_t pid, u64 addr, const void *from, size_t n);
+/* After an execve(2) it reaches nothing: -EIO. */
+int target_put(const struct target *t, u64 addr, const void *from, size_t n);
 /* A number of /proc/PID/task/TID/status ("TracerPid:"), in `base`; -1: none. */
 s64 target_status(pid_t pid, pid_t tid, const char *field, int base);
 char target_state(pid_t pid, pid_t tid); /* 'R', 'S', 'T'...; 0: gone */
@@ -58,6 +60,7 @@ bool target_is_over(pid_t pid);          /* gone, or dead and not yet waited for
 int target_read_loaded(struct target *t); /* 0, -EAGAIN: it is starting, -ENOMEM */
 bool target_is_loaded(const struct target *t, u64 dynamic); /* has something loaded its dynamic section there? */
 bool target_changed(const struct target *t); /* execve(2) since it was read */
+bool target_has_memory(const struct target *t); /* what ends has none */
 
 /* ---- elf.c: symbols in the target's memory ------------------------------------------------------ */
 

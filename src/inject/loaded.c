@@ -35,8 +35,17 @@ static size_t read_auxv(pid_t pid, u64 *out, size_t size)
 bool target_changed(const struct target *t)
 {
 	u64 now[ARRAY_SIZE(t->auxv)];
+	size_t n = read_auxv(t->pid, now, sizeof(now));
 
-	return read_auxv(t->pid, now, sizeof(now)) != t->nauxv || memcmp(now, t->auxv, t->nauxv);
+	/* What ends has no memory a moment before it is said to have ended. */
+	return n && (n != t->nauxv || memcmp(now, t->auxv, t->nauxv));
+}
+
+bool target_has_memory(const struct target *t)
+{
+	u64 now;
+
+	return read_auxv(t->pid, &now, sizeof(now)) != 0;
 }
 
 static u64 told(const struct target *t, u64 type)

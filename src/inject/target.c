@@ -23,12 +23,11 @@ int target_get(pid_t pid, u64 addr, void *to, size_t n)
 	return got == (ssize_t)n ? 0 : got < 0 ? -errno : -EFAULT;
 }
 
-int target_put(pid_t pid, u64 addr, const void *from, size_t n)
+int target_put(const struct target *t, u64 addr, const void *from, size_t n)
 {
-	struct iovec here = { (void *)(uintptr_t)from, n }, there = { (void *)(uintptr_t)addr, n };
-	ssize_t got = process_vm_writev(pid, &here, 1, &there, 1, 0);
+	ssize_t got = t->memory > 0 ? pwrite(t->memory, from, n, (off_t)addr) : 0;
 
-	return got == (ssize_t)n ? 0 : got < 0 ? -errno : -EFAULT;
+	return got == (ssize_t)n ? 0 : got < 0 ? -errno : -EIO;
 }
 
 /* ---- status ------------------------------------------------------------------------------------- */
@@ -246,6 +245,21 @@ static int add_mapping(struct target *t, const char *line)
 	return 0;
 }
 
+/* Never 0, which is none. */
+static int open_memory(pid_t pid)
+{
+	char path[40];
+	int fd, high;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	close(fd);
+	return high;
+}
+
 int target_read(struct target *t, pid_t pid, struct text *why)
 {
 	char path[40], *line = NULL;
@@ -255,6 +269,8 @@ int target_read(struct target *t, pid_t pid, struct text *why)
 
 	target_free(t);
 	t->pid = pid;
+	/* Before anything is read of the program: what is written then reaches this one or none. */
+	t->memory = open_memory(pid);
 	err = target_read_loaded(t);
 	if (err) {
 		text_printf(why, err == -EAGAIN ? "process %d is starting" : "process %d: out of memory", pid);
@@ -283,6 +299,8 @@ int target_read(struct target *t, pid_t pid, struct text *why)
 
 void target_free(struct target *t)
 {
+	if (t->memory > 0)
+		close(t->memory);
 	base_free(t->maps);
 	base_free(t->modules);
 	base_free(t->loaded);
