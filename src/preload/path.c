@@ -316,53 +316,27 @@ static long magic_of(const char *path, enum session_fs fs)
 				       : PROC_SUPER_MAGIC;
 }
 
-int hook_statfs(const char *path, struct statfs *st)
-{
-	PLACE(path);
-	long magic = magic_of(path, fs_);
-	int ret = real.statfs(at, st);
-
-	if (!ret && magic)
-		st->f_type = magic;
-	return ret;
-}
-
-int hook_statfs64(const char *path, struct statfs64 *st)
-{
-	PLACE(path);
-	long magic = magic_of(path, fs_);
-	int ret = real.statfs64(at, st);
-
-	if (!ret && magic)
-		st->f_type = magic;
-	return ret;
-}
-
-/* statvfs(3) tells the number too, from glibc 2.39 on: behind f_namemax, where others have room to spare. */
+/* statvfs(3) tells it too, from glibc 2.39 on: behind f_namemax, where others have room to spare. */
+#define SET_TYPE(st, magic)	((st)->f_type = (magic))
 #define SET_VFS_TYPE(st, magic)                                                                    \
 	(*(unsigned int *)((char *)&(st)->f_namemax + sizeof((st)->f_namemax)) = (unsigned int)(magic))
 
-int hook_statvfs(const char *path, struct statvfs *st)
-{
-	PLACE(path);
-	long magic = magic_of(path, fs_);
-	int ret = real.statvfs(at, st);
+#define TELL_MAGIC(name, set)                                                                      \
+	int hook_##name(const char *path, struct name *st)                                         \
+	{                                                                                          \
+		PLACE(path);                                                                       \
+		long magic = magic_of(path, fs_);                                                  \
+		int ret = real.name(at, st);                                                       \
+                                                                                                   \
+		if (!ret && magic)                                                                 \
+			set(st, magic);                                                            \
+		return ret;                                                                        \
+	}
 
-	if (!ret && magic)
-		SET_VFS_TYPE(st, magic);
-	return ret;
-}
-
-int hook_statvfs64(const char *path, struct statvfs64 *st)
-{
-	PLACE(path);
-	long magic = magic_of(path, fs_);
-	int ret = real.statvfs64(at, st);
-
-	if (!ret && magic)
-		SET_VFS_TYPE(st, magic);
-	return ret;
-}
+TELL_MAGIC(statfs, SET_TYPE)
+TELL_MAGIC(statfs64, SET_TYPE)
+TELL_MAGIC(statvfs, SET_VFS_TYPE)
+TELL_MAGIC(statvfs64, SET_VFS_TYPE)
 
 /* The name of an object's descriptor; NULL. */
 static const char *link_of(const char *path)
