@@ -164,12 +164,12 @@ static int parse_func(const struct sys_attach *a, struct event *e, struct text *
 
 /* ---- the table ------------------------------------------------------------------------------------- */
 
-/* The kernel's order: tracepoints are outside, its functions inside. */
 static struct sc_hook hook_of(const struct event *e)
 {
 	return (struct sc_hook){ e->p, e->cookie, e->func, e->form, (u8)((e->p->max_ctx_off + 7) / 8), e->pid };
 }
 
+/* The kernel's order: tracepoints are outside, its functions inside. */
 static u32 collect(struct sc_list *l, s32 nr, bool exit)
 {
 	const struct event *e;

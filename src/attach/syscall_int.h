@@ -133,7 +133,6 @@ struct life_call {
 };
 void life_tell(void *life_call, void *unused);
 /* The end of another process, for one program. */
-struct sc_hook;
 void life_death(const struct sc_hook *h, const struct pt_regs *regs, const struct sys_death *d);
 /* This process is a new program's: tells that it began. */
 void life_exec(const struct sc_table *table, const struct pt_regs *regs);

@@ -240,8 +240,6 @@ int sys_map_set_fields(struct map *m, const struct btf *btf)
 	return err;
 }
 
-#define SYS_F_LINK (1u << 13) /* BPF_F_LINK, since Linux 6.4 */
-
 static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *why)
 {
 	struct map_attr a = { 0 };
@@ -249,7 +247,7 @@ static int create(const union bpf_attr *attr, struct sys_map *sm, struct text *w
 	int err = create_attr(attr, &a);
 
 	if (!err && attr->btf_vmlinux_value_type_id &&
-	    (a.key_size != 4 || a.max_entries != 1 || a.flags & ~SYS_F_LINK)) /* bpf_struct_ops_map_alloc_check */
+	    (a.key_size != 4 || a.max_entries != 1 || a.flags & ~OPS_F_LINK)) /* bpf_struct_ops_map_alloc_check */
 		err = -EINVAL;
 	if (!err && attr->btf_vmlinux_value_type_id)
 		err = ops_map(sm, attr->btf_vmlinux_value_type_id, attr->value_size);

@@ -212,6 +212,11 @@ void events_removed(struct broker *b, struct conn *c, u64 id);
 bool events_going(const struct conn *c, u64 id);
 void events_end_of_grace(struct broker *b);
 
+/* ---- proc.c: what /proc says of a process: false, there is no such one ------------------------ */
+
+bool proc_read(s32 pid, const char *name, char *text, size_t size); /* a file of it, with a NUL */
+bool proc_state(s32 pid, char *state, s32 *parent);
+
 /* ---- waits.c: what is answered when members have done their part ----------------------------- */
 
 void waits_have(struct conn *c, const struct wire_msg *m);

@@ -43,18 +43,10 @@ static s64 field(const char *after, u32 n)
 /* While there is something of it: its number is its own until its parent has waited for it. */
 void deaths_look(struct death *d)
 {
-	char path[32], buf[1024], *from, *to;
-	int fd;
-	ssize_t n;
+	char buf[1024], *from, *to;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", d->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
-	if (fd >= 0)
-		close(fd);
-	if (n <= 0)
+	if (!proc_read(d->pid, "stat", buf, sizeof(buf)))
 		return;
-	buf[n] = '\0';
 	from = strchr(buf, '(');
 	to = strrchr(buf, ')');
 	if (!from || !to || to < from || to[1] != ' ')

@@ -201,10 +201,9 @@ static int check_pid(s32 pid)
  */
 static bool is_bare_child(const struct conn *c, s32 pid)
 {
-	char path[40], text[512], *at;
+	char path[40], state;
 	struct stat mine, its;
-	ssize_t n;
-	int fd;
+	s32 parent;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", c->pid);
 	if (stat(path, &mine))
@@ -212,15 +211,7 @@ static bool is_bare_child(const struct conn *c, s32 pid)
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	if (stat(path, &its) || mine.st_dev != its.st_dev || mine.st_ino != its.st_ino)
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	at = strrchr(text, ')'); /* its name may hold anything: "pid (name) state parent ..." */
-	return at && strlen(at) > 4 && atoi(at + 4) == c->pid;
+	return proc_state(pid, &state, &parent) && parent == c->pid;
 }
 
 /* To another broker than before nobody is the owner of what a pinned link stands for, until it says so again. */

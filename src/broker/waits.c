@@ -5,11 +5,9 @@
  * for ever; one that is stopped, by a debugger or SIGSTOP, does its part before it can meet the difference.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "broker/broker_int.h"
 
@@ -90,45 +88,18 @@ void waits_synced(struct conn *c, u64 number)
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
-static bool read_proc(s32 pid, const char *name, char *text, size_t size)
-{
-	char path[32];
-	ssize_t n = -1;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = read(fd, text, size - 1);
-		close(fd);
-	}
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0;
-}
-
-/* State and parent, of proc(5): false when there is no such process. */
-static bool read_state(s32 pid, char *state, s32 *parent)
-{
-	char text[512], *at;
-
-	if (!read_proc(pid, "stat", text, sizeof(text)))
-		return false;
-	at = strrchr(text, ')');
-	return at && sscanf(at + 1, " %c %d", state, parent) == 2;
-}
-
 /* A process that patches itself has a child that holds its threads, for a moment. */
 static bool holds_itself(s32 pid)
 {
 	char text[2048], *at, state;
 	s32 tracer, parent;
 
-	if (!read_proc(pid, "status", text, sizeof(text)))
+	if (!proc_read(pid, "status", text, sizeof(text)))
 		return false;
 	at = strstr(text, "\nTracerPid:");
 	if (!at || sscanf(at + 11, "%d", &tracer) != 1)
 		return false;
-	return !tracer || (read_state(tracer, &state, &parent) && parent == pid); /* 0: it goes on by now */
+	return !tracer || (proc_state(tracer, &state, &parent) && parent == pid); /* 0: it goes on by now */
 }
 
 /* By a signal or by a debugger; or it is ending. */
@@ -137,7 +108,7 @@ static bool is_stopped(s32 pid)
 	char state;
 	s32 parent;
 
-	if (!read_state(pid, &state, &parent))
+	if (!proc_state(pid, &state, &parent))
 		return true;
 	return strchr("TZXx", state) || (state == 't' && !holds_itself(pid));
 }

@@ -109,17 +109,6 @@ int hook_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 }
 
 /* Handlers that run meanwhile have this mask. */
-int hook_sigsuspend(const sigset_t *mask)
-{
-	sigset_t safe;
-
-	if (sys_inside || !mask)
-		return real.sigsuspend(mask);
-	safe = *mask;
-	code_signals_let_through(&safe);
-	return real.sigsuspend(&safe);
-}
-
 const sigset_t *preload_safe_mask(const sigset_t *mask, sigset_t *room)
 {
 	if (sys_inside || !mask)
@@ -127,6 +116,13 @@ const sigset_t *preload_safe_mask(const sigset_t *mask, sigset_t *room)
 	*room = *mask;
 	code_signals_let_through(room);
 	return room;
+}
+
+int hook_sigsuspend(const sigset_t *mask)
+{
+	sigset_t room;
+
+	return real.sigsuspend(preload_safe_mask(mask, &room));
 }
 
 /* ---- waiting for signals --------------------------------------------------------------------------- */
