@@ -260,9 +260,19 @@ static int compile(const struct sys_prog *sp, const struct prog_limits *l, struc
 	return err;
 }
 
+/*
+ * A run reads p->limits and then p->run: without limits it would begin no budget, and nobody would read
+ * that code with limits ended it. So limits are there before such code and stay until it is gone.
+ */
 static void exchange(struct prog *p, const struct prog *with)
 {
-	p->limits = with->limits;
+	if (with->limits) {
+		bool first = !p->limits;
+
+		__atomic_store_n(&p->limits, with->limits, __ATOMIC_RELEASE);
+		if (first)
+			sys_run_wait();
+	}
 	p->sites = with->sites;
 	p->nsites = with->nsites;
 	p->code = with->code;
@@ -308,6 +318,10 @@ static int again(struct sys_prog *sp, const struct prog_limits *l)
 		sys_run_wait();
 		moved |= move_timers(sp, &old);
 	} while (moved);
+	if (old.limits && !made.limits) {
+		__atomic_store_n(&sp->p->limits, NULL, __ATOMIC_RELEASE);
+		sys_run_wait();
+	}
 	if (sp->jited)
 		jit_remove(&old);
 	else

@@ -118,7 +118,7 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 	bool nested = self.depth > 1;
 	struct helper_run saved;
 	struct prog *counted = (struct prog *)p;
-	const struct prog_limits *limits = p->limits;
+	const struct prog_limits *limits = __atomic_load_n(&p->limits, __ATOMIC_ACQUIRE);
 	struct code_guard *guard = NULL;
 	struct prog_budget budget;
 	int inside = sys_inside;
@@ -275,7 +275,7 @@ bool sys_prog_call(struct prog *const _Atomic *at, const u64 *args, u64 *ret)
 void sys_run_callback(const struct prog *p, prog_callback cb, const u64 args[5])
 {
 	struct helper_run saved = helper_run;
-	const struct prog_limits *limits = p->limits;
+	const struct prog_limits *limits = __atomic_load_n(&p->limits, __ATOMIC_ACQUIRE);
 	struct prog_budget budget;
 	u32 ended = 0;
 
