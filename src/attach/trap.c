@@ -6,20 +6,8 @@
 #include <ucontext.h>
 
 #include "attach/attach_int.h"
+#include "bpf/attach.h"
 #include "code/code.h"
-
-static void regs_of(const greg_t *g, struct pt_regs *r)
-{
-	*r = (struct pt_regs){
-		.r15 = (u64)g[REG_R15], .r14 = (u64)g[REG_R14], .r13 = (u64)g[REG_R13],
-		.r12 = (u64)g[REG_R12], .rbp = (u64)g[REG_RBP], .rbx = (u64)g[REG_RBX],
-		.r11 = (u64)g[REG_R11], .r10 = (u64)g[REG_R10], .r9 = (u64)g[REG_R9],
-		.r8 = (u64)g[REG_R8], .rax = (u64)g[REG_RAX], .rcx = (u64)g[REG_RCX],
-		.rdx = (u64)g[REG_RDX], .rsi = (u64)g[REG_RSI], .rdi = (u64)g[REG_RDI],
-		.orig_rax = ~0ul, .rip = (u64)g[REG_RIP], .cs = 0x33,
-		.eflags = (u64)g[REG_EFL], .rsp = (u64)g[REG_RSP], .ss = 0x2b,
-	};
-}
 
 static bool on_trap(siginfo_t *info, void *ctx)
 {
@@ -29,7 +17,7 @@ static bool on_trap(siginfo_t *info, void *ctx)
 
 	if (!s || info->si_code <= 0)
 		return false;
-	regs_of(g, &r);
+	sys_signal_regs(ctx, &r);
 	r.rip--;
 	if (s->hit(s, &r)) {
 		g[REG_RAX] = (greg_t)r.rax;

@@ -100,6 +100,7 @@ bool hash_next(const struct hash *h, size_t *pos, u64 *key, void **value);
 void hash_free(struct hash *h);
 
 u64 hash_bytes(const void *data, size_t size, u64 seed); /* well mixed, not cryptographic */
+u32 hash_gnu(const char *name);                         /* of a symbol, in ELF's DT_GNU_HASH tables */
 
 /* ---- text ------------------------------------------------------------------------------------- */
 

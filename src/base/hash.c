@@ -134,3 +134,12 @@ u64 hash_bytes(const void *data, size_t size, u64 seed)
 	memcpy(&w, p, size);
 	return mix(h ^ w);
 }
+
+u32 hash_gnu(const char *name)
+{
+	u32 h = 5381;
+
+	while (*name)
+		h = h * 33 + (u8)*name++;
+	return h;
+}

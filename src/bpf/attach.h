@@ -6,6 +6,8 @@
 #ifndef FERRY_BPF_ATTACH_H
 #define FERRY_BPF_ATTACH_H
 
+#include <linux/bpf_perf_event.h>
+
 #include "prog/prog.h"
 
 enum sys_attach_kind {
@@ -20,6 +22,10 @@ enum sys_attach_kind {
  * programs on it: in the kernel's half, and no more than a number.
  */
 #define SYS_CALL_ADDR(i) (0xffffffff81000000ull + (u64)(i) * 16)
+const char *sys_call_func(u64 i); /* its name, "__x64_sys_NAME"; NULL behind the last row */
+
+/* The registers of what a signal interrupted (x86-64: without a system call's number). */
+void sys_signal_regs(const void *ucontext, bpf_user_pt_regs_t *r);
 
 /* What is asked for. Strings and the program live as long as the event. */
 struct sys_attach {

@@ -61,8 +61,9 @@ static int signo; /* 0: none yet */
 /* ---- machine -------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
-static void get_regs(const ucontext_t *uc, bpf_user_pt_regs_t *r)
+void sys_signal_regs(const void *ucontext, bpf_user_pt_regs_t *r)
 {
+	const ucontext_t *uc = ucontext;
 	const greg_t *g = uc->uc_mcontext.gregs;
 
 	*r = (bpf_user_pt_regs_t){
@@ -89,8 +90,10 @@ static void call_on(u8 *stack, void (*fn)(struct beat *), struct beat *b)
 			   "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory");
 }
 #elif defined(__aarch64__)
-static void get_regs(const ucontext_t *uc, bpf_user_pt_regs_t *r)
+void sys_signal_regs(const void *ucontext, bpf_user_pt_regs_t *r)
 {
+	const ucontext_t *uc = ucontext;
+
 	memcpy(r->regs, uc->uc_mcontext.regs, sizeof(r->regs));
 	r->sp = uc->uc_mcontext.sp;
 	r->pc = uc->uc_mcontext.pc;
@@ -192,7 +195,7 @@ static void look_at_clocks(struct beat *b)
 	struct clock *c;
 	u32 i;
 
-	get_regs(b->at, &regs);
+	sys_signal_regs(b->at, &regs);
 	for (i = 0; i < CLOCK_MAX; i++) {
 		c = atomic_load(&clock_table[i]);
 		if (!c || (c->what.cpu >= 0 && c->what.cpu != cpu) || (c->tid && c->tid != b->tid))

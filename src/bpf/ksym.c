@@ -82,11 +82,16 @@ static void list_symbols(const struct module *m, struct text *out)
 			    (unsigned long long)(uintptr_t)m->vars[i].addr, m->vars[i].name, m->name);
 }
 
-static const char *const calls[] = {
+const char *sys_call_func(u64 i)
+{
+	static const char *const names[] = {
 #define SYSCALL(name, ...) "__x64_sys_" #name,
 #include "btf/syscalls.def"
 #undef SYSCALL
-};
+	};
+
+	return i < ARRAY_SIZE(names) ? names[i] : NULL;
+}
 
 /*
  * What of the kernel can be probed here: the functions of system calls, by whose names tools tell which
@@ -94,10 +99,11 @@ static const char *const calls[] = {
  */
 static void list_calls(struct text *out)
 {
-	size_t i;
+	const char *name;
+	u64 i;
 
-	for (i = 0; i < ARRAY_SIZE(calls); i++)
-		text_printf(out, "%016llx T %s\n", (unsigned long long)SYS_CALL_ADDR(i), calls[i]);
+	for (i = 0; (name = sys_call_func(i)); i++)
+		text_printf(out, "%016llx T %s\n", (unsigned long long)SYS_CALL_ADDR(i), name);
 }
 
 void *sys_kallsyms(u32 *size)

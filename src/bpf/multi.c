@@ -19,12 +19,6 @@
 #define MAX_SYM 512 /* KSYM_NAME_LEN */
 #define RETURN  1u  /* BPF_F_KPROBE_MULTI_RETURN, BPF_F_UPROBE_MULTI_RETURN */
 
-static const char *const calls[] = {
-#define SYSCALL(name, ...) "__x64_sys_" #name,
-#include "btf/syscalls.def"
-#undef SYSCALL
-};
-
 void multi_free(struct sys_multi *m)
 {
 	u32 i;
@@ -57,14 +51,15 @@ static int find_symbol(u64 name_addr, u64 *addr)
 {
 	char name[MAX_SYM];
 	s64 n = sys_in_string(name, name_addr, sizeof(name));
-	size_t i;
+	const char *func;
+	u64 i;
 
 	if (n < 0)
 		return -EFAULT;
 	if (name[n - 1])
 		return -E2BIG;
-	for (i = 0; i < ARRAY_SIZE(calls); i++)
-		if (!strcmp(calls[i], name)) {
+	for (i = 0; (func = sys_call_func(i)); i++)
+		if (!strcmp(func, name)) {
 			*addr = SYS_CALL_ADDR(i);
 			return 0;
 		}
@@ -98,7 +93,7 @@ static const char *name_at(u64 addr)
 {
 	u64 at = addr - SYS_CALL_ADDR(0);
 
-	return at % 16 || at / 16 >= ARRAY_SIZE(calls) ? NULL : calls[at / 16];
+	return at % 16 ? NULL : sys_call_func(at / 16);
 }
 
 int multi_kprobe(struct sys_call *c, struct sys_prog *sp, struct sys_multi **out)

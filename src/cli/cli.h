@@ -85,6 +85,12 @@ int cli_no_session(const char *dir, int err); /* says why a session cannot be us
  */
 int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock);
 /*
+ * What its processes say, nothing where nobody is; counts runs for `stats` seconds first (0: does not count). 0, or a
+ * CLI_ code with the reason printed. broker_view_free() ends it.
+ */
+struct broker_view;
+int cli_look(const char *option, double stats, struct broker_view *out);
+/*
  * The function that a probe at this offset of the file is in, and how far; NULL when no symbol says, or the
  * name is not printable. Valid until the next call.
  */

@@ -10,8 +10,6 @@
 #include "broker/broker.h"
 #include "cli/cli.h"
 
-#define PATIENCE_MS 500
-
 static const char help[] =
 	"Usage: ferry link list [OPTIONS]\n\n"
 	"Lists what programs of a session are put on: a line for each process that an event is in.\n\n"
@@ -182,23 +180,11 @@ static void show_json(const struct broker_view *v)
 
 static int list(const char *session, double stats, bool json)
 {
-	char dir[SESSION_DIR_MAX];
-	struct broker_view v = { 0 };
-	int sock, err = 0, code = cli_look_begin(session, dir, &sock);
+	struct broker_view v;
+	int code = cli_look(session, stats, &v);
 
 	if (code)
 		return code;
-	if (sock >= 0 && stats > 0) {
-		err = broker_look(sock, dir, true, PATIENCE_MS, &v);
-		broker_view_free(&v);
-		cli_sleep(stats);
-	}
-	if (sock >= 0 && !err)
-		err = broker_look(sock, dir, stats > 0, PATIENCE_MS, &v);
-	if (sock >= 0)
-		close(sock);
-	if (err)
-		return cli_fail(CLI_REFUSED, "the session in %s cannot be looked at: %s", dir, strerror(-err));
 	if (json)
 		show_json(&v);
 	else

@@ -9,7 +9,6 @@
 #include "broker/broker.h"
 #include "cli/cli.h"
 
-#define PATIENCE_MS 500 /* for processes that do not answer */
 
 static const char help[] =
 	"Usage: ferry ps [OPTIONS]\n\n"
@@ -170,10 +169,10 @@ static int ps_main(int argc, char **argv)
 	static const struct option options[] = { { "session", required_argument, NULL, 's' },
 						 { "json", no_argument, NULL, 'j' },
 						 { NULL, 0, NULL, 0 } };
-	char dir[SESSION_DIR_MAX], *session = NULL;
-	struct broker_view v = { 0 };
+	const char *session = NULL;
+	struct broker_view v;
 	bool json = false;
-	int c, sock, err = 0;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		if (c == 's')
@@ -185,15 +184,9 @@ static int ps_main(int argc, char **argv)
 	}
 	if (optind != argc)
 		return cli_usage(&cli_ps, "'%s' is one argument too many", argv[optind]);
-	c = cli_look_begin(session, dir, &sock);
+	c = cli_look(session, 0, &v);
 	if (c)
 		return c;
-	if (sock >= 0)
-		err = broker_look(sock, dir, false, PATIENCE_MS, &v);
-	if (sock >= 0)
-		close(sock);
-	if (err)
-		return cli_fail(CLI_REFUSED, "the session in %s cannot be looked at: %s", dir, strerror(-err));
 	if (json)
 		show_json(&v);
 	else

@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "broker/broker.h"
 #include "cli/cli.h"
+
+#define PATIENCE_MS 500 /* for processes that do not answer */
 
 int cli_session(const char *option, char dir[SESSION_DIR_MAX])
 {
@@ -51,6 +54,25 @@ int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock)
 		return CLI_OK;
 	}
 	return cli_fail(CLI_REFUSED, "the broker of %s cannot be reached: %s", dir, strerror(-*sock));
+}
+
+int cli_look(const char *option, double stats, struct broker_view *out)
+{
+	char dir[SESSION_DIR_MAX];
+	int sock, err = 0, code = cli_look_begin(option, dir, &sock);
+
+	*out = (struct broker_view){ 0 };
+	if (code || sock < 0)
+		return code;
+	if (stats > 0) {
+		err = broker_look(sock, dir, true, PATIENCE_MS, out);
+		broker_view_free(out);
+		cli_sleep(stats);
+	}
+	if (!err)
+		err = broker_look(sock, dir, stats > 0, PATIENCE_MS, out);
+	close(sock);
+	return err ? cli_fail(CLI_REFUSED, "the session in %s cannot be looked at: %s", dir, strerror(-err)) : CLI_OK;
 }
 
 bool cli_seconds(const char *s, double *out)

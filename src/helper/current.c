@@ -140,6 +140,17 @@ static void fill_task(u8 *task, u32 pid, u32 tgid, u8 *leader, u8 *parent, u8 *c
 	put32(task, at.exit_signal, pid == tgid ? SIGCHLD : ~0u);
 }
 
+/* Who is where in a task's room: itself, its leader, its parent, their credentials. */
+static void fill_room(u8 *self, u32 pid, u32 tgid, u32 ppid)
+{
+	u8 *leader = pid == tgid ? self : self + BEHIND, *parent = self + BEHIND + at.size, *cred = parent + at.size;
+
+	fill_cred(cred);
+	fill_task(parent, ppid, ppid, parent, NULL, NULL);
+	fill_task(leader, tgid, tgid, leader, parent, cred);
+	fill_task(self, pid, tgid, leader, parent, cred);
+}
+
 /* ---- what /proc knows ----------------------------------------------------------------------- */
 
 /* Without stdio: this runs at the end of threads, and in handlers of signals. */
@@ -194,19 +205,13 @@ static void put_start(u8 *task, u64 boottime)
 
 void helper_task_fill(void *room, const struct helper_task *t)
 {
-	u8 *self = room, *leader, *parent, *cred;
+	u8 *self = room;
 
 	pthread_once(&once, find_members);
 	memset(room, 0, helper_task_room());
 	if (!at.size)
 		return;
-	leader = t->tid == t->tgid ? self : self + BEHIND;
-	parent = self + BEHIND + at.size;
-	cred = parent + at.size;
-	fill_cred(cred);
-	fill_task(parent, t->ppid, t->ppid, parent, NULL, NULL);
-	fill_task(leader, t->tgid, t->tgid, leader, parent, cred);
-	fill_task(self, t->tid, t->tgid, leader, parent, cred);
+	fill_room(self, t->tid, t->tgid, t->ppid);
 	memcpy(self + at.comm, t->comm, sizeof(t->comm));
 	put_start(self, t->start);
 	if (t->exiting) {
@@ -231,7 +236,7 @@ static bool is_known(const u8 *self, u32 pid, u32 tgid)
 u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	u32 tgid = (u32)getpid(), pid = (u32)gettid();
-	u8 *self, *leader, *parent, *cred;
+	u8 *self;
 
 	if (helper_run.task && helper_run.task->object)
 		return (u64)(uintptr_t)helper_run.task->object;
@@ -257,13 +262,7 @@ u64 task_current(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	}
 	put32(self, at.exit_code, 0);
 	put32(self, at.flags, 0);
-	parent = self + BEHIND + at.size;
-	cred = parent + at.size;
-	leader = pid == tgid ? self : self + BEHIND;
-	fill_cred(cred);
-	fill_task(parent, (u32)getppid(), (u32)getppid(), parent, NULL, NULL);
-	fill_task(leader, tgid, tgid, leader, parent, cred);
-	fill_task(self, pid, tgid, leader, parent, cred);
+	fill_room(self, pid, tgid, (u32)getppid());
 	prctl(PR_GET_NAME, self + at.comm, 0, 0, 0);
 	return (u64)(uintptr_t)self;
 }

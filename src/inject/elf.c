@@ -79,15 +79,6 @@ int elf_read_module(struct target *t, u64 base, const char *path, struct module 
 	return 0;
 }
 
-static u32 gnu_hash(const char *name)
-{
-	u32 h = 5381;
-
-	while (*name)
-		h = h * 33 + (u8)*name++;
-	return h;
-}
-
 static bool is_named(const struct target *t, const struct module *m, const Elf64_Sym *sym, const char *name)
 {
 	size_t n = strlen(name) + 1;
@@ -102,7 +93,7 @@ u64 elf_symbol(const struct target *t, const struct module *m, const char *name)
 	struct {
 		u32 buckets, first, bloom, shift;
 	} head;
-	u32 hash = gnu_hash(name), i, link, round;
+	u32 hash = hash_gnu(name), i, link, round;
 	u64 buckets, chains;
 	Elf64_Sym sym;
 

@@ -48,19 +48,10 @@ bool preload_image(struct preload_image *im, const struct dl_phdr_info *info)
 	return d && im->syms && im->strings && (uintptr_t)im->syms >= im->base;
 }
 
-static u32 gnu_hash(const char *name)
-{
-	u32 h = 5381;
-
-	while (*name)
-		h = h * 33 + (u8)*name++;
-	return h;
-}
-
 /* The default version of a function that the object defines; an IFUNC has no address to take. */
 static void *defined(const struct preload_image *im, const char *name)
 {
-	u32 h = gnu_hash(name), nbuckets, first, i;
+	u32 h = hash_gnu(name), nbuckets, first, i;
 	const u32 *buckets, *chains;
 
 	if (!im->hash || !im->hash[0])

@@ -116,43 +116,42 @@ static bool is_guarded(const struct prog_site *s)
 	return s->func && s->prog->limits->on_fault != PROG_FAULT_HOST;
 }
 
+/* fn(call[0], ..., call[4]), which may fault; `args` (may be NULL) are the function's, for what it would have written. */
+static u64 call_guarded(const struct prog_site *s, const void *fn, const u64 *call, const u64 *args)
+{
+	u32 mark = module_lend_mark();
+	struct code_guard g;
+	u64 ret = code_guard(&g, fn, call);
+
+	if (!g.sig)
+		return ret;
+	module_lend_end(mark);
+	return failed(s, args, -EFAULT, signal_text(g.sig));
+}
+
 u64 prog_site_call(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, const struct prog_site *s)
 {
 	const u64 args[5] = { a1, a2, a3, a4, a5 };
-	u32 mark = module_lend_mark();
-	struct code_guard g;
-	const char *why;
-	u64 ret;
 	int err;
+	const char *why = refusal(s, &err);
 
-	why = refusal(s, &err);
 	if (why)
 		return failed(s, args, err, why);
 	if (!is_guarded(s))
 		return ((prog_callback)(uintptr_t)s->fn)(a1, a2, a3, a4, a5);
-	ret = code_guard(&g, s->fn, args);
-	if (g.sig)
-		module_lend_end(mark);
-	return g.sig ? failed(s, args, -EFAULT, signal_text(g.sig)) : ret;
+	return call_guarded(s, s->fn, args, args);
 }
 
 u64 prog_site_invoke(const struct module_func *f, const u64 *regs, const struct module_site *at,
 		     const struct prog_site *s)
 {
-	const u64 args[5] = { (u64)(uintptr_t)f, (u64)(uintptr_t)regs, (u64)(uintptr_t)at };
-	u32 mark = module_lend_mark();
-	struct code_guard g;
-	const char *why;
-	u64 ret;
+	const u64 call[5] = { (u64)(uintptr_t)f, (u64)(uintptr_t)regs, (u64)(uintptr_t)at };
 	int err;
+	const char *why = refusal(s, &err);
 
-	why = refusal(s, &err);
 	if (why)
 		return failed(s, NULL, err, why);
 	if (!is_guarded(s))
 		return module_invoke(f, regs, at);
-	ret = code_guard(&g, (const void *)(uintptr_t)module_invoke, args);
-	if (g.sig)
-		module_lend_end(mark);
-	return g.sig ? failed(s, NULL, -EFAULT, signal_text(g.sig)) : ret;
+	return call_guarded(s, (const void *)(uintptr_t)module_invoke, call, NULL);
 }
