@@ -9,18 +9,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
+from tap import check, done  # noqa: E402
+
 FERRY, HERE, EXAMPLES = sys.argv[1:4]
-count = failed = 0
-
-
-def check(name, ok, detail=""):
-    global count, failed
-    count += 1
-    failed += not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}")
-    if not ok:
-        for line in str(detail).splitlines()[:20]:
-            print(f"# {line}")
 
 
 def ferry(*args, data=None):
@@ -144,5 +136,4 @@ with tempfile.TemporaryDirectory() as folder:
     verdicts()
     running()
     bad_input(folder)
-print(f"1..{count}")
-sys.exit(1 if failed else 0)
+done()

@@ -7,18 +7,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
+from tap import check, done  # noqa: E402
+
 FERRY, TOUR = sys.argv[1:3]
-count = failed = 0
-
-
-def check(name, ok, detail=""):
-    global count, failed
-    count += 1
-    failed += not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}")
-    if not ok:
-        for line in str(detail).splitlines()[:20]:
-            print(f"# {line}")
 
 
 def module(*args):
@@ -104,5 +96,4 @@ def build(tmp):
 with tempfile.TemporaryDirectory() as folder:
     views(folder)
     build(folder)
-print(f"1..{count}")
-sys.exit(1 if failed else 0)
+done()

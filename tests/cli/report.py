@@ -12,20 +12,12 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
+from tap import check, done, skip  # noqa: E402
+
 FERRY, HERE, EXAMPLES = sys.argv[1:4]
 VOID = {"meta", "br", "img", "link", "input"}
 LEFT_OPEN = {"td", "th", "tr", "li", "p"}  # may end without a tag
-count = failed = 0
-
-
-def check(name, ok, detail=""):
-    global count, failed
-    count += 1
-    failed += not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}")
-    if not ok:
-        for line in str(detail).splitlines()[:20]:
-            print(f"# {line}")
 
 
 def ferry(*args, env=None):
@@ -134,9 +126,7 @@ def browser(tmp):
     names = ("no_hostile_text_runs_in_a_browser", "a_browser_shows_the_page")
     if not chromium:
         for name in names:
-            global count
-            count += 1
-            print(f"ok {count} - {name} # SKIP no chromium")
+            skip(name, "no chromium")
         return
     path = os.path.join(tmp, "hostile.html")
     ferry("verify", "--html", path, hostile_object(tmp))
@@ -148,8 +138,7 @@ def browser(tmp):
         r = None
     if not r or b"</html>" not in r.stdout:
         for name in names:
-            count += 1
-            print(f"ok {count} - {name} # SKIP chromium does not start here")
+            skip(name, "chromium does not start here")
         return
     dom = r.stdout.decode(errors="replace")
     check(names[0], "<title>owned" not in dom and "<title>ferry verify" in dom, dom[:500])
@@ -200,5 +189,4 @@ with tempfile.TemporaryDirectory() as folder:
     explanations()
     tables()
     strict()
-print(f"1..{count}")
-sys.exit(1 if failed else 0)
+done()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of clients share: TAP, and running a command under `ferry exec`."""
+"""What tests in Python share: TAP, commands, processes to talk with, waiting for what will be."""
 import subprocess
 import sys
+import time
 
 count = failed = 0
 
@@ -10,16 +11,16 @@ def check(name, ok, detail=""):
     global count, failed
     count += 1
     failed += not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}")
+    print(f"{'ok' if ok else 'not ok'} {count} - {name}", flush=True)
     if not ok:
-        for line in str(detail).splitlines()[:30]:
-            print(f"# {line}")
+        for line in str(detail).splitlines()[:60]:
+            print(f"# {line}", flush=True)
 
 
 def skip(name, why):
     global count
     count += 1
-    print(f"ok {count} - {name} # SKIP {why}")
+    print(f"ok {count} - {name} # SKIP {why}", flush=True)
 
 
 def skip_all(why):
@@ -31,6 +32,33 @@ def run(*args, timeout=60, **kw):
     r = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, text=True, **kw)
     r.all = f"exit {r.returncode}\n{r.stdout}\n{r.stderr}"
     return r
+
+
+class Talk:
+    """A process that answers lines with lines."""
+
+    def __init__(self, *command, env=None):
+        self.p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        self.pid = self.p.pid  # the command's, also under ferry exec, which becomes it
+        self.hello = self.p.stdout.readline().strip()
+
+    def say(self, line):
+        self.p.stdin.write(line + "\n")
+        self.p.stdin.flush()
+        return self.p.stdout.readline().strip()
+
+    def end(self):
+        self.p.communicate(timeout=60)
+
+
+def wait_for(what, seconds=30):
+    """Whether it becomes true within that time, which is long: machines are busy."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def done():

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
+from tap import check, done  # noqa: E402
+
 FERRY = sys.argv[1]
 RUNTIME = tempfile.mkdtemp(prefix="ferry-hostile-")
 ENV = {k: v for k, v in os.environ.items() if k not in ("FERRY_SESSION", "LD_PRELOAD", "FERRY")}
 ENV["XDG_RUNTIME_DIR"] = RUNTIME
-count = 0
-failed = False
 
 # What all of them do at the end of their input: say that they are well.
 COMMON = """
@@ -106,13 +107,7 @@ print("well", flush=True)
 
 
 def report(ok, name, detail=""):
-    global count, failed
-    count += 1
-    failed |= not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}", flush=True)
-    if not ok:
-        for line in str(detail).splitlines():
-            print("# " + line, flush=True)
+    check(name, ok, detail)
 
 
 def start(code, *args):
@@ -200,5 +195,4 @@ try:
     main()
 finally:
     shutil.rmtree(RUNTIME, ignore_errors=True)
-print(f"1..{count}")
-sys.exit(failed)
+done()

@@ -13,6 +13,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
+from tap import Talk, check, done, skip  # noqa: E402
+
 FERRY, BUILD, SHARE = sys.argv[1:4]
 TARGET, STATIC = os.path.join(BUILD, "target"), os.path.join(BUILD, "target_static")
 ENV = {k: v for k, v in os.environ.items() if k not in ("FERRY_SESSION", "LD_PRELOAD", "FERRY")}
@@ -20,24 +23,10 @@ RUNTIME = tempfile.mkdtemp(prefix="ferry-inject-")
 ENV["XDG_RUNTIME_DIR"] = RUNTIME
 PIPE = subprocess.PIPE
 random.seed(1)
-count = 0
-failed = False
 
 
 def report(ok, name, detail=""):
-    global count, failed
-    count += 1
-    failed |= not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}", flush=True)
-    if not ok:
-        for line in str(detail).splitlines():
-            print("# " + line, flush=True)
-
-
-def skip(name, why):
-    global count
-    count += 1
-    print(f"ok {count} - {name} # SKIP {why}", flush=True)
+    check(name, ok, detail)
 
 
 def start(*args, wait=True, **more):
@@ -128,31 +117,18 @@ def test_idempotent():
     p.communicate()
 
 
-class Talk:
-    """A process that answers lines with lines."""
-
-    def __init__(self, *args):
-        self.p = subprocess.Popen(args, stdin=PIPE, stdout=PIPE, text=True, env=ENV)
-        self.pid = self.p.pid
-        self.hello = self.p.stdout.readline().strip()
-
-    def say(self, line):
-        self.p.stdin.write(line + "\n")
-        self.p.stdin.flush()
-        return self.p.stdout.readline().strip()
-
-    def end(self):
-        self.p.communicate(timeout=20)
+def talk(*command):
+    return Talk(*command, env=ENV)
 
 
 def load(prog, pid):
-    return Talk(FERRY, "exec", "--", SHARE + "/share_loader", SHARE + "/share.bpf.o", prog, SHARE + "/share_target", "work",
+    return talk(FERRY, "exec", "--", SHARE + "/share_loader", SHARE + "/share.bpf.o", prog, SHARE + "/share_target", "work",
                 str(pid))
 
 
 def test_probed():
     """Programs of a loader on functions of a process that was attached to."""
-    t = Talk(SHARE + "/share_target")
+    t = talk(SHARE + "/share_target")
     a = ferry("attach", t.pid)
     one = load("entered", t.pid)
     t.say("100")
@@ -198,9 +174,9 @@ def test_probed():
 def test_system_calls():
     """A tracepoint of system calls, put on all processes: by jumps, and by SIGSYS alone."""
     for way, words in ("jumps", []), ("dispatch", []), ("dispatch", ["other"]):
-        loader = Talk(FERRY, "exec", "--", BUILD + "/loader", BUILD + "/calls.bpf.o")
+        loader = talk(FERRY, "exec", "--", BUILD + "/loader", BUILD + "/calls.bpf.o")
         more = {"FERRY_SYSCALLS": "dispatch"} if way == "dispatch" else {}
-        t = Talk("env", *(f"{k}={v}" for k, v in more.items()), TARGET, "calls", *words)
+        t = talk("env", *(f"{k}={v}" for k, v in more.items()), TARGET, "calls", *words)
         for _ in range(5):
             t.say("")
         a = ferry("attach", t.pid)
@@ -478,7 +454,6 @@ try:
             begin = time.time()
             t()
             print(f"# {t.__name__}: {time.time() - begin:.1f} s", flush=True)
-    print(f"1..{count}")
 finally:
     shutil.rmtree(RUNTIME, ignore_errors=True)
-sys.exit(failed)
+done()

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
-from tap import check, done, skip  # noqa: E402
+from tap import Talk, check, done, skip  # noqa: E402
 
 FERRY, HERE, SHARE, BPFTOOL = sys.argv[1:5]
 RUNTIME = tempfile.mkdtemp(prefix="ferry-look-")
@@ -22,21 +22,8 @@ ENV["XDG_RUNTIME_DIR"] = RUNTIME
 random.seed(3)
 
 
-class Talk:
-    """A process of the session that answers lines with lines."""
-
-    def __init__(self, *args):
-        self.p = subprocess.Popen([FERRY, "exec", "--", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENV)
-        self.pid = self.p.pid
-        self.hello = self.p.stdout.readline().strip()
-
-    def say(self, line):
-        self.p.stdin.write(line + "\n")
-        self.p.stdin.flush()
-        return self.p.stdout.readline().strip()
-
-    def end(self):
-        self.p.communicate(timeout=20)
+def talk(*args):
+    return Talk(FERRY, "exec", "--", *args, env=ENV)
 
 
 def ferry(*args):
@@ -49,7 +36,7 @@ def looked(*args):
 
 
 def load(prog, binary, symbol, pid):
-    return Talk(SHARE + "/share_loader", SHARE + "/share.bpf.o", prog, binary, symbol, str(pid))
+    return talk(SHARE + "/share_loader", SHARE + "/share.bpf.o", prog, binary, symbol, str(pid))
 
 
 def top(interval, *act):
@@ -68,7 +55,7 @@ def hits(pid):
 
 def main():
     check("an_empty_session_has_no_processes", looked("ps") == [], looked("ps"))
-    t, u = Talk(SHARE + "/share_target"), Talk(SHARE + "/share_target")
+    t, u = talk(SHARE + "/share_target"), talk(SHARE + "/share_target")
     every = load("entered", SHARE + "/share_target", "work", -1)
     ps = {x["pid"]: x for x in looked("ps")}
     check("ps_lists_loader_and_targets", set(ps) == {t.pid, u.pid, every.pid}, ps)
@@ -104,7 +91,7 @@ def main():
     check("link_list_has_a_line_for_each_process_that_the_event_is_in",
           {x["pid"]: x["how"] for x in links} == {t.pid: "jump", u.pid: "jump", every.pid: "nowhere"} and
           len({x["link"] for x in links}) == 1 and links[0]["link"], links)
-    s = Talk(os.path.join(HERE, "target"), "calls")
+    s = talk(os.path.join(HERE, "target"), "calls")
     one = load("entered", os.path.join(HERE, "target"), "tiny", s.pid)
     s.say("")
     line = [x for x in looked("link", "list") if x["pid"] == s.pid and x["link"] != links[0]["link"]]

@@ -7,8 +7,8 @@ import os
 import struct
 import sys
 
-from talk import ENV, FERRY, HERE, TARGET, Loader, Talk, Target, over, wait_for
-from tap import check, done, run, skip
+from talk import ENV, FERRY, HERE, TARGET, Loader, Talk, Target, over
+from tap import check, done, run, skip, wait_for
 
 ENTERED, RETURNED, COUNTED = 1, 2, 3
 (RAW_ENTER, RAW_EXIT, TP_ENTER, TP_EXIT, ONE_ENTER, ONE_EXIT, FUNC_ENTER, FUNC_EXIT) = range(8)

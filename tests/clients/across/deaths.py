@@ -8,8 +8,8 @@ import random
 import struct
 import time
 
-from talk import ENV, FERRY, TARGET, Loader, Talk, Target, over, wait_for
-from tap import check, done, run
+from talk import ENV, FERRY, TARGET, Loader, Talk, Target, over
+from tap import check, done, run, wait_for
 
 RNG = random.Random(7)
 KINDS = {

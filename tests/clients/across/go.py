@@ -5,8 +5,8 @@ import os
 import shutil
 import tempfile
 
-from talk import RUNTIME, TARGET, Talk, Target, over, wait_for
-from tap import check, done, run, skip_all
+from talk import RUNTIME, TARGET, Talk, Target, over
+from tap import check, done, run, skip_all, wait_for
 
 LIBRARY = "/usr/share/gocode/src/github.com/cilium/ebpf"
 

@@ -107,15 +107,6 @@ class Loader(Talk):
         return [bytes.fromhex(x) for x in self.lines(what)]
 
 
-def wait_for(what, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def over():
     for t in started:
         if t.p.poll() is None:

@@ -10,24 +10,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import check, done, skip  # noqa: E402
+
 FERRY, HERE, EXAMPLES, BPFTOOL = sys.argv[1:5]
-count = failed = 0
-
-
-def check(name, ok, detail=""):
-    global count, failed
-    count += 1
-    failed += not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {name}")
-    if not ok:
-        for line in str(detail).splitlines()[:30]:
-            print(f"# {line}")
-
-
-def skip(name, why):
-    global count
-    count += 1
-    print(f"ok {count} - {name} # SKIP {why}")
 
 
 def run(*args, **kw):
@@ -291,8 +277,7 @@ def bpftool():
 
 if "static" in sys.argv[5:]:
     static()
-    print(f"1..{count}")
-    sys.exit(failed != 0)
+    done()
 the_command()
 files()
 limits()
@@ -305,5 +290,4 @@ if BPFTOOL == "none":
 else:
     bpftool()
     iterator()
-print(f"1..{count}")
-sys.exit(failed != 0)
+done()

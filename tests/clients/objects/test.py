@@ -5,13 +5,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from tap import check, done, run, skip  # noqa: E402
+import tap  # noqa: E402
+from tap import check, done, run, skip, wait_for  # noqa: E402
 
 FERRY, HERE, TARGET, BPFTOOL = sys.argv[1:5]
 OBJECT, LOADER = os.path.join(HERE, "objects.bpf.o"), os.path.join(HERE, "objects_loader")
@@ -20,34 +19,14 @@ ENV = dict(os.environ, XDG_RUNTIME_DIR=RUNTIME)
 TAIL_A, TAIL_B, NO_TAIL, INNER, SENT, STACKS = range(6)
 
 
-class Talk:
-    """A process under ferry exec that answers lines with lines."""
+class Talk(tap.Talk):
+    """One under ferry exec."""
 
     def __init__(self, *args):
-        self.p = subprocess.Popen([FERRY, "exec", "--", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENV)
-        self.pid = self.p.pid
-        self.hello = self.p.stdout.readline().strip()
-
-    def say(self, line):
-        self.p.stdin.write(line + "\n")
-        self.p.stdin.flush()
-        return self.p.stdout.readline().strip()
+        super().__init__(FERRY, "exec", "--", *args, env=ENV)
 
     def number(self, line):
         return int(self.say(line) or -1000)
-
-    def end(self):
-        self.p.stdin.close()
-        self.p.wait(timeout=20)
-
-
-def soon(what, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def both(prog):
@@ -60,7 +39,7 @@ def both(prog):
 def grows(t, a, count, by=1):
     """Other processes see a change a moment later."""
     before = a.number(f"count {count}")
-    return soon(lambda: t.say("1") and a.number(f"count {count}") >= before + by)
+    return wait_for(lambda: t.say("1") and a.number(f"count {count}") >= before + by)
 
 
 t, a = both("jumps")
@@ -90,7 +69,7 @@ t, a = both("nests")
 t.say("3")
 check("an_array_of_maps_was_filled_before", a.number("inside first") == 3 and a.number(f"count {INNER}") == 3)
 check("inner", a.number("inner second") == 0)
-check("an_inner_map_is_replaced", soon(lambda: t.say("1") and a.number("inside second") > 0))
+check("an_inner_map_is_replaced", wait_for(lambda: t.say("1") and a.number("inside second") > 0))
 n = a.number("inside first")
 t.say("4")
 check("the_old_one_is_left_alone", a.number("inside first") == n)

@@ -13,7 +13,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from tap import check, done, run, skip  # noqa: E402
+import tap  # noqa: E402
+from tap import check, done, run, skip, wait_for  # noqa: E402
 
 FERRY, HERE, BPFTOOL = sys.argv[1:4]
 OBJECT, TARGET = os.path.join(HERE, "share.bpf.o"), os.path.join(HERE, "share_target")
@@ -22,30 +23,18 @@ RUNTIME = tempfile.mkdtemp(prefix="ferry-test-")
 ENV = dict(os.environ, XDG_RUNTIME_DIR=RUNTIME)
 
 
-class Talk:
-    """A process under ferry exec that answers lines with lines."""
+class Talk(tap.Talk):
+    """One under ferry exec, unless outside of the session."""
 
     def __init__(self, *args, session=True):
-        command = [FERRY, "exec", "--", *args] if session else list(args)
-        self.p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENV)
-        self.pid = self.p.pid  # ferry becomes the command
-        self.hello = self.p.stdout.readline().strip()
+        super().__init__(*([FERRY, "exec", "--"] if session else []), *args, env=ENV)
 
-    def say(self, line, end=None):
-        """The answer's lines up to one that is in `end`, or its one line."""
-        self.p.stdin.write(line + "\n")
-        self.p.stdin.flush()
-        answer = [self.p.stdout.readline().strip()]
-        while end and answer[-1] not in end and answer[-1]:
+    def read(self, what="read"):
+        """What it has, up to the line that says how it woke up."""
+        answer = [self.say(what)]
+        while answer[-1] not in ("woken", "late", ""):
             answer.append(self.p.stdout.readline().strip())
-        return answer if end else answer[0]
-
-    def read(self):
-        return self.say("read", ("woken", "late"))
-
-    def end(self):
-        self.p.stdin.close()
-        self.p.wait(timeout=20)
+        return answer
 
 
 def target(*args):
@@ -68,15 +57,6 @@ def one_target():
     check("the_target_goes_on_when_the_loader_has_ended", t.say("3") == f"{t.pid} 13")
     t.end()
     other.end()
-
-
-def wait_for(what, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def bpftool(*args):
@@ -135,7 +115,7 @@ def elements():
     a = loader("output", t.pid, 33, ELEMENTS)
     t.say("1")
     t.say("3")
-    got = a.say("samples", ("woken", "late"))
+    got = a.read("samples")
     want = [f"{t.pid} output {n} 33" for n in (1, 2, 3, 4)]
     check("perf_buffers_get_samples_of_another_process", sorted(got[:-1])[-3:] == want[-3:], got)
     check("samples_of_another_process_wake_the_consumer", got[-1] == "woken", got)
