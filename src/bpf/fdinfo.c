@@ -180,7 +180,7 @@ static void link_lines(const struct sys_link *l, struct text *t)
 	text_printf(t, "target_name:\t%s\n", l->iter->target->name);
 	if (l->iter->map)
 		text_printf(t, "map_id:\t%u\n", l->iter->map->o.id);
-	if (!strcmp(l->iter->target->name, "task"))
+	if (l->iter->target->of_tasks)
 		iter_task_line(l->iter, t);
 }
 

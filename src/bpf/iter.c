@@ -138,6 +138,8 @@ void sys_iter_free(struct sys_obj *o)
 	}
 	if (it->walk.o)
 		it->walk.what->target->put(&it->walk);
+	if (it->walk.what->target->end)
+		it->walk.what->target->end(&it->walk);
 	base_free(it->walk.room);
 	base_free(it->seq.buf);
 	sys_put(&it->prog->o);

@@ -22,13 +22,15 @@ struct iter_target {
 	int (*get)(struct iter_walk *w);
 	void (*put)(struct iter_walk *w);
 	void (*step)(struct iter_walk *w);
+	void (*end)(struct iter_walk *w); /* frees what the walk has beside w->room; NULL: nothing */
+	bool of_tasks;      /* the link may say which */
 };
 
 /* What the link was made for. */
 struct iter_what {
 	const struct iter_target *target;
 	struct sys_map *map; /* bpf_map_elem: referenced */
-	u32 tid, tgid;       /* task: of this thread or process only; 0: all */
+	u32 tid, tgid;       /* of_tasks: of this thread or process only; 0: all */
 };
 
 #define ITER_ARGS 4
@@ -38,6 +40,7 @@ struct iter_walk {
 	u64 args[ITER_ARGS];
 	struct sys_obj *o;  /* held for the element */
 	u8 *room;           /* the target's, freed with base_free */
+	struct iter_tasks *tasks; /* of iter_task.c */
 	union {
 		struct shown_map map;
 		struct {
@@ -52,6 +55,13 @@ struct iter_walk {
 const struct iter_target *iter_target_named(const char *name); /* "bpf_map"; NULL */
 /* iter_target.c: may the program go through this, by what its caller's bpf_iter_link_info says? */
 int iter_attach(struct iter_what *what, const struct prog *p, const union bpf_iter_link_info *info);
+
+/* iter_task.c: the operations of its targets */
+int iter_task_get(struct iter_walk *w);
+int iter_file_get(struct iter_walk *w);
+int iter_vma_get(struct iter_walk *w);
+void iter_task_put(struct iter_walk *w);
+void iter_tasks_end(struct iter_walk *w);
 
 /* iter.c */
 int iter_what_new(const struct sys_prog *sp, const union bpf_iter_link_info *info, struct iter_what **out);

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What iterators go through: objects of bpf(2), elements of a map, threads. */
-#include <ctype.h>
-#include <dirent.h>
+/* What iterators go through: objects of bpf(2), elements of a map, symbols; processes are in iter_task.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bpf/iter.h"
-#include "helper/helper.h"
+#include "helper/shown.h"
 
 #define ADDR(x) ((u64)(uintptr_t)(x))
 
@@ -147,42 +144,36 @@ static void put_nothing(struct iter_walk *w)
 	(void)w;
 }
 
-/* ---- threads of this process ---------------------------------------------------------------- */
+/* ---- symbols: lines of what stands for /proc/kallsyms -------------------------------------------- */
 
-/* The smallest thread id above `after`; 0: none. */
-static u32 next_thread(u32 after)
+/* "ADDRESS TYPE NAME" and for a module's "\t[MODULE]"; w->room holds all of them behind one as it is shown. */
+static int get_symbol(struct iter_walk *w)
 {
-	DIR *dir = opendir("/proc/self/task");
-	u32 best = 0, tid;
-	struct dirent *e;
+	struct shown_symbol *sym;
+	char *text, *line;
+	u32 size = 0;
+	int used = 0;
 
-	while (dir && (e = readdir(dir))) {
-		tid = isdigit((unsigned char)e->d_name[0]) ? (u32)strtoul(e->d_name, NULL, 10) : 0;
-		if (tid > after && (!best || tid < best))
-			best = tid;
+	if (!w->room) {
+		text = sys_kallsyms(&size);
+		w->room = text ? base_alloc(sizeof(*sym) + size + 2) : NULL;
+		if (w->room)
+			memcpy(w->room + sizeof(*sym), text, size);
+		base_free(text);
+		if (!w->room)
+			return -ENOMEM;
 	}
-	if (dir)
-		closedir(dir);
-	return best;
-}
-
-static int get_task(struct iter_walk *w)
-{
-	const struct iter_what *what = w->what;
-	u32 tid;
-
-	if (what->tgid && what->tgid != (u32)getpid())
+	sym = (struct shown_symbol *)w->room;
+	line = (char *)(sym + 1) + w->cursor;
+	memset(sym, 0, sizeof(*sym));
+	if (sscanf(line, "%lx %c %511s%n\t[%55[^]]", &sym->value, &sym->type, sym->name, &used, sym->module_name) < 3)
 		return 0;
-	for (tid = next_thread((u32)w->cursor); tid && what->tid && tid != what->tid; tid = next_thread(tid))
-		;
-	if (!tid)
-		return 0;
-	w->behind = tid;
-	if (!w->room)
-		w->room = base_alloc(helper_task_room());
-	if (!w->room)
-		return -ENOMEM;
-	w->args[0] = ADDR(helper_task_show(w->room, tid));
+	if (line[used] != '\t')
+		sym->module_name[0] = '\0'; /* that is of the next line */
+	sym->show_value = 1;
+	sym->pos = (s64)w->cursor;
+	w->behind = (u64)(strchrnul(line, '\n') + 1 - (char *)(sym + 1));
+	w->args[0] = ADDR(sym);
 	return 1;
 }
 
@@ -192,7 +183,10 @@ static int get_task(struct iter_walk *w)
 #define OPS_bpf_prog     .get = get_prog, .put = put_obj
 #define OPS_bpf_link     .get = get_link, .put = put_obj
 #define OPS_bpf_map_elem .get = get_elem, .put = put_nothing
-#define OPS_task         .get = get_task, .put = put_nothing, .sleepable = true
+#define OPS_task         .get = iter_task_get, .put = iter_task_put, .end = iter_tasks_end, .sleepable = true, .of_tasks = true
+#define OPS_task_file    .get = iter_file_get, .put = iter_task_put, .end = iter_tasks_end, .sleepable = true, .of_tasks = true
+#define OPS_task_vma     .get = iter_vma_get, .put = iter_task_put, .end = iter_tasks_end, .sleepable = true, .of_tasks = true
+#define OPS_ksym         .get = get_symbol, .put = put_nothing, .sleepable = true
 
 #define KINDS(...) __VA_ARGS__
 #define ITER(target, params, kinds, ...)                                                           \
@@ -256,5 +250,5 @@ int iter_attach(struct iter_what *what, const struct prog *p, const union bpf_it
 		return -EINVAL;
 	if (!strcmp(what->target->name, "bpf_map_elem"))
 		return attach_map(what, p, info);
-	return strcmp(what->target->name, "task") ? 0 : attach_task(what, info);
+	return what->target->of_tasks ? attach_task(what, info) : 0;
 }

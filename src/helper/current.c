@@ -273,12 +273,33 @@ size_t helper_task_room(void)
 	return BEHIND + 2u * at.size + at.cred_size; /* with size 0 enough for `nobody` */
 }
 
-const void *helper_task_show(void *room, u32 tid)
+/* Of another process: proc(5), /proc/PID/status: "Uid:\treal\teffective\tsaved\tfs", the same of groups. */
+static void fill_cred_of(u8 *cred, u32 tgid, u32 tid)
+{
+	static const char *const names[] = { "\nUid:", "\nGid:" };
+	const u32 to[2][4] = { { at.uid, at.euid, at.suid, at.fsuid }, { at.gid, at.egid, at.sgid, at.fsgid } };
+	char path[64], buf[2048], *s;
+	u32 i, k;
+
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/status", tgid, tid);
+	read_proc(path, buf, sizeof(buf));
+	for (i = 0; i < 2; i++) {
+		s = strstr(buf, names[i]);
+		s = s ? s + strlen(names[i]) : NULL;
+		for (k = 0; s && k < 4; k++)
+			put32(cred, to[i][k], (u32)strtoul(s, &s, 10));
+	}
+}
+
+const void *helper_task_show(void *room, u32 tgid, u32 tid)
 {
 	struct helper_task look;
 
-	helper_task_look(&look, (u32)getpid(), tid);
+	if (!helper_task_look(&look, tgid, tid))
+		return NULL;
 	helper_task_fill(room, &look);
+	if (at.size && tgid != (u32)getpid())
+		fill_cred_of((u8 *)room + BEHIND + 2u * at.size, tgid, tid);
 	return room;
 }
 

@@ -37,6 +37,7 @@ enum helper_arg {
 	ARG_KPTR,            /* a pointer to an object in a map's value, which the map owns */
 	ARG_KPTR_OBJ,        /* an object for it, whose reference goes there, or NULL */
 	ARG_TASK,            /* a task_struct, by BTF */
+	ARG_PATH,            /* a path, by BTF: also where a struct begins with one */
 	ARG_SOCK,            /* a socket of any kind */
 	ARG_SOCK_RELEASE,    /* the same, whose reference is given back */
 	ARG_SEQ,             /* a seq_file, by BTF: the helper sees whether it is the iterator's */
@@ -133,9 +134,12 @@ extern void (*helper_prog_callback)(const struct prog *p, prog_callback cb, cons
 /* The program's timers that call `from` call `to` from now on (NULL: end). Were there any? */
 bool helper_timers_move(const struct prog *p, prog_callback from, prog_callback to);
 
-/* A thread of this process as a struct task_struct, in helper_task_room() bytes of the caller's. */
+/*
+ * A thread, maybe of another process, as a struct task_struct in helper_task_room() bytes of the caller's. NULL: it
+ * has ended, or may not be looked at.
+ */
 size_t helper_task_room(void);
-const void *helper_task_show(void *room, u32 tid);
+const void *helper_task_show(void *room, u32 tgid, u32 tid);
 /* A thread, maybe of another process, and what is known of it. */
 struct helper_task {
 	u32 tid, tgid, ppid;

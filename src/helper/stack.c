@@ -17,6 +17,7 @@
 
 #include "code/code.h"
 #include "helper/helper_int.h"
+#include "helper/shown.h"
 
 #define MAX_DEPTH  127u /* sysctl kernel.perf_event_max_stack */
 #define MAX_SKIP   255u
@@ -131,49 +132,16 @@ static u32 user_stack(u64 *ips, u32 max)
 /* ---- build ids ------------------------------------------------------------------------------ */
 
 struct area {
-	u64 start, end, off; /* addresses, offset in the file */
-	u64 inode;
+	struct helper_area at;
 	u64 image; /* address of the file's first byte */
 };
-
-/* A number from a line of /proc/self/maps, past the character that ends it. */
-static const char *number(const char *s, const char *end, u32 base, u64 *value)
-{
-	for (*value = 0; s < end; s++) {
-		u32 d = *s >= '0' && *s <= '9'   ? (u32)(*s - '0')
-			: *s >= 'a' && *s <= 'f' ? (u32)(*s - 'a') + 10
-						 : base;
-
-		if (d >= base)
-			return s + 1;
-		*value = *value * base + d;
-	}
-	return s;
-}
-
-/* "start-end perms offset dev inode path" */
-static bool parse_area(const char *s, const char *end, struct area *a)
-{
-	u64 skip;
-
-	s = number(s, end, 16, &a->start);
-	s = number(s, end, 16, &a->end);
-	if (end - s < 5)
-		return false;
-	s += 5; /* permissions */
-	s = number(s, end, 16, &a->off);
-	s = number(s, end, 16, &skip);
-	s = number(s, end, 16, &skip);
-	number(s, end, 10, &a->inode);
-	return true;
-}
 
 /* The file's area that holds `ip`. Only system calls: may run in a signal handler. */
 static bool find_area(u64 ip, struct area *out)
 {
 	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	char buf[4096], *line, *nl;
-	struct area a = { 0 };
+	struct helper_area a;
 	u64 image = 0, inode = 0;
 	size_t len = 0;
 	bool found = false;
@@ -185,14 +153,14 @@ static bool find_area(u64 ip, struct area *out)
 		len += (size_t)n;
 		for (line = buf; (nl = memchr(line, '\n', len - (size_t)(line - buf)));
 		     line = nl + 1) {
-			if (!parse_area(line, nl, &a))
+			if (!helper_area_parse(&a, line, nl))
 				continue;
 			if (!a.off) {
 				image = a.start;
 				inode = a.inode;
 			}
 			if (ip >= a.start && ip < a.end) {
-				*out = a;
+				out->at = a;
 				out->image = a.inode && a.inode == inode ? image : 0;
 				found = true;
 				break;
@@ -202,7 +170,7 @@ static bool find_area(u64 ip, struct area *out)
 		memmove(buf, line, len);
 	}
 	close(fd);
-	return found && out->inode;
+	return found && out->at.inode;
 }
 
 /* The note of NT_GNU_BUILD_ID among those at [at, at + size). */
@@ -263,15 +231,15 @@ static void to_build_ids(const u64 *ips, u32 n, struct bpf_stack_build_id *ids)
 
 	memset(ids, 0, n * sizeof(*ids));
 	for (i = 0; i < n; i++) {
-		if (!(ips[i] >= a.start && ips[i] < a.end)) {
+		if (!(ips[i] >= a.at.start && ips[i] < a.at.end)) {
 			known = find_area(ips[i], &a) && find_build_id(a.image, id);
 			if (!known)
-				a.start = a.end = 0;
+				a.at.start = a.at.end = 0;
 		}
 		if (known) {
 			ids[i].status = BPF_STACK_BUILD_ID_VALID;
 			memcpy(ids[i].build_id, id, sizeof(id));
-			ids[i].offset = ips[i] - a.start + a.off;
+			ids[i].offset = ips[i] - a.at.start + a.at.off;
 		} else {
 			ids[i].status = BPF_STACK_BUILD_ID_IP;
 			ids[i].ip = ips[i];

@@ -299,6 +299,20 @@ static int arg_typed(struct verifier *v, u32 r, const char *name, const char *po
 	return 0;
 }
 
+/* Read as above, wherever in another struct it lies. */
+static int arg_path(struct verifier *v, u32 r)
+{
+	const struct reg *reg = cur_reg(v, r);
+	const struct btf *btf = fbtf_vmlinux();
+	s32 id = btf ? btf__find_by_name_kind(btf, "path", BTF_KIND_STRUCT) : 0;
+
+	if (!btf)
+		return v->error = -ENOMEM;
+	if (reg->flags & REG_NULLABLE || !vtyped_is(v, reg, btf, (u32)id))
+		return expected(v, r, "ptr_path");
+	return 0;
+}
+
 /* Pointers to the kernel's structs of sockets, too, where they are known. */
 static int arg_sock(struct verifier *v, struct call *c, u32 r, bool release)
 {
@@ -349,6 +363,8 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 		return arg_key_or_value(v, c, r, ARG_MAP_VALUE);
 	case ARG_TASK:
 		return arg_typed(v, r, "task_struct", "ptr_task_struct");
+	case ARG_PATH:
+		return arg_path(v, r);
 	case ARG_SOCK:
 		return arg_sock(v, c, r, false);
 	case ARG_SOCK_RELEASE:
