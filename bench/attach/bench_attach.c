@@ -8,15 +8,14 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <ferry/ferry.h>
-#include <link.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../../tests/clients/usdt/note.h"
+#include "../../tests/file_offset.h"
+#include "apart.h"
 
 #define CALLS 500
 #define ROUNDS 60
@@ -76,23 +75,6 @@ static double measure(struct ring_buffer *rb, int (*fn)(int, int))
 	return best;
 }
 
-static int find(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	unsigned long *at = arg, rel = *at - info->dlpi_addr;
-	int i;
-
-	(void)size;
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_LOAD && rel - ph->p_vaddr < ph->p_memsz) {
-			*at = rel - ph->p_vaddr + ph->p_offset;
-			return 1;
-		}
-	}
-	return 0;
-}
-
 static int ignore(void *ctx, void *data, size_t size)
 {
 	(void)ctx;
@@ -129,14 +111,12 @@ static const struct {
 static struct bpf_link *attach(struct bpf_object *obj, const char *prog, int (*fn)(int, int), bool ret)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = ret);
-	unsigned long offset = (unsigned long)fn;
 
 	if (fn == with_note)
 		return bpf_program__attach_usdt(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe", "ferry", "hit",
 						NULL);
-	dl_iterate_phdr(find, &offset);
 	return bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe",
-					       offset, &opts);
+					       file_offset((const void *)fn), &opts);
 }
 
 static int run(const char *file, double *out)
@@ -165,39 +145,6 @@ static int run(const char *file, double *out)
 	return 0;
 }
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
-}
-
-/* In a child, which alone has FERRY=off. */
-static int run_apart(char *self, const char *file, double *out)
-{
-	int fds[2], status;
-	pid_t pid;
-
-	if (pipe(fds))
-		return -1;
-	pid = fork();
-	if (!pid) {
-		char *const argv[] = { self, (char *)file, "kernel", NULL };
-
-		dup2(fds[1], 3);
-		setenv("FERRY", "off", 1);
-		execv("/proc/self/exe", argv);
-		_exit(1);
-	}
-	close(fds[1]);
-	if (read(fds[0], out, NCASES * sizeof(*out)) != (ssize_t)(NCASES * sizeof(*out)))
-		status = -1;
-	close(fds[0]);
-	waitpid(pid, &status, 0);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	double ours[NCASES], kernel[NCASES];
@@ -210,12 +157,12 @@ int main(int argc, char **argv)
 	if (ferry_hook()) /* does nothing with FERRY=off */
 		return 1;
 	if (argc > 2)
-		return run(argv[1], ours) || write(3, ours, sizeof(ours)) != (ssize_t)sizeof(ours);
+		return run(argv[1], ours) || !tell_apart(ours, NCASES);
 	if (run(argv[1], ours)) {
 		fprintf(stderr, "bench_attach: probes cannot be attached: %s\n", strerror(errno));
 		return 1;
 	}
-	have_kernel = !run_apart(argv[0], argv[1], kernel);
+	have_kernel = run_apart(argv[0], argv[1], kernel, NCASES);
 	printf("%-32s %10s %10s %8s\n", "a hit", "ferry ns", "kernel ns", "ratio");
 	for (i = 0; i < NCASES; i++)
 		if (have_kernel)

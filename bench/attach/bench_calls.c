@@ -10,13 +10,13 @@
 #include <ferry/ferry.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "apart.h"
 
 #define CALLS 1000
 #define ROUNDS 200
@@ -104,39 +104,6 @@ static int run(const char *file, double out[NCASES + 1])
 	return 0;
 }
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
-}
-
-/* In a child, which alone has FERRY=off. */
-static int run_apart(char *self, const char *file, double *out)
-{
-	int fds[2], status;
-	pid_t pid;
-
-	if (pipe(fds))
-		return -1;
-	pid = fork();
-	if (!pid) {
-		char *const argv[] = { self, (char *)file, "kernel", NULL };
-
-		if (dup2(fds[1], 100) < 0)
-			_exit(1);
-		setenv("FERRY", "off", 1);
-		execv("/proc/self/exe", argv);
-		_exit(1);
-	}
-	close(fds[1]);
-	status = read(fds[0], out, (NCASES + 1) * sizeof(*out)) == (ssize_t)((NCASES + 1) * sizeof(*out)) ? 0 : -1;
-	close(fds[0]);
-	waitpid(pid, NULL, 0);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	double ours[NCASES + 1], kernel[NCASES + 1];
@@ -152,12 +119,12 @@ int main(int argc, char **argv)
 	    !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
 	if (argc > 2)
-		return run(argv[1], ours) || write(100, ours, sizeof(ours)) != (ssize_t)sizeof(ours);
+		return run(argv[1], ours) || !tell_apart(ours, NCASES + 1);
 	if (run(argv[1], ours)) {
 		fprintf(stderr, "bench_calls: programs cannot be attached: %s\n", strerror(errno));
 		return 1;
 	}
-	have_kernel = !run_apart(argv[0], argv[1], kernel);
+	have_kernel = run_apart(argv[0], argv[1], kernel, NCASES + 1);
 	printf("a system call alone takes %.1f ns, in a process without Ferry %.1f ns\n", ours[NCASES],
 	       have_kernel ? kernel[NCASES] : 0);
 	printf("%-42s %10s %10s %8s\n", "added by", "ferry ns", "kernel ns", "ratio");

@@ -4,7 +4,6 @@
 #include <linux/ptrace.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
-#define __TARGET_ARCH_x86
 #include <bpf/bpf_tracing.h>
 #include <bpf/usdt.bpf.h>
 

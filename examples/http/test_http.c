@@ -11,24 +11,10 @@
 
 #include "client.h"
 #include "filter.h"
+#include "said.h"
 
 static struct filter *filter;
 static struct server *server;
-static char log_text[1 << 19];
-
-static void keep_log(void *arg, int level, const char *msg)
-{
-	(void)arg, (void)level;
-	snprintf(log_text + strlen(log_text), sizeof(log_text) - strlen(log_text), "%s\n", msg);
-}
-
-/* libbpf's messages have the verifier's log. */
-static int keep_print(enum libbpf_print_level level, const char *format, va_list ap)
-{
-	size_t n = strlen(log_text);
-
-	return level == LIBBPF_WARN ? vsnprintf(log_text + n, sizeof(log_text) - n, format, ap) : 0;
-}
 
 static const char *object(const char *name)
 {
@@ -41,12 +27,11 @@ static const char *object(const char *name)
 static int setup(void **state)
 {
 	(void)state;
-	ferry_log_to(keep_log, NULL);
-	libbpf_set_print(keep_print);
+	keep_what_is_said();
 	assert_int_equal(ferry_policy_load(getenv("HTTP_POLICY")), 0);
 	filter = filter_open(object("filter"));
 	if (!filter)
-		fail_msg("%s", log_text);
+		fail_msg("%s", said);
 	server = server_start(0, filter_function(filter));
 	assert_non_null(server);
 	return 0;
@@ -139,10 +124,10 @@ static void what_is_refused_changes_nothing(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		*log_text = '\0';
+		*said = '\0';
 		assert_int_equal(filter_reload(filter, object(cases[i][0])), -1);
-		if (!strstr(log_text, cases[i][1]))
-			fail_msg("%s: %s", cases[i][0], log_text);
+		if (!strstr(said, cases[i][1]))
+			fail_msg("%s: %s", cases[i][0], said);
 		assert_int_equal(status_of(1, "/", ""), 200);
 	}
 }

@@ -8,25 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "said.h"
 #include "sql.h"
 
 static struct sql *sql;
 static sqlite3 *db;
-static char log_text[1 << 16];
-
-static void keep_log(void *arg, int level, const char *msg)
-{
-	(void)arg, (void)level;
-	snprintf(log_text + strlen(log_text), sizeof(log_text) - strlen(log_text), "%s\n", msg);
-}
-
-/* libbpf's messages have the verifier's log. */
-static int keep_print(enum libbpf_print_level level, const char *format, va_list ap)
-{
-	size_t n = strlen(log_text);
-
-	return level == LIBBPF_WARN ? vsnprintf(log_text + n, sizeof(log_text) - n, format, ap) : 0;
-}
 
 static const char *object(const char *name)
 {
@@ -55,8 +41,7 @@ static const char *ask(sqlite3 *from, const char *query)
 static int setup(void **state)
 {
 	(void)state;
-	ferry_log_to(keep_log, NULL);
-	libbpf_set_print(keep_print);
+	keep_what_is_said();
 	assert_int_equal(ferry_policy_load(getenv("SQL_POLICY")), 0);
 	sql = sql_open(object("functions"));
 	assert_non_null(sql);
@@ -140,10 +125,10 @@ static void what_is_refused_changes_nothing(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		*log_text = '\0';
+		*said = '\0';
 		assert_int_equal(sql_reload(sql, object(cases[i][0])), -1);
-		if (!strstr(log_text, cases[i][1]))
-			fail_msg("%s: %s", cases[i][0], log_text);
+		if (!strstr(said, cases[i][1]))
+			fail_msg("%s: %s", cases[i][0], said);
 		assert_string_equal(ask(db, "select similarity('ab', 'ab') + rules_version()"),
 				    "101");
 	}

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "one.h"
+
 struct item {
 	int key, value;
 };
@@ -207,22 +209,11 @@ static const struct {
 };
 
 static const char *object_file;
-static char log_text[1 << 16];
 
 static struct bpf_object *load(const char *name, int *fd)
 {
-	struct bpf_object *obj = bpf_object__open_file(object_file, NULL);
-	struct bpf_program *prog = obj ? bpf_object__find_program_by_name(obj, name) : NULL;
-
-	if (!prog)
-		fail_msg("no program %s", name);
-	bpf_program__set_autoload(prog, true);
-	bpf_program__set_log_buf(prog, log_text, sizeof(log_text));
-	bpf_program__set_log_level(prog, 1);
-	log_text[0] = '\0';
 	logged[0] = '\0';
-	*fd = bpf_object__load(obj) ? -1 : bpf_program__fd(prog);
-	return obj;
+	return load_one(object_file, name, fd);
 }
 
 static int run(int fd, int n)
@@ -241,7 +232,7 @@ static int load_and_run(const char *name, int n)
 	struct bpf_object *obj = load(name, &fd);
 
 	if (fd < 0)
-		print_error("%s: %.3000s", name, log_text);
+		print_error("%s: %.3000s", name, one_log);
 	ret = run(fd, n);
 	bpf_object__close(obj);
 	return ret;
@@ -257,9 +248,9 @@ static void callbacks_give_what_c_gives_and_broken_rules_are_refused(void **stat
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		obj = load(cases[i].prog, &fd);
 		if ((!cases[i].rule && fd < 0) ||
-		    (cases[i].rule && (fd >= 0 || !strstr(log_text, cases[i].rule)))) {
+		    (cases[i].rule && (fd >= 0 || !strstr(one_log, cases[i].rule)))) {
 			print_error("%s: wanted '%s': %.3000s", cases[i].prog,
-				    cases[i].rule ? cases[i].rule : "that it runs", log_text);
+				    cases[i].rule ? cases[i].rule : "that it runs", one_log);
 			bad++;
 		} else if (!cases[i].rule && (ret = run(fd, cases[i].in)) != cases[i].want) {
 			print_error("%s(%d): %d, wanted %d\n", cases[i].prog, cases[i].in, ret, cases[i].want);

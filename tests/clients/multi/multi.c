@@ -6,12 +6,12 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <link.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "either.h"
+#include "file_offset.h"
 #include "test.h"
 
 #define KPROBE_MULTI 42
@@ -329,22 +329,6 @@ static void libbpf_attaches_to_a_pattern(void **state)
 	bpf_link__destroy(l);
 }
 
-static int find_offset(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	int i, k;
-
-	(void)size, (void)arg;
-	for (i = 0; i < info->dlpi_phnum && !*info->dlpi_name; i++)
-		for (k = 0; k < 3; k++) {
-			unsigned long long at = ADDR(k == 0 ? target0 : k == 1 ? target1 : target2) - info->dlpi_addr;
-			const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-			if (ph->p_type == PT_LOAD && at - ph->p_vaddr < ph->p_filesz)
-				offsets[k] = at - ph->p_vaddr + ph->p_offset;
-		}
-	return 0;
-}
-
 static int find_symbols(void)
 {
 	char line[512], name[256];
@@ -382,7 +366,9 @@ int main(int argc, char **argv)
 		return skip_all("the kernel has no bpf(2) for us");
 	syms[0] = ADDR("__x64_sys_getpgid");
 	syms[1] = ADDR("__x64_sys_getsid");
-	dl_iterate_phdr(find_offset, NULL);
+	offsets[0] = file_offset((const void *)target0);
+	offsets[1] = file_offset((const void *)target1);
+	offsets[2] = file_offset((const void *)target2);
 	if (!find_symbols())
 		return skip_all("the kernel does not say where its functions are");
 	if (!realpath("/proc/self/exe", self))

@@ -4,34 +4,11 @@
 #include <bpf/bpf_helpers.h>
 #include <ferry/ferry_bpf.h>
 
+#include "things.h"
+
 #ifndef NULL
 #define NULL ((void *)0)
 #endif
-
-struct header {
-	int count;
-	int sizes[3];
-};
-struct req {
-	int id;
-	const char *uri;
-	struct header *headers;
-	struct req *next;
-};
-struct plane {
-	double x, y;
-};
-struct tag {
-	char c[3];
-};
-struct cube {
-	long side[5];
-};
-struct mixed {
-	int a;
-	double d;
-};
-enum mode { FAST = 1, SLOW = 4, OFF = 9 };
 
 extern struct req *req_get(int id) __ksym;
 extern void req_put(struct req *r) __ksym;

@@ -13,30 +13,8 @@
 #include <ferry/ferry.h>
 #include <stdio.h>
 
-struct header {
-	int count;
-	int sizes[3];
-};
-struct req {
-	int id;
-	const char *uri;
-	struct header *headers;
-	struct req *next;
-};
-struct plane {
-	double x, y;
-};
-struct tag {
-	char c[3];
-};
-struct cube {
-	long side[5];
-};
-struct mixed {
-	int a;
-	double d;
-};
-enum mode { FAST = 1, SLOW = 4, OFF = 9 };
+#include "one.h"
+#include "things.h"
 
 /* ---- the host ---------------------------------------------------------------------------------- */
 
@@ -190,22 +168,6 @@ static const struct {
 };
 
 static const char *object_file;
-static char log_text[1 << 16];
-
-static struct bpf_object *load(const char *name, int *fd)
-{
-	struct bpf_object *obj = bpf_object__open_file(object_file, NULL);
-	struct bpf_program *prog = obj ? bpf_object__find_program_by_name(obj, name) : NULL;
-
-	if (!prog)
-		fail_msg("no program %s", name);
-	bpf_program__set_autoload(prog, true);
-	bpf_program__set_log_buf(prog, log_text, sizeof(log_text));
-	bpf_program__set_log_level(prog, 1);
-	log_text[0] = '\0';
-	*fd = bpf_object__load(obj) ? -1 : bpf_program__fd(prog);
-	return obj;
-}
 
 static void calls_give_what_c_gives_and_broken_rules_are_refused(void **state)
 {
@@ -218,11 +180,11 @@ static void calls_give_what_c_gives_and_broken_rules_are_refused(void **state)
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		int in[8] = { cases[i].in };
 
-		obj = load(cases[i].prog, &fd);
+		obj = load_one(object_file, cases[i].prog, &fd);
 		if ((!cases[i].rule && fd < 0) ||
-		    (cases[i].rule && (fd >= 0 || !strstr(log_text, cases[i].rule)))) {
+		    (cases[i].rule && (fd >= 0 || !strstr(one_log, cases[i].rule)))) {
 			print_error("%s: wanted '%s': %.3000s", cases[i].prog,
-				    cases[i].rule ? cases[i].rule : "that it runs", log_text);
+				    cases[i].rule ? cases[i].rule : "that it runs", one_log);
 			bad++;
 		}
 		if (fd >= 0) {
@@ -246,7 +208,7 @@ static void formats_print_what_printf_prints(void **state)
 	uint64_t ret;
 
 	(void)state;
-	obj = load("format", &fd);
+	obj = load_one(object_file, "format", &fd);
 	assert_true(fd >= 0);
 	assert_int_equal(ferry_prog_run(fd, in, sizeof(in), &ret), 0);
 	assert_string_equal(said, "ferry has -3 of 0.50");
@@ -261,7 +223,7 @@ static void strings_without_an_end_are_not_passed_on(void **state)
 	uint64_t ret = 1;
 
 	(void)state;
-	obj = load("string_checked", &fd);
+	obj = load_one(object_file, "string_checked", &fd);
 	assert_true(fd >= 0);
 	assert_int_equal(ferry_prog_run(fd, in, sizeof(in), &ret), 0);
 	/* `out' and `n' hold ones without a zero in the first four bytes, `out' zeros above. */

@@ -7,11 +7,11 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <ferry/ferry.h>
-#include <link.h>
 #include <setjmp.h>
 #include <unistd.h>
 
-#include "kernel_bpf.h"
+#include "either.h"
+#include "file_offset.h"
 #include "test.h"
 
 struct seen {
@@ -47,31 +47,13 @@ __asm__(".text\n.p2align 4\n.type call_known, @function\ncall_known:\n.cfi_start
 	"pop %rdi\npop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\n"
 	".cfi_adjust_cfa_offset -56\nret\n.cfi_endproc\n.size call_known, . - call_known\n");
 
-static int find(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	unsigned long *at = arg, rel = *at - info->dlpi_addr;
-	int i;
-
-	(void)size;
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_LOAD && rel - ph->p_vaddr < ph->p_memsz) {
-			*at = rel - ph->p_vaddr + ph->p_offset;
-			return 1;
-		}
-	}
-	return 0;
-}
-
 static struct bpf_link *attach(const char *prog, const void *fn, bool ret, unsigned long long cookie)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = ret, .bpf_cookie = cookie);
-	unsigned long at = (unsigned long)fn;
 	struct bpf_link *l;
 
-	assert_int_equal(dl_iterate_phdr(find, &at), 1);
-	l = bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe", at, &opts);
+	l = bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, prog), 0, "/proc/self/exe",
+					    file_offset(fn), &opts);
 	if (!l)
 		print_message("# attach: %s\n", strerror(errno));
 	assert_non_null(l);
@@ -304,16 +286,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static bool kernel_has_them(void)
-{
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
-	long fd = raw_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
-
-	if (fd >= 0)
-		close((int)fd);
-	return fd >= 0 && !access("/sys/bus/event_source/devices/uprobe/type", R_OK);
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,8 +299,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(link_destroyed_inside_the_function_sees_no_return),
 	};
 
-	ferry_hook(); /* does nothing with FERRY=off */
-	if (argc > 1 && !strcmp(argv[1], "kernel") && !kernel_has_them())
+	if (no_kernel(argc, argv, "/sys/bus/event_source/devices/uprobe/type"))
 		return skip_all("no uprobes of the machine's kernel");
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

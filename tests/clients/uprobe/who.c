@@ -6,7 +6,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <ferry/ferry.h>
-#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
@@ -14,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kernel_bpf.h"
+#include "either.h"
+#include "file_offset.h"
 #include "test.h"
 
 static struct bpf_object *obj;
@@ -26,23 +26,6 @@ long touched(long a)
 	volatile long x = a;
 
 	return x + 1;
-}
-
-static int find(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	unsigned long *at = arg, rel = *at - info->dlpi_addr;
-	int i;
-
-	(void)size;
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_LOAD && rel - ph->p_vaddr < ph->p_memsz) {
-			*at = rel - ph->p_vaddr + ph->p_offset;
-			return 1;
-		}
-	}
-	return 0;
 }
 
 /* Says whether programs on the function and on the call found whom the kernel knows. */
@@ -141,13 +124,11 @@ static void spawns(void)
 static void everywhere(bool function, bool call)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = false);
-	unsigned long at = (unsigned long)touched;
 	int i;
 
-	assert_int_equal(dl_iterate_phdr(find, &at), 1);
 	if (function)
-		links[0] = bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, "function"), -1, "/proc/self/exe", at,
-							   &opts);
+		links[0] = bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(obj, "function"), -1,
+							   "/proc/self/exe", file_offset((const void *)touched), &opts);
 	if (call)
 		links[1] = bpf_program__attach(bpf_object__find_program_by_name(obj, "call"));
 	assert_true((!function || links[0]) && (!call || links[1]));
@@ -194,16 +175,6 @@ static void on_both(void **state)
 	everywhere(true, false);
 }
 
-static bool kernel_has_them(void)
-{
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
-	long fd = raw_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
-
-	if (fd >= 0)
-		close((int)fd);
-	return fd >= 0 && !access("/sys/bus/event_source/devices/uprobe/type", R_OK);
-}
-
 int main(int argc, char **argv)
 {
 	/* On the kernel's calls come from everybody. */
@@ -214,8 +185,7 @@ int main(int argc, char **argv)
 	}, kernels[] = { cmocka_unit_test(on_functions) };
 	bool kernel = argc > 1 && !strcmp(argv[1], "kernel");
 
-	ferry_hook(); /* does nothing with FERRY=off */
-	if (kernel && !kernel_has_them())
+	if (no_kernel(argc, argv, "/sys/bus/event_source/devices/uprobe/type"))
 		return skip_all("no uprobes of the machine's kernel");
 	obj = bpf_object__open_file(getenv("WHO_OBJECT"), NULL);
 	if (!obj || bpf_object__load(obj)) {

@@ -4,7 +4,6 @@
  * calls that function, looks for others' objects and uses them. What fails, fails.
  */
 #include <fcntl.h>
-#include <link.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include "bpf/session.h"
 #include "bpf/share.h"
 #include "broker/broker.h"
+#include "file_offset.h"
 #include "member.h"
 #include "sys_test.h"
 
@@ -34,22 +34,6 @@ __attribute__((noipa)) static int fuzz_probed(int a)
 {
 	__asm__ volatile("" : "+r"(a));
 	return a + 1;
-}
-
-/* Where the function is in the program's file. */
-static int own_offset(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	uintptr_t at = (uintptr_t)fuzz_probed - info->dlpi_addr;
-	int i;
-
-	(void)size;
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_LOAD && at >= ph->p_vaddr && at < ph->p_vaddr + ph->p_memsz)
-			*(u64 *)arg = at - ph->p_vaddr + ph->p_offset;
-	}
-	return 1; /* the first is the program */
 }
 
 static void make_maps(int map[NMAPS])
@@ -169,7 +153,7 @@ static void attach(int prog, bool wild)
 	struct sys_attach what = { .p = p, .name = exe, .pid = -1, .cpu = -1 };
 
 	if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0)
-		dl_iterate_phdr(own_offset, &what.offset);
+		what.offset = file_offset((const void *)fuzz_probed);
 	if (wild) {
 		kind = (enum sys_attach_kind)rnd(SYS_ATTACH_KINDS);
 		what.name = kind == SYS_ATTACH_UPROBE || kind == SYS_ATTACH_URETPROBE ? exe : names[rnd(ARRAY_SIZE(names))];

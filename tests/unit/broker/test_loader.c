@@ -4,7 +4,6 @@
  * another context than theirs. Each process checks that itself; none is harmed.
  */
 #include <errno.h>
-#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "bpf/session.h"
 #include "bpf/share.h"
 #include "broker/broker.h"
+#include "file_offset.h"
 
 #define LOAD(dst, off) INSN(BPF_LDX | BPF_MEM | BPF_DW, dst, 1, off, 0)
 
@@ -29,18 +29,6 @@ __attribute__((noipa)) static int probed(int a)
 {
 	__asm__ volatile("" : "+r"(a));
 	return a + 1;
-}
-
-static int own_offset(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	uintptr_t at = (uintptr_t)probed - info->dlpi_addr;
-	int i;
-
-	(void)size, (void)arg;
-	for (i = 0; i < info->dlpi_phnum; i++)
-		if (info->dlpi_phdr[i].p_type == PT_LOAD && at - info->dlpi_phdr[i].p_vaddr < info->dlpi_phdr[i].p_memsz)
-			offset = at - info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_offset;
-	return 1; /* the first is the program */
 }
 
 static void be_target(void)
@@ -67,7 +55,7 @@ static int setup(void **state)
 	char c;
 
 	(void)state;
-	dl_iterate_phdr(own_offset, NULL);
+	offset = file_offset((const void *)probed);
 	if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) <= 0 || sys_session_make(dir) || pipe(stop) || pipe(ready) ||
 	    broker_new(dir, false, &b))
 		return -1;
