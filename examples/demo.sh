@@ -1,13 +1,26 @@
 #!/bin/sh
-# Runs the examples: demo.sh BUILD shows them, demo.sh BUILD --check tests that they say what they should (TAP).
+# Runs the examples: demo.sh BUILD shows them, demo.sh BUILD --check [short] tests that they say what they should (TAP).
 # SPDX-License-Identifier: MIT
 set -u
 build=$1
 here=$build/examples
+source=$(dirname "$0")
 ferry=$build/src/cli/ferry
 
-title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-shown() { printf '   $ %s\n\n' "$*"; }
+bold= dim= plain=
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+	bold=$(printf '\033[1m') dim=$(printf '\033[2m') plain=$(printf '\033[0m')
+fi
+
+step=0
+title() { # WHAT WHY: a heading, and what to look at
+	step=$((step + 1))
+	printf '\n%s%d. %s%s\n   %s\n\n' "$bold" $step "$1" "$plain" "$2"
+}
+shown() { printf '   %s$ %s%s\n\n' "$bold" "$*" "$plain"; }
+source_of() { # FILE PATTERN: lines of an example
+	grep -E -- "$2" "$source/$1" | sed "s|^[[:space:]]*|   $dim$1:$plain  |"
+}
 
 # An Ethernet frame: IPv4, TCP, port 23 (telnet).
 packet() {
@@ -17,39 +30,56 @@ packet() {
 }
 
 demo() {
-	[ -t 1 ] || { title() { printf '\n== %s\n' "$*"; }; }
-	title "A program that calls native functions of a shared library"
+	echo "${bold}Ferry${plain}: eBPF programs in ordinary processes, verified and compiled, calling C and called from C."
+	echo "No privilege, no kernel eBPF. The examples are in examples/, the command is $ferry."
+
+	title "A program calls C" "The host describes a function once; the program declares it and calls it, as it would one of the kernel."
+	source_of tour_module.c 'FERRY_FUNC\("long norm1'
+	source_of tour.bpf.c 'extern long norm1|distance = norm1'
+	echo
 	shown "ferry run --module tour_module.so tour.bpf.o"
 	"$ferry" run --module "$here/tour_module.so" "$here/tour.bpf.o" || exit 1
-	title "The same function, not registered: refused at load"
+
+	title "What was not offered cannot be called" "The same program without the module."
 	shown "ferry run tour.bpf.o"
-	"$ferry" run "$here/tour.bpf.o" && exit 1
-	title "An application with a program inside"
+	"$ferry" run "$here/tour.bpf.o" 2>&1 && exit 1
+
+	title "What is not safe does not run" "zlib, opened from its header; the verifier shows where this program goes wrong, and how to mend it."
+	shown "ferry verify --module zlib.ferry.so --prog unbounded refused.bpf.o"
+	"$ferry" verify --module "$here/zlib/zlib.ferry.so" --prog unbounded "$here/zlib/refused.bpf.o" 2>&1 && exit 1
+
+	title "C calls a program" "It becomes a C function pointer; here it is the comparator of qsort(3)."
+	source_of qsort/sort.bpf.c 'int by_people|a->people < '
+	source_of qsort/sort.c 'ferry_closure_code|^[[:space:]]qsort\('
+	echo
+	shown "./sort sort.bpf.o by_people"
+	"$here/qsort/sort" "$here/qsort/sort.bpf.o" by_people || exit 1
+
+	title "An application with a program inside" "Plain libbpf opens it, reads its map and its ring buffer (examples/embed.c, 100 lines)."
 	shown "./embed embed.bpf.o"
 	"$here/embed" "$here/embed.bpf.o" || exit 1
-	title "A packet filter, a million times on one packet (2 is XDP_PASS, 1 is XDP_DROP)"
-	shown "ferry run --data telnet.bin --repeat 1m packets.bpf.o"
+
+	title "Compiled to machine code" "A packet filter, a million times on one packet (1 is XDP_DROP), and what its first lines became."
+	shown "ferry run --data telnet.bin --repeat 1m packets.bpf.o; ferry disasm --jit packets.bpf.o"
 	packet | "$ferry" run --data - --repeat 1m "$here/packets.bpf.o" || exit 1
-	title "Its first instructions and the machine code made of them"
-	shown "ferry disasm --jit packets.bpf.o"
-	"$ferry" disasm --jit "$here/packets.bpf.o" | head -n 24
-	title "A running process: how long a function of a library takes, by a tool that knows only libbpf"
+	"$ferry" disasm --jit "$here/packets.bpf.o" | head -n 18
+
+	title "Running processes can be watched" "How long a function of a library takes, by a tool that knows only libbpf."
 	shown "ferry exec -- ./watch watch.bpf.o PID libz deflate 1"
-	"$ferry" exec --private -- sh -c "$watched" watch "$here/watch" || exit 1
-	echo
+	"$ferry" exec --private -- python3 -c "$watched" "$here/watch" || exit 1
+
+	printf '\n%sNext%s: README.md; examples/README.md (SQLite, a web server); ./dev bench against rivals; ferry --help\n' "$bold" "$plain"
 }
 
 # In one session: a process that packs data, and the tool that looks at it.
 watched='
-python3 -c "import zlib, os
+import os, subprocess, sys, zlib
 data = os.urandom(2000) * 20
-while os.getppid() > 1: zlib.compress(data)" &
-target=$!
-until grep -q libz /proc/$target/maps || ! kill -0 $target; do sleep 0.1; done
-"$1/watch" "$1/watch.bpf.o" $target libz deflate 1
-code=$?
-kill $target
-exit $code'
+zlib.compress(data)
+tool = subprocess.Popen([sys.argv[1] + "/watch", sys.argv[1] + "/watch.bpf.o", str(os.getpid()), "libz", "deflate", "1"])
+while tool.poll() is None:
+    zlib.compress(data)
+sys.exit(tool.returncode)'
 
 n=0
 check() { # NAME EXPECTED-EXIT PATTERN COMMAND...
@@ -88,7 +118,8 @@ checks() {
 	check wrong_machine_is_told 3 'another machine' "$ferry" run "$ferry"
 	check unknown_verb_is_corrected 2 "did you mean 'run'" "$ferry" rum
 	check help_exits_0 0 'Usage: ferry run' "$ferry" run --help
+	[ "$1" = short ] || check the_whole_demo_runs 0 'found: Vienna' sh "$0" "$build"
 	echo "1..$n"
 }
 
-if [ "${2:-}" = --check ]; then checks; else demo; fi
+if [ "${2:-}" = --check ]; then checks "${3:-}"; else demo; fi

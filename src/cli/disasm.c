@@ -125,6 +125,7 @@ static void put_source(struct disasm *d, u32 at)
 {
 	const struct prog_line *line = d->prog ? prog_line_at(d->prog, at) : NULL;
 	bool same = line && d->line && line->line == d->line->line && line->file == d->line->file;
+	const char *slash;
 
 	if (!line || line->insn != at || (same && !d->json))
 		return;
@@ -136,8 +137,9 @@ static void put_source(struct disasm *d, u32 at)
 		text_json(&d->out, line->text);
 		return;
 	}
+	slash = strrchr(line->file, '/');
 	text_printf(&d->out, "%s; %s  (%s:%u)%s\n", cli_green(), line->text + strspn(line->text, " \t"),
-		    line->file, line->line, cli_plain());
+		    slash ? slash + 1 : line->file, line->line, cli_plain());
 }
 
 static void put_insn(struct disasm *d, u32 at)
