@@ -168,9 +168,16 @@ static void gen_atomic(struct build *b)
 	bool wide = pick(b, 2);
 	s16 off;
 	u8 base = place(b, wide ? 8 : 4, &off);
+	s32 op = ops[pick(b, ARRAY_SIZE(ops))];
+	u8 src = data_reg(b);
 
-	emit(b, false, BPF_STX | BPF_ATOMIC | (wide ? BPF_DW : BPF_W), base, data_reg(b), off,
-	     ops[pick(b, ARRAY_SIZE(ops))]);
+	/*
+	 * Linux to 6.18 takes a value fetched from a slot for known, and forgets on which path it was (its
+	 * backtrack_insn() follows loads only): a branch on it may get lost. A slot written in part is not known.
+	 */
+	if (b->opts->kernel && (op & BPF_FETCH))
+		emit(b, true, BPF_ST | BPF_MEM | BPF_B, base, 0, off, 0x5a);
+	emit(b, false, BPF_STX | BPF_ATOMIC | (wide ? BPF_DW : BPF_W), base, src, off, op);
 }
 
 /* r1 to r5 are gone after a call, and after a packet load. */
