@@ -154,10 +154,80 @@ static void jump(struct jx *c, u32 t)
 		x86_jmp_label(c, t);
 }
 
+/* Jumps to `t` if i's condition holds, or if it does not. */
+static void branch(struct jx *c, const struct bpf_insn *i, u32 t, bool holds)
+{
+	int cc;
+
+	x86_settle_all(c, c->u->live[t] & (u16)~JIT_BIT(i->dst_reg));
+	x86_settle_all(c, c->u->live[t]); /* last, so that the flags may be of use */
+	cc = compare(c, i, cc_of(BPF_OP(i->code)));
+	if (t != c->at + 1)
+		x86_jcc_label(c, (enum x86_cc)(holds ? cc : cc ^ 1), t);
+}
+
+#define REPEAT_MAX 8 /* instructions */
+
+/* The condition that ends the block at `t`, if the block is short and just computes; 0 otherwise. */
+static u32 block_end(const struct jx *c, u32 t)
+{
+	const struct jit_unit *u = c->u;
+
+	for (u32 at = t; at < t + REPEAT_MAX && at + 1 < c->f->end && reached(c, at); at++) {
+		const struct bpf_insn *i = &u->insns[at];
+		u8 class = BPF_CLASS(i->code);
+
+		if (jit_is_jcc(i)) {
+			s64 to = jit_target_of(i, at);
+
+			return to >= c->f->start && to < c->f->end && cc_of(BPF_OP(i->code)) >= 0 &&
+			       reached(c, (u32)to) && reached(c, at + 1) ? at : 0;
+		}
+		if (!jit_is_alu(i) && class != BPF_LDX && class != BPF_ST && class != BPF_STX)
+			return 0;
+	}
+	return 0;
+}
+
+/*
+ * A goto back to a short block that ends in a condition: the block once more in its place, so that a
+ * loop turns with one jump instead of two.
+ */
+static bool repeat_block(struct jx *c, u32 t)
+{
+	u32 from = c->at, end = t < from ? block_end(c, t) : 0, next, yes;
+
+	if (!end)
+		return false;
+	for (c->at = t; c->at < end; c->at++)
+		c->at += x86_lower(c);
+	next = c->at;
+	if (next == end) { /* otherwise it was taken together with the one before */
+		const struct bpf_insn *i = &c->u->insns[end];
+
+		next = end + 1;
+		yes = (u32)jit_target_of(i, end);
+		c->live_in = c->u->live[end];
+		c->live_out = c->u->live[yes] | c->u->live[next];
+		if (yes <= end)
+			x86_budget_take(c, end, end - yes + 1);
+		c->at = from;
+		if (next <= from && yes > from) { /* leaving the loop comes last */
+			branch(c, i, next, false);
+			next = yes;
+		} else {
+			branch(c, i, yes, true);
+		}
+	}
+	c->at = from;
+	c->live_in = c->live_out = c->u->live[next];
+	jump(c, next);
+	return true;
+}
+
 void x86_jump_insn(struct jx *c, const struct bpf_insn *i)
 {
 	s64 t = jit_target_of(i, c->at);
-	int cc;
 
 	if (t < c->f->start || t >= c->f->end) {
 		c->err = -EINVAL;
@@ -166,26 +236,21 @@ void x86_jump_insn(struct jx *c, const struct bpf_insn *i)
 	if (t <= c->at)
 		x86_budget_take(c, c->at, (u32)(c->at - t + 1));
 	if (jit_is_goto(i)) {
-		jump(c, (u32)t);
+		if (!repeat_block(c, (u32)t))
+			jump(c, (u32)t);
 		return;
 	}
-	cc = cc_of(BPF_OP(i->code));
-	if (cc < 0 || c->at + 1 >= c->f->end) {
+	if (cc_of(BPF_OP(i->code)) < 0 || c->at + 1 >= c->f->end) {
 		c->err = -EINVAL;
 		return;
 	}
 	/* Where the verifier proved one way out, the other has no code. */
 	if (!reached(c, (u32)t))
 		return;
-	if (!reached(c, c->at + 1)) {
+	if (!reached(c, c->at + 1))
 		jump(c, (u32)t);
-		return;
-	}
-	x86_settle_all(c, c->u->live[t] & (u16)~JIT_BIT(i->dst_reg));
-	x86_settle_all(c, c->u->live[t]); /* last, so that the flags may be of use */
-	cc = compare(c, i, cc);
-	if (t != c->at + 1)
-		x86_jcc_label(c, (enum x86_cc)cc, (u32)t);
+	else
+		branch(c, i, (u32)t, true);
 }
 
 /* ---- choosing between constants -------------------------------------------------------------- */
@@ -229,8 +294,9 @@ u32 x86_select_insn(struct jx *c, const struct bpf_insn *i)
 	d = x86_def(c, r);
 	cc = compare(c, i + 1, cc);
 	if (yes <= 1 && no <= 1 && yes != no) {
-		x86_setcc(&c->b, (enum x86_cc)(cc ^ !yes), d);
-		x86_movzx_rr(&c->b, 1, d, d);
+		/* Of another register: setcc waits for what was in its own, and d's last value may be late. */
+		x86_setcc(&c->b, (enum x86_cc)(cc ^ !yes), TMP1);
+		x86_movzx_rr(&c->b, 1, d, TMP1);
 	} else {
 		x86_mov_ri(&c->b, d, no, false);
 		x86_mov_ri(&c->b, TMP1, yes, false);

@@ -149,6 +149,7 @@ void x86_flags_set(struct jx *c, u8 reg, int w, bool logic);
 
 /* ---- lowering: each handles the instruction at c->at, and returns how many more it took */
 
+u32 x86_lower(struct jx *c);                                   /* x86_jit.c: whatever it is */
 u32 x86_alu_insn(struct jx *c, const struct bpf_insn *i);     /* x86_alu.c */
 void x86_div_insn(struct jx *c, const struct bpf_insn *i);    /* x86_div.c */
 u32 x86_load_insn(struct jx *c, const struct bpf_insn *i);    /* x86_mem.c */

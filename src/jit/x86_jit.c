@@ -44,7 +44,6 @@ bool x86_can_fuse(const struct jx *c, u32 ahead)
 	return true;
 }
 
-/* Lowers one instruction; returns how many more it took. */
 static u32 lower(struct jx *c, const struct bpf_insn *i)
 {
 	switch (BPF_CLASS(i->code)) {
@@ -90,6 +89,14 @@ static void set_live(struct jx *c, const struct bpf_insn *i)
 		c->live_out |= u->live[t];
 }
 
+u32 x86_lower(struct jx *c)
+{
+	const struct bpf_insn *i = &c->u->insns[c->at];
+
+	set_live(c, i);
+	return lower(c, i);
+}
+
 /* The start of a block: what falls into it and what jumps to it find the same state. */
 static void start_block(struct jx *c, bool falls)
 {
@@ -130,8 +137,7 @@ static void lower_func(struct jx *c, u32 n)
 		if (u->marks[at] & JIT_LEADER)
 			start_block(c, falls);
 		x86_bind(c, at);
-		set_live(c, i);
-		took = lower(c, i);
+		took = x86_lower(c);
 		for (; took; took--)
 			x86_bind(c, ++c->at);
 		falls = !jit_ends_flow(i);
