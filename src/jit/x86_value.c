@@ -284,6 +284,13 @@ static bool term(const struct jx *c, u8 r, int w, struct x86_val *v)
 	return true;
 }
 
+/* A sum of 32 bits is part of no sum of 64, but the register that it was put into may be. */
+static void settle_half(struct jx *c, u8 r, int w)
+{
+	if (w == 8 && x86_is_pending(c, r) && c->val[r].kind == VAL_SUM && c->val[r].w32)
+		x86_settle(c, r);
+}
+
 bool x86_set_copy(struct jx *c, u8 r, u8 src, int w)
 {
 	struct x86_val v;
@@ -341,6 +348,8 @@ bool x86_set_add(struct jx *c, u8 r, u8 src, int w)
 	struct x86_val a, b, v;
 
 	do {
+		settle_half(c, r, w);
+		settle_half(c, src, w);
 		if (!term(c, r, w, &a) || !term(c, src, w, &b) || !join(&a, &b, &v))
 			return false;
 		v.w32 = w == 4;
@@ -360,6 +369,7 @@ bool x86_set_add_imm(struct jx *c, u8 r, s64 imm, int w)
 			x86_set_imm(c, r, w == 4 ? (u32)(k + (u64)imm) : k + (u64)imm);
 			return true;
 		}
+		settle_half(c, r, w);
 		if (imm <= -MAX_DISP || imm >= MAX_DISP || !term(c, r, w, &v))
 			return false;
 		disp = v.disp + imm;
@@ -376,6 +386,7 @@ bool x86_set_scaled(struct jx *c, u8 r, u8 shift, bool plus_self, int w)
 	struct x86_val v;
 
 	do {
+		settle_half(c, r, w);
 		if (!term(c, r, w, &v))
 			return false;
 		if (v.index == VAL_NONE && v.base != JIT_FP && v.disp < MAX_DISP >> 3 &&
