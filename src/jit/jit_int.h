@@ -25,6 +25,7 @@ enum {
 	JIT_LEADER = 1 << 0, /* some jump goes here */
 	JIT_LOOP = 1 << 1,   /* a jump from further down goes here */
 	JIT_SKIP = 1 << 2,   /* not reached, or the second half of an LD_IMM64 */
+	JIT_REPEAT = 1 << 3, /* a goto for which the block that it leads to may be repeated in its place */
 };
 
 struct jit_func {
@@ -95,6 +96,8 @@ void jit_unit_free(struct jit_unit *u);
 void jit_insn_regs(const struct prog *p, const struct bpf_insn *i, u16 *reads, u16 *writes);
 /* The jump target of instruction `at`; -1 when it is no jump, or one to the next instruction. */
 s64 jit_target_of(const struct bpf_insn *i, u32 at);
+/* The condition that ends the block at `t`, if the block is short and just computes; 0 otherwise. */
+u32 jit_block_end(const struct jit_unit *u, const struct jit_func *f, u32 t);
 /* Index of the function that starts at `start`, or -1. */
 s32 jit_func_at(const struct jit_unit *u, s64 start);
 

@@ -210,6 +210,49 @@ static void spread_tail(struct jit_unit *u)
 	}
 }
 
+/* ---- repeated blocks ------------------------------------------------------------------------- */
+
+#define REPEAT_MAX 8 /* instructions */
+
+static bool is_reached(const struct jit_unit *u, const struct jit_func *f, s64 at)
+{
+	return at >= f->start && at < f->end && !(u->marks[at] & JIT_SKIP);
+}
+
+u32 jit_block_end(const struct jit_unit *u, const struct jit_func *f, u32 t)
+{
+	for (u32 at = t; at < t + REPEAT_MAX && is_reached(u, f, at); at++) {
+		const struct bpf_insn *i = &u->insns[at];
+		u8 class = BPF_CLASS(i->code);
+
+		if (jit_is_jcc(i))
+			return is_reached(u, f, jit_target_of(i, at)) && is_reached(u, f, at + 1) ? at : 0;
+		if (!jit_is_alu(i) && class != BPF_LDX && class != BPF_ST && class != BPF_STX)
+			return 0;
+	}
+	return 0;
+}
+
+/*
+ * A goto back to a short block that ends in a condition: with the block once more in its place a loop
+ * turns with one jump instead of two. What follows the condition is jumped to then.
+ */
+static void find_repeats(struct jit_unit *u, const struct jit_func *f)
+{
+	for (u32 at = f->start; at < f->end; at++) {
+		s64 t = jit_target_of(&u->insns[at], at);
+		u32 end;
+
+		if (t < 0 || t >= at || (u->marks[at] & JIT_SKIP) || !jit_is_goto(&u->insns[at]))
+			continue;
+		end = jit_block_end(u, f, (u32)t);
+		if (end && end < at) {
+			u->marks[at] |= JIT_REPEAT;
+			u->marks[end + 1] |= JIT_LEADER;
+		}
+	}
+}
+
 /* ---- promoted stack slots -------------------------------------------------------------------- */
 
 enum {
@@ -494,8 +537,10 @@ int jit_scan(struct jit_unit *u, const struct jit_target *t)
 	spread_tail(u);
 	for (u32 n = 0; n < u->nfuncs && !err; n++)
 		err = promote(u, &u->funcs[n], t);
-	for (u32 n = 0; n < u->nfuncs && !err; n++)
+	for (u32 n = 0; n < u->nfuncs && !err; n++) {
+		find_repeats(u, &u->funcs[n]);
 		liveness(u, &u->funcs[n]);
+	}
 	return err;
 }
 

@@ -166,39 +166,17 @@ static void branch(struct jx *c, const struct bpf_insn *i, u32 t, bool holds)
 		x86_jcc_label(c, (enum x86_cc)(holds ? cc : cc ^ 1), t);
 }
 
-#define REPEAT_MAX 8 /* instructions */
-
-/* The condition that ends the block at `t`, if the block is short and just computes; 0 otherwise. */
-static u32 block_end(const struct jx *c, u32 t)
-{
-	const struct jit_unit *u = c->u;
-
-	for (u32 at = t; at < t + REPEAT_MAX && at + 1 < c->f->end && reached(c, at); at++) {
-		const struct bpf_insn *i = &u->insns[at];
-		u8 class = BPF_CLASS(i->code);
-
-		if (jit_is_jcc(i)) {
-			s64 to = jit_target_of(i, at);
-
-			return to >= c->f->start && to < c->f->end && cc_of(BPF_OP(i->code)) >= 0 &&
-			       reached(c, (u32)to) && reached(c, at + 1) ? at : 0;
-		}
-		if (!jit_is_alu(i) && class != BPF_LDX && class != BPF_ST && class != BPF_STX)
-			return 0;
-	}
-	return 0;
-}
-
 /*
  * A goto back to a short block that ends in a condition: the block once more in its place, so that a
  * loop turns with one jump instead of two.
  */
 static bool repeat_block(struct jx *c, u32 t)
 {
-	u32 from = c->at, end = t < from ? block_end(c, t) : 0, next, yes;
+	u32 from = c->at, end, next, yes;
 
-	if (!end)
+	if (!(c->u->marks[from] & JIT_REPEAT))
 		return false;
+	end = jit_block_end(c->u, c->f, t);
 	for (c->at = t; c->at < end; c->at++)
 		c->at += x86_lower(c);
 	next = c->at;

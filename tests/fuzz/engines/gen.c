@@ -264,29 +264,72 @@ static void gen_if(struct build *b, u32 depth)
 	}
 }
 
+/* A loop's counter: r9, or a slot of the stack that goes through r0. */
+struct counter {
+	u8 reg;
+	bool in_reg;
+	s16 slot;
+};
+
+static void set_counter(struct build *b, const struct counter *c, u8 code, s32 imm)
+{
+	if (!c->in_reg && code != (BPF_ALU64 | BPF_MOV | BPF_K))
+		emit(b, true, BPF_LDX | BPF_MEM | BPF_DW, c->reg, 10, c->slot, 0);
+	emit(b, true, code, c->reg, 0, 0, imm);
+	if (!c->in_reg)
+		emit(b, true, BPF_STX | BPF_MEM | BPF_DW, 10, c->reg, c->slot, 0);
+}
+
+static void go_back(struct build *b, bool fixed, u32 top)
+{
+	emit(b, fixed, BPF_JMP | BPF_JA, 0, 0, (s16)((s32)top - (s32)b->g->cnt - 1), 0);
+}
+
+/* `top: if it is the last round goto out; ...; if c goto top; ...; goto top; out:` */
+static void gen_while(struct build *b, const struct counter *c, u32 depth)
+{
+	u32 top = b->g->cnt, out, jump, n;
+
+	for (n = pick(b, 5); n; n--)
+		gen_alu(b);
+	set_counter(b, c, BPF_ALU64 | BPF_ADD | BPF_K, -1);
+	for (n = c->in_reg ? pick(b, 3) : 0; n; n--)
+		gen_alu(b);
+	out = b->g->cnt;
+	emit(b, true, BPF_JMP | BPF_JEQ | BPF_K, c->reg, 0, 0, 0);
+	if (pick(b, 2)) {
+		jump = gen_jump(b);
+		gen_block(b, 1 + pick(b, 3), depth + 1);
+		go_back(b, false, top);
+		land(b, jump);
+	}
+	gen_block(b, 1 + pick(b, 3), depth + 1);
+	go_back(b, false, top);
+	land(b, out);
+}
+
 static void gen_loop(struct build *b, u32 depth)
 {
 	u32 count = 1 + pick(b, b->opts->kernel ? 3 : 20), top;
-	s16 slot = (s16)(-AREA - 8 * (s32)(b->loops + 1));
-	bool in_reg = b->data & 1 << 9 && pick(b, 2);
-	u8 reg = in_reg ? 9 : 0;
+	struct counter c = { .in_reg = b->data & 1 << 9 && pick(b, 2),
+			     .slot = (s16)(-AREA - 8 * (s32)(b->loops + 1)) };
 
-	if (in_reg)
+	c.reg = c.in_reg ? 9 : 0;
+	if (c.in_reg)
 		b->data &= (u16) ~(1 << 9);
-	emit(b, true, BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, (s32)count);
-	if (!in_reg)
-		emit(b, true, BPF_STX | BPF_MEM | BPF_DW, 10, reg, slot, 0);
+	set_counter(b, &c, BPF_ALU64 | BPF_MOV | BPF_K, (s32)count);
 	b->loops++;
-	top = b->g->cnt;
-	gen_block(b, 1 + pick(b, 5), depth + 1);
+	if (pick(b, 3) == 0) {
+		gen_while(b, &c, depth);
+	} else {
+		top = b->g->cnt;
+		gen_block(b, 1 + pick(b, 5), depth + 1);
+		set_counter(b, &c, BPF_ALU64 | BPF_ADD | BPF_K, -1);
+		emit(b, false, BPF_JMP | BPF_JNE | BPF_K, c.reg, 0,
+		     (s16)((s32)top - (s32)b->g->cnt - 1), 0);
+	}
 	b->loops--;
-	if (!in_reg)
-		emit(b, true, BPF_LDX | BPF_MEM | BPF_DW, reg, 10, slot, 0);
-	emit(b, true, BPF_ALU64 | BPF_ADD | BPF_K, reg, 0, 0, -1);
-	if (!in_reg)
-		emit(b, true, BPF_STX | BPF_MEM | BPF_DW, 10, reg, slot, 0);
-	emit(b, false, BPF_JMP | BPF_JNE | BPF_K, reg, 0, (s16)((s32)top - (s32)b->g->cnt - 1), 0);
-	if (in_reg)
+	if (c.in_reg)
 		b->data |= 1 << 9;
 }
 
