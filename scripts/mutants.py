@@ -30,7 +30,7 @@ BREAKS = [
     # arithmetic on registers
     ("pointer_without_limit", "alu.c", "if (n->smin == INT64_MIN)", "if (0)"),
     ("packet_pointer_keeps_range", "alu.c", "out.size = 0;", ";"),
-    ("end_flags_survive_moves", "alu.c", "out.flags &= (u8)~(REG_AT_END | REG_BEYOND_END);", ""),
+    ("end_flags_survive_moves", "alu.c", "out.flags &= (u8)~(REG_AT_END | REG_BEYOND_END);", ";"),
     ("partial_copy_keeps_value", "alu.c", "if (mov_keeps_value(insn, &src->n)) {", "if (1) {"),
     ("move_keeps_id_after_32_bits", "alu.c", "return n->umax < 1ull << (insn->off ? bits - 1 : bits);",
      "return n->umax <= 1ull << (insn->off ? bits : bits);"),

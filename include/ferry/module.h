@@ -72,6 +72,12 @@ struct ferry_func {
  * which is a constant, checked against the arguments. Not understood: pointers to pointers, arguments of more than
  * 8 bytes that are no struct.
  *
+ * While the function runs, strings keep their end and sizes that it reads through a pointer their value: they lie where
+ * nothing can write, not even the function through its other arguments. Other memory may lie in maps, where threads and
+ * processes write at any time: read a value once, check it, use the copy. A `bool` in such memory may be any byte, and
+ * arguments may overlap. An object given as const is not passed to a function that takes it as not const, unless it
+ * releases it.
+ *
  * For a function pointer, `int (*cmp)(const struct item *a, const struct item *b)`, programs give a static function of
  * theirs. It is verified by the prototype of the pointer: numbers, memory of a struct's size, strings (name__str),
  * objects of the host's, pointers that may be NULL (name__nullable); its result is a number that the C type has,

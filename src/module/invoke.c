@@ -11,6 +11,7 @@
 #include "module/module_int.h"
 
 #define MAX_STRING 4096 /* a string that is checked at the call is copied, so that it stays what it was */
+#define MAX_COPIES (2 * MAX_STRING) /* of all strings of one call */
 #define LOG_FIRST  8    /* failing calls of a function that are logged; then each power of two */
 
 u64 module_extend(u64 v, u8 width, bool is_signed, bool is_bool)
@@ -49,21 +50,32 @@ static bool in_range(const struct module_arg *a, u64 v)
 	return !a->nvalues || i < a->nvalues;
 }
 
-/* The string within what the verifier knows to be readable; NULL: no terminator. The copy is the caller's. */
-static const char *copy_string(const char *s, u32 room, char *copy)
-{
-	u32 n = room < MAX_STRING ? room : MAX_STRING, i;
+struct copies {
+	char text[MAX_COPIES];
+	u32 used;
+};
 
+/* A copy of the string within what the verifier knows to be readable; NULL: no terminator, or no room. */
+static const char *copy_string(const char *s, u32 room, struct copies *c)
+{
+	u32 n = MAX_COPIES - c->used, i;
+	char *copy = &c->text[c->used];
+
+	n = n < MAX_STRING ? n : MAX_STRING;
+	n = n < room ? n : room;
 	/* Other threads may write to it: what was looked at is what is passed. */
 	for (i = 0; i < n; i++) {
 		copy[i] = ((const volatile char *)s)[i];
-		if (!copy[i])
+		if (!copy[i]) {
+			c->used += i + 1;
 			return copy;
+		}
 	}
 	return NULL;
 }
 
-static const char *wrong(const struct module_arg *a, u64 *v, const struct module_site *site, char *copy)
+static const char *wrong(const struct module_arg *a, u64 *v, const struct module_site *site,
+			 struct copies *copies)
 {
 	const char *s = (const char *)(uintptr_t)*v;
 
@@ -71,7 +83,7 @@ static const char *wrong(const struct module_arg *a, u64 *v, const struct module
 	case MODULE_ARG_STRING:
 		if (!s)
 			return a->nullable ? NULL : "is NULL";
-		s = copy_string(s, site->str_len, copy);
+		s = copy_string(s, site->str_len, copies);
 		*v = (u64)(uintptr_t)s;
 		return s ? NULL : "is a string without an end";
 	case MODULE_ARG_MEM:
@@ -157,20 +169,20 @@ static u64 make_call(const struct module_func *f, const u64 *v, const u64 *regs,
 /* With room for a copy of a string, and with function pointers that are good until it returns. */
 static u64 invoke_checked(const struct module_func *f, u64 *v, const u64 *regs, const struct module_site *site)
 {
-	char copies[2][MAX_STRING];
+	struct copies copies; /* only what is used of it is ever written */
 	const char *what;
-	u32 i, strings = 0, mark = module_lend_mark();
+	u32 i, mark = module_lend_mark();
 	u64 ret = 0;
 
+	copies.used = 0;
 	for (i = 0; i < f->nargs; i++) {
 		what = NULL;
 		if (f->args[i].callback)
 			what = module_lend(f->args[i].callback, &v[i]);
 		else if (f->args[i].check)
-			what = wrong(&f->args[i], &v[i], site, copies[strings & 1]);
+			what = wrong(&f->args[i], &v[i], site, &copies);
 		if (what)
 			break;
-		strings += f->args[i].check && f->args[i].kind == MODULE_ARG_STRING;
 	}
 	ret = i < f->nargs ? failed(f, i, what) : make_call(f, v, regs, site);
 	module_lend_end(mark);

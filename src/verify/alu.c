@@ -79,7 +79,8 @@ static int move_pointer(struct verifier *v, const struct bpf_insn *insn, const s
 	if (err)
 		return err;
 	vprecise_reg(v, &num);
-	out.flags &= (u8)~(REG_AT_END | REG_BEYOND_END);
+	if (reg_is_pkt(&out))
+		out.flags &= (u8)~(REG_AT_END | REG_BEYOND_END);
 	if (num_is_const(&num.n)) {
 		off = op == BPF_ADD ? out.off + num.n.smin : out.off - num.n.smin;
 		if (off >= MAX_VAR_OFF || off <= -MAX_VAR_OFF)

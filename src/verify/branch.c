@@ -111,7 +111,7 @@ static bool never_null(const struct reg *r)
 	if (r->type == REG_BTF)
 		return r->flags & REG_TRUSTED;
 	return r->type == REG_MAP_VALUE || r->type == REG_MAP || r->type == REG_MEM ||
-	       r->type == REG_STACK;
+	       r->type == REG_STACK || r->type == REG_SOCK;
 }
 
 /* ---- packets ---------------------------------------------------------------------------------- */

@@ -211,7 +211,8 @@ static int set_native_arg(struct verifier *v, struct reg *r, const struct module
 		return 0;
 	case MODULE_ARG_OBJECT:
 		t = fbtf_strip(btf, a->btf_id, NULL);
-		return t && btf_is_ptr(t) ? vtyped_make(v, r, btf, t->type, flags | REG_TRUSTED | REG_RDONLY) :
+		return t && btf_is_ptr(t) ? vtyped_make(v, r, btf, t->type, flags | REG_TRUSTED | REG_RDONLY |
+								   (a->writable ? 0 : REG_CONST)) :
 					    refuse_internal(v, "callback's object without a type");
 	default:
 		reg_pointer(r, REG_MEM);

@@ -130,6 +130,9 @@ int vkptr_object(struct verifier *v, u32 r, const struct map_kptr *k, u32 *relea
 	if (!(reg->flags & REG_TRUSTED) || reg->flags & REG_BORROWED || !reg->ref || !state_has_ref(v->cur, reg->ref))
 		return refuse(v, -EINVAL, "pass what an acquiring function or bpf_kptr_xchg() returned",
 			      "R%u must be referenced when passed to release function", r);
+	if (reg->flags & REG_CONST)
+		return refuse(v, -EINVAL, "keep only what functions give as not const",
+			      "R%u was given as const, which a map's field does not say", r);
 	if (!matches(v, reg, k))
 		return mismatch(v, -EINVAL, r, reg, k);
 	*release = reg->ref;

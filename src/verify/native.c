@@ -125,7 +125,7 @@ static int set_result(struct verifier *v, const struct native *c, u16 index, u32
 	case MODULE_RET_STRING: err = set_memory(v, c, r0, index); break;
 	case MODULE_RET_OBJECT:
 		err = vtyped_make(v, r0, f->mod->btf, returned_type(f),
-				  REG_NATIVE | REG_TRUSTED | REG_RDONLY |
+				  REG_NATIVE | REG_TRUSTED | REG_RDONLY | (f->ret_writable ? 0 : REG_CONST) |
 					  (f->flags & FERRY_RET_NULL ? REG_NULLABLE : 0));
 		break;
 	default: return refuse_internal(v, "a native function returns what nobody knows");
@@ -175,6 +175,8 @@ static int check_call(struct verifier *v, struct native *c)
 			vlog_note(v, "in the call of %s(), the memory for its result, a struct of %u bytes", f->name,
 				  f->ret_size);
 	}
+	if (!err)
+		err = native_apart(v, c);
 	return err ? err : note_site(v, c);
 }
 

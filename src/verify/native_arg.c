@@ -116,7 +116,7 @@ static bool is_value(const struct module_arg *a, s64 x)
 static bool in_range(const struct module_arg *a, const struct reg *reg)
 {
 	struct num n = reg->n;
-	s64 x;
+	u64 x;
 
 	if (a->width < 8 && a->is_signed)
 		num_sext(&n, a->width * 8u);
@@ -128,10 +128,13 @@ static bool in_range(const struct module_arg *a, const struct reg *reg)
 		return n.umin >= (u64)a->min && n.umax <= (u64)a->max;
 	if (n.umax - n.umin > 64)
 		return false;
-	for (x = (s64)n.umin; (u64)x <= n.umax; x++)
-		if (num_has(&n, (u64)x) && !is_value(a, a->is_signed ? x : (s64)(u64)x))
+	/* The last may be the largest number there is. */
+	for (x = n.umin;; x++) {
+		if (num_has(&n, x) && !is_value(a, (s64)x))
 			return false;
-	return true;
+		if (x == n.umax)
+			return true;
+	}
 }
 
 static int scalar(struct verifier *v, struct native *c, u32 i)
@@ -196,27 +199,6 @@ static int size_bytes(struct verifier *v, const struct module_arg *a, const stru
 	return 0;
 }
 
-/* A size in memory is not to be overwritten through the buffer that it belongs to. */
-static int check_apart(struct verifier *v, const struct native *c, u32 i, u64 bytes)
-{
-	const struct module_arg *a = &c->f->args[i];
-	const struct reg *mem = &c->args[i], *size;
-	s64 lo, hi, at;
-
-	if (!a->size_deref)
-		return 0;
-	size = &c->args[a->size_arg - 1];
-	if (mem->type != REG_STACK || mem->what != size->what)
-		return 0;
-	lo = mem->off + mem->n.smin;
-	hi = mem->off + mem->n.smax + (s64)bytes;
-	at = size->off + (s64)size->n.bits.value;
-	if (hi <= at || lo >= at + c->f->args[a->size_arg - 1].size)
-		return 0;
-	return native_error(v, c, i, "keep the buffer and the variable with its size apart",
-			    "the memory overlaps the variable that holds its size");
-}
-
 /* `r` holds the pointer: the argument's register, or one lent to it. */
 static int access(struct verifier *v, struct native *c, u32 i, u32 r)
 {
@@ -229,14 +211,22 @@ static int access(struct verifier *v, struct native *c, u32 i, u32 r)
 		err = size_bytes(v, a, &c->f->args[a->size_arg - 1], &c->sizes[i], &bytes);
 		exact = num_is_const(&c->sizes[i].n) && !a->size_deref;
 	}
-	if (!err)
-		err = check_apart(v, c, i, bytes);
+	c->bytes[i] = bytes;
 	/* Less than all may be written: then all has to be initialised before. */
 	if (!err && !(a->uninit && exact))
 		err = vmem_arg(v, r, bytes, ACCESS_READ, false);
 	if (!err && (a->writable || a->uninit))
 		err = vmem_arg(v, r, bytes, ACCESS_WRITE, a->uninit && exact);
 	return err;
+}
+
+/* An object that the host gave as const lies perhaps where nothing can be written; to release it is no writing. */
+static int may_write(struct verifier *v, const struct native *c, u32 i)
+{
+	if (!(c->args[i].flags & REG_CONST) || !c->f->args[i].writable || c->f->flags & FERRY_RELEASE)
+		return 0;
+	return native_error(v, c, i, "call a function that takes a pointer to const",
+			    "the object was given as const, and the function may write");
 }
 
 static int memory(struct verifier *v, struct native *c, u32 i, u32 r)
@@ -254,7 +244,7 @@ static int memory(struct verifier *v, struct native *c, u32 i, u32 r)
 	if (maybe && !a->nullable && !a->check)
 		return native_error(v, c, i, "compare it with NULL first", "possibly NULL pointer");
 	if (!a->size_arg && native_is_object(v, c, i))
-		return 0;
+		return may_write(v, c, i);
 	/* If it is there, it has to be good. */
 	reg->flags &= (u8)~REG_NULLABLE;
 	err = access(v, c, i, r);
@@ -295,7 +285,7 @@ static int object(struct verifier *v, struct native *c, u32 i)
 	if (reg->flags & REG_NULLABLE && !a->nullable && !a->check)
 		return native_error(v, c, i, "compare it with NULL first", "possibly NULL pointer");
 	if (native_is_object(v, c, i))
-		return 0;
+		return may_write(v, c, i);
 	if (is_callers(v, c, i))
 		return !(reg->flags & REG_RDONLY) || !a->writable ? 0 :
 			       native_error(v, c, i, "declare the program's parameter as the C prototype has it",
@@ -345,8 +335,11 @@ static int string(struct verifier *v, struct native *c, u32 i, u32 r)
 		n = UINT32_MAX;
 		goto found;
 	}
-	if (!a->check)
+	if (!a->check) {
+		if (reg.type == REG_STACK)
+			c->bytes[i] = vstack_string_size(v, &reg);
 		return vcall_string(v, r);
+	}
 	/* NULL is found at the call too. */
 	reg.flags &= (u8)~REG_NULLABLE;
 	n = readable(v, &reg);
@@ -405,7 +398,9 @@ static int arg(struct verifier *v, struct native *c, u32 i, u32 r)
 	case MODULE_ARG_OBJECT: return object(v, c, i);
 	case MODULE_ARG_STRING: return string(v, c, i, r);
 	case MODULE_ARG_CTX: return context(v, c, i);
-	case MODULE_ARG_VALUE: return vmem_arg(v, r, a->size, ACCESS_READ, false);
+	case MODULE_ARG_VALUE:
+		c->bytes[i] = a->size;
+		return vmem_arg(v, r, a->size, ACCESS_READ, false);
 	case MODULE_ARG_FORMAT: return native_format(v, c, i);
 	case MODULE_ARG_CALLBACK: return callback(v, c, i);
 	}

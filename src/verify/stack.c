@@ -254,6 +254,20 @@ int vstack_string(struct verifier *v, u32 r)
 		      "R%u string is not known to be zero-terminated", r);
 }
 
+u32 vstack_string_size(struct verifier *v, const struct reg *r)
+{
+	s64 start = r->off + (s64)r->n.bits.value, i;
+	const struct frame *f;
+
+	if (r->type != REG_STACK || !num_is_const(&r->n) || start < -ISA_STACK_SIZE)
+		return 0;
+	f = frame_of(v, r);
+	for (i = start; i < 0 && slot_at(i) < f->nslots; i++)
+		if (zero_byte(v, &f->slots[slot_at(i)], byte_at(i)))
+			return (u32)(i - start) + 1;
+	return 0;
+}
+
 /* ---- writing ---------------------------------------------------------------------------------- */
 
 static void set_bytes(struct slot *s, u32 byte, u32 size, u8 kind)

@@ -52,6 +52,7 @@ enum reg_flag {
 	REG_TRUSTED = 1 << 4,  /* REG_BTF that is valid now; without, loads may fault and give 0 */
 	REG_PERCPU = 1 << 5,   /* REG_BTF: one a processor, to be resolved by a helper first */
 	REG_KEY = 1 << 6,      /* REG_MEM of an element's key */
+	REG_CONST = 1 << 6,    /* REG_BTF of the host's, given as const: for functions that do not write it */
 	REG_AT_END = 1 << 6,   /* REG_PKT at the end of the packet or beyond */
 	REG_BEYOND_END = 1 << 7, /* REG_PKT beyond the end, and so REG_AT_END too */
 	REG_BORROWED = 1 << 7, /* `ref` is another's: valid until that is released, not to be released itself */

@@ -209,6 +209,8 @@ bool vstack_const(struct verifier *v, u32 r, u32 size, u64 *value);
 /* Bytes written from the pointer on, which is at a known place. */
 u32 vstack_written(struct verifier *v, const struct reg *r);
 int vstack_string(struct verifier *v, u32 r); /* bytes that end with a zero known to be there */
+/* How many those are, the zero among them; 0: it is no string on the stack. */
+u32 vstack_string_size(struct verifier *v, const struct reg *r);
 
 /*
  * typed.c: pointers to structs of the host, or of what stands for the kernel, typed by BTF. Loads go

@@ -32,10 +32,22 @@ static const struct ferry_func funcs[] = {
 	FERRY_FUNC("void part_close(struct part *part) __release", native), /* 16 */
 	FERRY_FUNC("struct task_struct *task_take(int pid)", native, FERRY_ACQUIRE | FERRY_RET_NULL),
 	FERRY_FUNC("void task_drop(struct task_struct *task)", native, FERRY_RELEASE), /* 18 */
+	FERRY_FUNC("int mode_set(enum mode m)", native),
+	FERRY_FUNC("int join(const char *s__str, void *buf, unsigned int buf__sz)", native), /* 20 */
+	FERRY_FUNC("int unpack(void *to __size(*n), unsigned long *n, const void *from __size(*m), const unsigned long *m)",
+		   native),
+	FERRY_FUNC("int note(const char *fmt, ...)", native), /* 22 */
+	FERRY_FUNC("const struct part *part_const(void)", native),
+	FERRY_FUNC("void part_set(struct part *part)", native), /* 24 */
+	FERRY_FUNC("int dup(void *to__uninit, unsigned int to__sz, const struct item *from)", native),
+	FERRY_FUNC("struct quad quad_of(const char *s__str)", native), /* 26 */
+	FERRY_FUNC("int note_to(char *to, unsigned int to__sz, const char *fmt, ...)", native),
+	FERRY_FUNC("const struct task_struct *task_const(int pid)", native, FERRY_ACQUIRE), /* 28 */
 };
 static const struct ferry_module def = { sizeof(def), "verdicts",
 					 "struct item { int id; int value; }; struct box; struct part;"
-					 "struct shelf { struct box *first; int boxes; };", funcs,
+					 "struct shelf { struct box *first; int boxes; }; struct quad { long v[4]; };"
+					 "enum mode { MODE_LOW = -5, MODE_NONE = -1, MODE_SOME = 3 };", funcs,
 					 ARRAY_SIZE(funcs) };
 
 static bool calls(const struct verdict_prog *p, s32 below)
