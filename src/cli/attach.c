@@ -219,5 +219,5 @@ static int detach_main(int argc, char **argv)
 	return attach_or_detach(&r, argc, argv);
 }
 
-const struct cli_verb cli_attach = { "attach", "bring Ferry into a process that runs", attach_main, attach_help };
-const struct cli_verb cli_detach = { "detach", "take Ferry out of it", detach_main, detach_help };
+const struct cli_verb cli_attach = { "attach", "bring Ferry into processes that run", attach_main, attach_help };
+const struct cli_verb cli_detach = { "detach", "take Ferry out of processes", detach_main, detach_help };

@@ -99,10 +99,24 @@ static int unknown(const char *name)
 	return cli_fail(CLI_USAGE, "no verb '%s'; 'ferry --help' lists them", name);
 }
 
+/* Also behind other words, unless those are a command for ferry exec, which has a --help of its own. */
+static bool asks_for_help(const struct cli_verb *verb, int argc, char **argv)
+{
+	int i;
+
+	for (i = 2; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return true;
+		if (verb == &cli_exec && *argv[i] != '-' && strcmp(argv[i - 1], "--preload"))
+			return false;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	const struct cli_verb *verb;
-	int i, code;
+	int code;
 
 	if (argc < 2) {
 		help(stderr);
@@ -122,11 +136,10 @@ int main(int argc, char **argv)
 	verb = find(argv[1]);
 	if (!verb)
 		return unknown(argv[1]);
-	for (i = 2; i < argc && strcmp(argv[i], "--"); i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			fputs(verb->help, stdout);
-			return CLI_OK;
-		}
+	if (asks_for_help(verb, argc, argv)) {
+		fputs(verb->help, stdout);
+		return CLI_OK;
+	}
 	current = verb->name;
 	code = verb->run(argc - 1, argv + 1);
 	/* A full disk or a closed pipe must not look like success. */

@@ -33,6 +33,8 @@ def sessions():
 
 
 def the_command():
+    r = run("env", "--help")
+    check("help_behind_the_command_is_the_commands", r.returncode == 0 and "Usage: env" in r.stdout, r.all)
     before = sessions()
     check("exit_code_is_the_commands", sh("exit 7").returncode == 7)
     check("signal_is_128_and_its_number", sh("kill -KILL $$").returncode == 128 + 9)
