@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bpf/link.h"
+#include "bpf/probe_file.h"
 #include "bpf/remote_int.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
@@ -32,6 +33,7 @@ struct sys_event {
 	char *name;
 	bool enabled, linked, warned;
 	u32 config; /* of the attr, of clocks */
+	int held; /* the descriptor that holds a probe by text; -1 */
 	struct sys_prog *prog; /* referenced; NULL: none yet */
 	struct sys_attached at;
 };
@@ -50,6 +52,8 @@ void sys_event_free(struct sys_obj *o)
 		sys_put(&e->prog->o);
 	if (e->kind == SYS_ATTACH_CLOCK)
 		sys_clock_close(&e->what);
+	if (e->held >= 0)
+		sys_probe_let_go(e->held);
 	if (o->id)
 		close(o->fd);
 	base_free(e->name);
@@ -92,11 +96,43 @@ static int fill_probe(struct sys_event *e, const struct perf_event_attr *attr)
 	return err;
 }
 
-/* What the attr asks for: 0, -ENOSYS when it is the kernel's, or another -errno. */
-static int fill(struct sys_event *e, const struct perf_event_attr *attr)
+/* A probe by text is what it would be with a type of its own. */
+static int fill_text(struct sys_event *e, u32 id)
+{
+	struct probe_line p = { 0 };
+
+	e->held = sys_probe_take(id, &p);
+	if (e->held < 0)
+		return e->held == -ENOENT ? -EINVAL : e->held; /* perf_trace_init() */
+	e->kind = p.user ? (p.ret ? SYS_ATTACH_URETPROBE : SYS_ATTACH_UPROBE)
+			 : (p.ret ? SYS_ATTACH_KRETPROBE : SYS_ATTACH_KPROBE);
+	e->what.offset = p.offset;
+	e->what.ref_ctr_off = p.ref_ctr_off;
+	e->name = p.target;
+	e->what.name = e->name;
+	p.target = NULL;
+	probe_line_free(&p);
+	return 0;
+}
+
+static int fill_tracepoint(struct sys_event *e, u64 id)
 {
 	char name[128];
 
+	if (id > UINT32_MAX)
+		return -EINVAL; /* perf_trace_init(): no such event */
+	if (!sys_event_name((u32)id, name))
+		return fill_text(e, (u32)id);
+	e->kind = SYS_ATTACH_TRACEPOINT;
+	e->what.id = (u32)id;
+	e->name = base_strdup(name);
+	e->what.name = e->name;
+	return e->name ? 0 : -ENOMEM;
+}
+
+/* What the attr asks for: 0, -ENOSYS when it is the kernel's, or another -errno. */
+static int fill(struct sys_event *e, const struct perf_event_attr *attr)
+{
 	switch (attr->type) {
 	case PERF_TYPE_SOFTWARE:
 		e->config = (u32)attr->config;
@@ -113,14 +149,7 @@ static int fill(struct sys_event *e, const struct perf_event_attr *attr)
 					    : attr->sample_period;
 		e->what.inherit = attr->inherit;
 		return sys_clock_open(&e->what);
-	case PERF_TYPE_TRACEPOINT:
-		e->kind = SYS_ATTACH_TRACEPOINT;
-		e->what.id = (u32)attr->config;
-		if (attr->config > UINT32_MAX || !sys_event_name(e->what.id, name))
-			return -ENOENT; /* perf_trace_init(): no such event */
-		e->name = base_strdup(name);
-		e->what.name = e->name;
-		return e->name ? 0 : -ENOMEM;
+	case PERF_TYPE_TRACEPOINT: return fill_tracepoint(e, attr->config);
 	case TYPE_KPROBE:
 	case TYPE_UPROBE: return fill_probe(e, attr);
 	default: return -ENOSYS;
@@ -164,6 +193,7 @@ long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 fl
 	e->what.cpu = cpu;
 	e->enabled = !attr->disabled;
 	e->kind = SYS_ATTACH_KINDS;
+	e->held = -1;
 	sys_inside++;
 	ret = cpu < -1 || cpu >= (s32)map_cpus() || (cpu == -1 && pid == -1) || pid < -1 ? -EINVAL : 0;
 	if (!ret)

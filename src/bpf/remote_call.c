@@ -125,8 +125,8 @@ static long do_open(u64 addr, int flags, u32 mode)
 	if (fd == -ENOENT) {
 		if (sys_path(path, real) == SESSION_NO)
 			return NOT_OURS;
-		fd = open(real, flags | O_CLOEXEC, mode);
-		if (fd < 0)
+		fd = sys_probe_open(real, flags | O_CLOEXEC);
+		if (fd == -ENOENT && (fd = open(real, flags | O_CLOEXEC, mode)) < 0)
 			return -errno;
 	}
 	if (fd < 0)

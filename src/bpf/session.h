@@ -43,6 +43,19 @@ void sys_tracefs_fill(const char *session, const char *rest);
 
 /* The event of tracefs with this number, "category:name"; false: there is none. */
 bool sys_event_name(u32 id, char out[128]);
+u32 sys_event_numbered(const char *category, const char *name); /* 0: there is none, but maybe a probe by text */
+/* The head of an event's file "format", and its files, where there are none (tracefs.c). */
+void sys_tracefs_head(struct text *t, u32 id, const char *name);
+void sys_tracefs_make(const char *session, const char *category, const char *name, u32 id, const struct text *format);
+
+/* ---- probes by text (probe_file.h) ----------------------------------------------------------- */
+
+/* `real`, a path in the session's directory, is uprobe_events or kprobe_events: a descriptor, -errno; else -ENOENT. */
+int sys_probe_open(const char *real, int flags);
+/* write(2) to what that gave: true, and *ret is the answer. sys_probe_writers is 0 until there is one. */
+extern _Atomic u32 sys_probe_writers;
+bool sys_probe_is(int fd);
+bool sys_probe_write(int fd, const void *buf, size_t n, s64 *ret);
 
 /* ---- pins (pin.c) --------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bpf/probe_file.h"
 #include "bpf/session.h"
 #include "bpf/sys_int.h"
 
@@ -91,6 +92,18 @@ static u32 event_named(const char *category, size_t category_len, const char *ev
 	return 0;
 }
 
+u32 sys_event_numbered(const char *category, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		if (!strcmp(events[i].category, category))
+			break;
+	if (i == ARRAY_SIZE(events) && strcmp(category, "syscalls"))
+		return 0;
+	return event_named(category, strlen(category), name, strlen(name));
+}
+
 /* ---- format --------------------------------------------------------------------------------- */
 
 static void field(struct text *t, const char *decl, size_t len, u32 off, u32 size, u32 is_signed)
@@ -144,7 +157,7 @@ static void syscall_fields(struct text *t, const struct syscall_row *s, bool at_
 	text_puts(t, "\n");
 }
 
-static void format(struct text *t, u32 id, const char *name)
+void sys_tracefs_head(struct text *t, u32 id, const char *name)
 {
 	text_printf(t, "name: %s\nID: %u\nformat:\n", name, id);
 	field(t, "unsigned short common_type", 26, 0, 2, 0);
@@ -152,6 +165,11 @@ static void format(struct text *t, u32 id, const char *name)
 	field(t, "unsigned char common_preempt_count", 34, 3, 1, 0);
 	field(t, "int common_pid", 14, 4, 4, 1);
 	text_puts(t, "\n");
+}
+
+static void format(struct text *t, u32 id, const char *name)
+{
+	sys_tracefs_head(t, id, name);
 	if (id < FIRST_SYSCALL)
 		table_fields(t, events[id - FIRST_EVENT].fields, events[id - FIRST_EVENT].print);
 	else
@@ -188,49 +206,61 @@ static bool put(const char *dir, const char *name, const char *text, size_t len)
 }
 
 /* Made aside and moved into place, so that nobody meets half of it. */
-static void make_event(const char *root, u32 id)
+void sys_tracefs_make(const char *session, const char *category, const char *name, u32 id, const struct text *format)
 {
-	char final[PATH_MAX], dir[PATH_MAX], name[80], number[16];
-	const char *category;
-	struct text t = { 0 };
+	char final[PATH_MAX], dir[PATH_MAX], number[16];
 	bool made;
 
-	if (!event_at(id, &category, name))
-		return;
-	name_file(final, "%s/events", root);
+	name_file(final, "%s/tracing/events", session);
 	mkdir(final, 0700);
-	name_file(final, "%s/events/%s", root, category);
+	name_file(final, "%s/tracing/events/%s", session, category);
 	mkdir(final, 0700);
-	if (!name_file(final, "%s/events/%s/%s", root, category, name) || !access(final, F_OK))
+	if (!name_file(final, "%s/tracing/events/%s/%s", session, category, name) || !access(final, F_OK))
 		return;
 	if (!name_file(dir, "%s.%d", final, (int)gettid()) || (mkdir(dir, 0700) && errno != EEXIST))
 		return;
-	format(&t, id, name);
-	made = put(dir, "format", text_str(&t), t.len) &&
+	made = put(dir, "format", text_str(format), format->len) &&
 	       put(dir, "id", number, snprintf(number, sizeof(number), "%u\n", id)) &&
 	       put(dir, "enable", "0\n", 2) && put(dir, "filter", "none\n", 5);
-	text_free(&t);
 	if (!made || rename(dir, final))
 		sys_session_remove(dir); /* the next look tries again, or another process was first */
 }
 
-static void make_available(const char *root)
+static void make_event(const char *session, u32 id)
 {
-	char path[PATH_MAX], name[128];
+	const char *category;
+	char path[PATH_MAX], name[80];
+	struct text t = { 0 };
+
+	if (!event_at(id, &category, name) ||
+	    !name_file(path, "%s/tracing/events/%s/%s", session, category, name) || !access(path, F_OK))
+		return;
+	format(&t, id, name);
+	sys_tracefs_make(session, category, name, id, &t);
+	text_free(&t);
+}
+
+/* Again when there are events that come and go: `changing`, a line each. */
+static void make_available(const char *session, const struct text *changing)
+{
+	char path[PATH_MAX], aside[PATH_MAX], root[PATH_MAX], name[128];
 	struct text t = { 0 };
 	u32 id;
 
-	if (!name_file(path, "%s/available_events", root) || !access(path, F_OK))
+	if (!name_file(root, "%s/tracing", session) || !name_file(path, "%s/available_events", root) ||
+	    !name_file(aside, "%s.%d", path, (int)gettid()) || (!changing->len && !access(path, F_OK)))
 		return;
 	for (id = next_event(0); id; id = next_event(id + 1))
 		if (sys_event_name(id, name))
 			text_printf(&t, "%s\n", name);
-	put(root, "available_events", text_str(&t), t.len);
+	text_puts(&t, text_str(changing));
+	if (t.oom || !put(root, strrchr(aside, '/') + 1, text_str(&t), t.len) || rename(aside, path))
+		unlink(aside);
 	text_free(&t);
 }
 
 /* The directories of categories, and of one category all events. `len` 0: no category. */
-static void make_category(const char *root, const char *category, size_t len)
+static void make_category(const char *session, const char *category, size_t len)
 {
 	char path[PATH_MAX], name[80];
 	const char *cat;
@@ -239,9 +269,9 @@ static void make_category(const char *root, const char *category, size_t len)
 	for (id = next_event(0); id; id = next_event(id + 1)) {
 		event_at(id, &cat, name);
 		if (len && strlen(cat) == len && !memcmp(cat, category, len)) {
-			make_event(root, id);
+			make_event(session, id);
 		} else if (!len && (id == FIRST_SYSCALL || id < FIRST_SYSCALL)) {
-			if (name_file(path, "%s/events/%s", root, cat))
+			if (name_file(path, "%s/tracing/events/%s", session, cat))
 				mkdir(path, 0700);
 		}
 	}
@@ -250,16 +280,17 @@ static void make_category(const char *root, const char *category, size_t len)
 void sys_tracefs_fill(const char *session, const char *rest)
 {
 	const char *cat, *slash, *event, *end;
-	char root[PATH_MAX];
+	struct text probes = { 0 };
 	int saved = errno;
 	u32 id;
 
 	sys_inside++;
-	name_file(root, "%s/tracing", session);
+	if (!strncmp(rest, "/events", 7) || !strcmp(rest, "/available_events"))
+		sys_probe_files(session, &probes);
 	if (!strcmp(rest, "/available_events")) {
-		make_available(root);
+		make_available(session, &probes);
 	} else if (!strcmp(rest, "/events")) {
-		make_category(root, "", 0);
+		make_category(session, "", 0);
 	} else if (!strncmp(rest, "/events/", 8)) {
 		cat = rest + 8;
 		slash = strchr(cat, '/');
@@ -269,10 +300,11 @@ void sys_tracefs_fill(const char *session, const char *rest)
 					 end ? (size_t)(end - event) : strlen(event))
 			   : 0;
 		if (id)
-			make_event(root, id);
+			make_event(session, id);
 		else if (!event)
-			make_category(root, cat, strlen(cat));
+			make_category(session, cat, strlen(cat));
 	}
+	text_free(&probes);
 	sys_inside--;
 	errno = saved;
 }

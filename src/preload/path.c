@@ -61,18 +61,28 @@ static const char *place(const char *path, char buf[PATH_MAX], enum session_fs *
 	const char *at = place(path, buf_, &fs_);                                                  \
 	(void)fs_
 
-/* A pin of an iterator: opening it is BPF_ITER_CREATE. -1: the file is what it is. */
-static int open_iter(const char *at, int flags, enum session_fs fs)
+#define PLAIN (-2) /* the file is what it is */
+
+/*
+ * Files whose opening does something: a pin of an iterator (BPF_ITER_CREATE), probes by text. As open(2), or PLAIN.
+ */
+static int open_special(const char *at, int flags, enum session_fs fs)
 {
 	int saved = errno, fd;
 
-	if (fs != SESSION_BPFFS)
-		return -1;
+	if (fs != SESSION_BPFFS && fs != SESSION_TRACEFS)
+		return PLAIN;
 	sys_inside++;
-	fd = sys_iter_open(at, flags);
+	if (fs == SESSION_BPFFS)
+		fd = sys_iter_open(at, flags);
+	else
+		fd = sys_probe_open(at, flags);
 	sys_inside--;
 	errno = saved;
-	return fd;
+	if (fd >= 0 || fs == SESSION_BPFFS || fd == -ENOENT)
+		return fd >= 0 ? fd : PLAIN;
+	errno = -fd;
+	return -1;
 }
 
 static int open_ours(const char *path, int flags)
@@ -105,79 +115,84 @@ int hook_open(const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.open(at, flags, mode);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.open(at, flags, mode);
 }
 
 int hook_open64(const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.open64(at, flags, mode);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.open64(at, flags, mode);
 }
 
 int hook___open_2(const char *path, int flags)
 {
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.__open_2(at, flags);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.__open_2(at, flags);
 }
 
 int hook___open64_2(const char *path, int flags)
 {
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.__open64_2(at, flags);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.__open64_2(at, flags);
 }
 
 int hook_openat(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.openat(dir, at, flags, mode);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.openat(dir, at, flags, mode);
 }
 
 int hook_openat64(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.openat64(dir, at, flags, mode);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.openat64(dir, at, flags, mode);
 }
 
 int hook___openat_2(int dir, const char *path, int flags)
 {
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.__openat_2(dir, at, flags);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.__openat_2(dir, at, flags);
 }
 
 int hook___openat64_2(int dir, const char *path, int flags)
 {
 	PLACE(path);
-	int iter = open_iter(at, flags, fs_);
+	int special = open_special(at, flags, fs_);
 
-	return iter >= 0 ? iter : ours(path) ? open_ours(path, flags) : real.__openat64_2(dir, at, flags);
+	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.__openat64_2(dir, at, flags);
 }
 
-static FILE *fopen_iter(const char *at, const char *mode, enum session_fs fs)
+static bool fopen_special(const char *at, const char *mode, enum session_fs fs, FILE **f)
 {
-	int fd = mode && mode[0] == 'r' && !strchr(mode, '+') ?
-			 open_iter(at, strchr(mode, 'e') ? O_CLOEXEC : 0, fs) : -1;
-	FILE *f = fd >= 0 ? real.fdopen(fd, mode) : NULL;
+	int flags = (mode && strchr(mode, 'e') ? O_CLOEXEC : 0), fd;
 
-	if (fd >= 0 && !f)
+	if (!mode || strchr(mode, '+'))
+		return false;
+	flags |= mode[0] == 'r' ? O_RDONLY : mode[0] == 'w' ? O_WRONLY | O_TRUNC : O_WRONLY;
+	fd = fs == SESSION_BPFFS && mode[0] != 'r' ? PLAIN : open_special(at, flags, fs);
+	if (fd == PLAIN)
+		return false;
+	*f = fd < 0 ? NULL : hook_fdopen(fd, mode);
+	if (fd >= 0 && !*f)
 		real.close(fd);
-	return f;
+	return true;
 }
 
 static FILE *fopen_ours(const char *path, const char *mode)
@@ -201,17 +216,21 @@ static FILE *fopen_ours(const char *path, const char *mode)
 FILE *hook_fopen(const char *path, const char *mode)
 {
 	PLACE(path);
-	FILE *iter = fopen_iter(at, mode, fs_);
+	FILE *f;
 
-	return iter ? iter : ours(path) && mode ? fopen_ours(path, mode) : real.fopen(at, mode);
+	if (fopen_special(at, mode, fs_, &f))
+		return f;
+	return ours(path) && mode ? fopen_ours(path, mode) : real.fopen(at, mode);
 }
 
 FILE *hook_fopen64(const char *path, const char *mode)
 {
 	PLACE(path);
-	FILE *iter = fopen_iter(at, mode, fs_);
+	FILE *f;
 
-	return iter ? iter : ours(path) && mode ? fopen_ours(path, mode) : real.fopen64(at, mode);
+	if (fopen_special(at, mode, fs_, &f))
+		return f;
+	return ours(path) && mode ? fopen_ours(path, mode) : real.fopen64(at, mode);
 }
 
 static int access_ours(int mode)

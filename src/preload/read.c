@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Hooks of reading: an iterator's descriptor runs its program (sys_iter_read()). */
+/* Hooks of reading: an iterator's descriptor runs its program (sys_iter_read()). Streams of ours. */
 #include <errno.h>
 
+#include "bpf/session.h"
 #include "bpf/sys.h"
 #include "preload/preload_int.h"
 
@@ -66,10 +67,26 @@ ssize_t hook_readv(int fd, const struct iovec *v, int n)
 	return n > 0 ? sum : real.readv(fd, v, n);
 }
 
-/* Streams read inside libc. */
+static ssize_t stream_write(void *cookie, const char *buf, size_t n)
+{
+	ssize_t put = hook_write((int)(intptr_t)cookie, buf, n);
+
+	return put < 0 ? 0 : put; /* fopencookie(3): 0 is an error */
+}
+
+static int stream_close(void *cookie)
+{
+	return hook_close((int)(intptr_t)cookie);
+}
+
+/* Streams read and write inside of libc, where no hook sees it. */
 FILE *hook_fdopen(int fd, const char *mode)
 {
+	static const cookie_io_functions_t to_probes = { .write = stream_write, .close = stream_close };
+
 	if (sys_iters && !sys_inside)
 		sys_iter_fill(fd);
+	if (sys_probe_writers && !sys_inside && mode && *mode != 'r' && sys_probe_is(fd))
+		return fopencookie((void *)(intptr_t)fd, mode, to_probes);
 	return real.fdopen(fd, mode);
 }

@@ -63,7 +63,7 @@ def files():
     r = sh("mkdir /sys/fs/bpf/d; mkdir /sys/fs/bpf/a.b 2>&1 || true; rmdir /sys/fs/bpf/d; ls -a /sys/fs/bpf")
     check("bpffs_takes_folders_but_no_dots", "not permitted" in r.stdout and r.stdout.endswith(".\n..\n"), r.all)
     r = sh("echo 'p:x /bin/true:0' >> /sys/kernel/tracing/uprobe_events; cat /sys/kernel/tracing/uprobe_events")
-    check("probe_files_can_be_written", r.stdout == "p:x /bin/true:0\n", r.all)
+    check("probe_files_can_be_written", r.stdout == "p:uprobes/x /bin/true:0x0000000000000000\n", r.all)
     r = sh("head -c 2 /sys/kernel/btf/vmlinux | od -An -tx2")
     check("vmlinux_btf_is_there", r.stdout.strip() == "eb9f", r.all)
 
