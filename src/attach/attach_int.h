@@ -151,6 +151,11 @@ struct site *site_at(u64 addr);
 
 /* The hook that runs a program: `arg` is a struct sys_attach. Plain if the program is. */
 void probe_run_prog(struct pt_regs *regs, void *arg);
+static inline bool probe_short_now(const struct hook *h)
+{
+	return sys_short_now(((const struct sys_attach *)h->arg)->p);
+}
+
 static inline void probe_short(const struct hook *h, struct pt_regs *regs, u64 func_ip)
 {
 	const struct sys_attach *a = h->arg;

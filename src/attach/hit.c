@@ -95,7 +95,7 @@ u32 probe_hit_short(struct site *s, struct pt_regs *regs)
 	if (!sys_short_enter())
 		return probe_hit(s, regs);
 	h = s->short_entry; /* once inside: it is freed when nobody is */
-	if (!h) {
+	if (!h || !probe_short_now(h)) {
 		sys_short_leave();
 		return probe_hit(s, regs);
 	}

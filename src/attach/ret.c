@@ -306,6 +306,8 @@ static inline bool run_short(struct site *s, struct pt_regs *regs)
 	if (!s->short_ret || !sys_short_enter())
 		return false;
 	h = s->short_ret;
+	if (h && !probe_short_now(h))
+		h = NULL;
 	if (h)
 		probe_short(h, regs, s->addr);
 	sys_short_leave();

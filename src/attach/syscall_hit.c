@@ -269,6 +269,16 @@ static void after_fork(void)
 
 /* ---- a call --------------------------------------------------------------------------------------- */
 
+static inline bool is_short(const struct sc_list *l)
+{
+	u32 i;
+
+	for (i = 0; l->is_short && i < l->n; i++)
+		if (!sys_short_now(l->hook[i].p))
+			return false;
+	return l->is_short;
+}
+
 /* The same without a record of the thread: true when that is all. */
 static __attribute__((noinline)) bool happen_short(struct sc_frame *f, bool exit)
 {
@@ -282,7 +292,7 @@ static __attribute__((noinline)) bool happen_short(struct sc_frame *f, bool exit
 	if (!t || t->busy | t->care | base_forking || syscall_want[(u16)m.nr] & SC_LIFE || !sys_short_enter())
 		return false;
 	l = find_list(m.nr, exit); /* once inside: it is freed when nobody is */
-	done = !l || l->is_short;
+	done = !l || is_short(l);
 	if (done && l) {
 		sys_runner.regs = m.regs;
 		helper_run.user_regs = m.regs;

@@ -111,7 +111,22 @@ static bool is_widened(const struct closure_plan *plan, const struct prog *p)
 	return plan->ret == CLOSURE_INT && plan->ret_width < 4 && !(p->sig && p->sig->ret_bounded);
 }
 
-/* The code that the short way calls; NULL: the program goes the long way. -errno in *err. */
+/* Counts one more that calls the code itself. False: limits are just being changed, and that code goes. */
+static bool take_direct(struct prog *p)
+{
+	u32 n = p->direct;
+
+	do {
+		if (n & PROG_NOT_DIRECT)
+			return false;
+	} while (!atomic_compare_exchange_weak(&p->direct, &n, n + 1));
+	return true;
+}
+
+/*
+ * The code that the short way calls; NULL: the program goes the long way. -errno in *err. The code stays as it
+ * is: by take_direct().
+ */
 static prog_callback fast_target(const struct closure *cl, const struct prog *p,
 				 struct code_region **adapter, int *err)
 {
@@ -153,7 +168,7 @@ static void to_free_list(struct closure *cl)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Every call that finds the new state may run it; calls inside the old one are still there. */
+/* Every call that finds the new state may run it; calls inside the old one are still there. `fast` is counted. */
 static void set_program(struct closure *cl, struct prog *p, prog_callback fast,
 			struct code_region *adapter)
 {
@@ -161,8 +176,6 @@ static void set_program(struct closure *cl, struct prog *p, prog_callback fast,
 	cl->old_adapter = cl->adapter;
 	cl->old_direct = cl->direct;
 	cl->direct = fast != NULL;
-	if (fast)
-		p->direct++;
 	cl->adapter = adapter;
 	atomic_store(&cl->prog, p);
 	/* A thread that was sent the short way may look at it only now: without one it turns back. */
@@ -271,9 +284,10 @@ static int get_closure(const char *prototype, const char *types, bool context, s
 /* Does the program fit, and how is it run? Takes over the reference when it does. */
 static int bind(struct closure *cl, struct prog *p, const char *prototype)
 {
-	struct code_region *adapter;
+	struct code_region *adapter = NULL;
 	struct text why = { 0 };
-	prog_callback fast;
+	prog_callback fast = NULL;
+	bool direct;
 	int err = -EINVAL;
 
 	if (!p->sig || !p->call || p->type != BPF_PROG_TYPE_EXT)
@@ -285,7 +299,11 @@ static int bind(struct closure *cl, struct prog *p, const char *prototype)
 		text_free(&why);
 		return err;
 	}
-	fast = fast_target(cl, p, &adapter, &err);
+	direct = take_direct(p);
+	if (direct)
+		fast = fast_target(cl, p, &adapter, &err);
+	if (direct && !fast)
+		p->direct--;
 	if (!err)
 		set_program(cl, p, fast, adapter);
 	return err;

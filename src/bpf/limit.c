@@ -2,6 +2,7 @@
 /* Limits of programs (ferry/limits.h): which are in force, and the calls that they make watched. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -262,7 +263,8 @@ static int compile(const struct sys_prog *sp, const struct prog_limits *l, struc
 
 /*
  * A run reads p->limits and then p->run: without limits it would begin no budget, and nobody would read
- * that code with limits ended it. So limits are there before such code and stay until it is gone.
+ * that code with limits ended it. So limits are there before such code and stay until it is gone. What the
+ * old `run` and `call` look up (the interpreter's form, where tail calls go) stays as long, too.
  */
 static void exchange(struct prog *p, const struct prog *with)
 {
@@ -276,10 +278,17 @@ static void exchange(struct prog *p, const struct prog *with)
 	p->sites = with->sites;
 	p->nsites = with->nsites;
 	p->code = with->code;
-	p->call = with->call;
-	__atomic_store_n(&p->vm, with->vm, __ATOMIC_RELEASE);
-	__atomic_store_n(&p->tail, with->tail, __ATOMIC_RELEASE);
+	if (with->vm)
+		__atomic_store_n(&p->vm, with->vm, __ATOMIC_RELEASE);
+	if (with->tail)
+		__atomic_store_n(&p->tail, with->tail, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->call, with->call, __ATOMIC_RELEASE);
 	__atomic_store_n(&p->run, with->run, __ATOMIC_RELEASE);
+	if ((p->vm && !with->vm) || (p->tail && !with->tail)) {
+		sys_run_wait();
+		__atomic_store_n(&p->vm, with->vm, __ATOMIC_RELEASE);
+		__atomic_store_n(&p->tail, with->tail, __ATOMIC_RELEASE);
+	}
 }
 
 static prog_callback function(const struct prog *p, bool jited, u32 n)
@@ -381,6 +390,7 @@ int ferry_prog_limit(int prog_fd, const struct ferry_limits *limits)
 	struct prog_limits l;
 	struct sys_prog *sp;
 	struct sys_obj *o;
+	u32 none = 0;
 	int err = from_public(limits, &l);
 
 	if (err)
@@ -396,7 +406,12 @@ int ferry_prog_limit(int prog_fd, const struct ferry_limits *limits)
 		err = -EBUSY;
 	} else {
 		pthread_mutex_lock(&change);
-		err = sp->p->direct ? -EBUSY : again(sp, &l);
+		if (atomic_compare_exchange_strong(&sp->p->direct, &none, PROG_NOT_DIRECT)) {
+			err = again(sp, &l);
+			sp->p->direct = 0;
+		} else {
+			err = -EBUSY;
+		}
 		pthread_mutex_unlock(&change);
 	}
 	sys_put(o);

@@ -110,15 +110,13 @@ static u64 now(void)
 	return ns;
 }
 
-/* Runs how->prog, on its context or (args not NULL) as a C function; the thread has entered already. */
-static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
+static u64 run_with(const struct helper_run *how, const u64 *args, const struct prog_limits *limits, u32 *ended)
 {
 	const struct prog *p = how->prog;
 	/* What a program inside another run changes is put back; behind the outermost nobody looks. */
 	bool nested = self.depth > 1;
 	struct helper_run saved;
 	struct prog *counted = (struct prog *)p;
-	const struct prog_limits *limits = __atomic_load_n(&p->limits, __ATOMIC_ACQUIRE);
 	struct code_guard *guard = NULL;
 	struct prog_budget budget;
 	int inside = sys_inside;
@@ -136,7 +134,7 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 		start = now();
 	if (__builtin_expect(limits != NULL, 0))
 		prog_budget_begin(limits, &budget);
-	ret = args ? p->call(p, args) : prog_run(p, how->ctx);
+	ret = args ? __atomic_load_n(&p->call, __ATOMIC_ACQUIRE)(p, args) : prog_run(p, how->ctx);
 	*ended = 0;
 	if (__builtin_expect(limits != NULL, 0))
 		*ended = prog_budget_finish(&budget);
@@ -156,6 +154,37 @@ static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
 	return ret;
 }
 
+struct limited_run {
+	const struct helper_run *how;
+	const struct prog_limits *limits;
+	u64 ret;
+	u32 ended;
+};
+
+static void run_limited(void *run, void *unused)
+{
+	struct limited_run *r = run;
+
+	(void)unused;
+	r->ret = run_with(r->how, NULL, r->limits, &r->ended);
+}
+
+/*
+ * Runs how->prog, on its context or (args not NULL) as a C function; the thread has entered already. One that
+ * was plain when it was put where it is, and was given limits since, is not: what counts is any code.
+ */
+static u64 run_inside(const struct helper_run *how, const u64 *args, u32 *ended)
+{
+	const struct prog_limits *limits = __atomic_load_n(&how->prog->limits, __ATOMIC_ACQUIRE);
+	struct limited_run r = { how, limits, 0, 0 };
+
+	if (!limits || !how->prog->plain || args)
+		return run_with(how, args, limits, ended);
+	code_keep_vectors(run_limited, &r, NULL);
+	*ended = r.ended;
+	return r.ret;
+}
+
 void sys_run_left(u32 depth)
 {
 	if (self.depth <= depth)
@@ -171,7 +200,7 @@ bool sys_short_may(const struct prog *p)
 	const struct helper_proto *h;
 	u32 n;
 
-	if (!p->plain || p->limits)
+	if (!p->plain)
 		return false;
 	/* Values whose objects are given back by the host's functions; maps that hold any map. */
 	for (n = 0; n < p->nmaps; n++)

@@ -58,8 +58,13 @@ void sys_run_list_self(void);
 /* What this thread was inside of was left by longjmp(3), but for the first `depth`. */
 void sys_run_left(u32 depth);
 
-/* May it run so? Says the same as long as the program lives. */
+/* May it run so, but for limits that it is given later? Says the same as long as the program lives. */
 bool sys_short_may(const struct prog *p);
+/* Between enter and leave: has it still no limits? They come before the code that counts (limit.c). */
+static inline bool sys_short_now(const struct prog *p)
+{
+	return __builtin_expect(!__atomic_load_n(&p->limits, __ATOMIC_ACQUIRE), 1);
+}
 /* Between enter and leave. Touches no vector register. */
 u64 sys_short_run(const struct prog *p, void *ctx, u64 cookie, u64 func_ip);
 

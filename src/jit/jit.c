@@ -46,9 +46,18 @@ static const void *neighbour(const struct prog *p)
 	return natives > helpers && p->nnatives ? p->natives[0]->addr : (const void *)jit_install;
 }
 
+static bool has_tail_calls(const struct prog *p)
+{
+	for (u32 n = 0; n < p->insn_cnt; n += isa_slots(&p->insns[n]))
+		if (isa_is_call(&p->insns[n], 0) && p->insns[n].imm == BPF_FUNC_tail_call)
+			return true;
+	return false;
+}
+
 /*
  * Programs that trace run in the middle of other code, and are compiled so that they change no vector
- * register: none of what they do themselves needs one. Not where native functions take what they like.
+ * register: none of what they do themselves needs one. Not where native functions take what they like, nor
+ * where another program may go on that calls those.
  */
 static bool is_plain(const struct prog *p)
 {
@@ -58,7 +67,7 @@ static bool is_plain(const struct prog *p)
 	case BPF_PROG_TYPE_PERF_EVENT:
 	case BPF_PROG_TYPE_RAW_TRACEPOINT:
 	case BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE:
-		return !p->nnatives && !p->limits;
+		return !p->nnatives && !p->limits && !has_tail_calls(p);
 	default:
 		return false;
 	}
@@ -89,7 +98,9 @@ static int add_faults(struct jit_code *code)
 /* Typed programs make no tail calls: their code is a C function. */
 static u64 call_code(const struct prog *p, const u64 *args)
 {
-	return ((prog_callback)(uintptr_t)p->tail)(args[0], args[1], args[2], args[3], args[4]);
+	prog_callback code = (prog_callback)(uintptr_t)__atomic_load_n(&p->tail, __ATOMIC_ACQUIRE);
+
+	return code(args[0], args[1], args[2], args[3], args[4]);
 }
 
 int jit_install(struct prog *p)

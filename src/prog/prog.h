@@ -263,10 +263,11 @@ struct prog {
 	struct prog_limits *limits; /* limit.h; NULL: none; owned */
 	struct prog_site *sites;   /* watched calls, sorted by insn; owned */
 	u32 nsites;
-	_Atomic u32 direct;        /* closures that call its code without asking `run` or `call` */
+	_Atomic u32 direct;        /* closures that call its code without asking `run` or `call`; or: */
+#define PROG_NOT_DIRECT (1u << 31) /* it is just being compiled again, and there may be none */
 	u8 tag[BPF_TAG_SIZE];      /* for policies */
 	struct prog_sig *sig;      /* typed programs, set by the verifier; owned */
-	bool plain;                /* set by an engine: running it changes no vector register */
+	bool plain;                /* set by an engine, once: running it changes no vector register, without limits */
 	bool reads_any;            /* may read at any address, as probe_read does: pointers to no struct */
 	u32 max_ctx_off;           /* raw contexts: bytes that the program may touch */
 	u32 max_rdonly, max_buffer; /* the same of buffers in it (CTX_ARG_RDONLY_BUFFER, CTX_ARG_BUFFER) */
@@ -301,7 +302,7 @@ int prog_find_funcs(struct prog *p);
 
 static inline u64 prog_run(const struct prog *p, void *ctx)
 {
-	return p->run(p, ctx);
+	return __atomic_load_n(&p->run, __ATOMIC_ACQUIRE)(p, ctx);
 }
 
 #endif

@@ -159,7 +159,7 @@ static const struct vm_code *tail_target(const struct map *m, u64 index)
 	if (!m->objs || (u32)index >= m->attr.max_entries)
 		return NULL;
 	target = __atomic_load_n((struct prog **)&m->objs[(u32)index], __ATOMIC_ACQUIRE);
-	return target ? target->vm : NULL;
+	return target ? __atomic_load_n((struct vm_code **)&target->vm, __ATOMIC_ACQUIRE) : NULL;
 }
 
 /* Legacy packet loads (RFC 9669, 5.4): network byte order; false outside the packet. */

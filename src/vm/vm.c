@@ -303,19 +303,25 @@ static int add_checks(const struct prog *p, struct vm_code *c, const u16 *op, co
 	return 0;
 }
 
+/* It may just be exchanged (src/bpf/limit.c). */
+static const struct vm_code *code_of(const struct prog *p)
+{
+	return __atomic_load_n((struct vm_code **)&p->vm, __ATOMIC_ACQUIRE);
+}
+
 static u64 vm_run(const struct prog *p, void *ctx)
 {
 	const u64 args[5] = { (u64)(uintptr_t)ctx };
 	u32 tail_calls = 0;
 
-	return vm_exec(p->vm, 0, args, &tail_calls, NULL);
+	return vm_exec(code_of(p), 0, args, &tail_calls, NULL);
 }
 
 static u64 vm_call(const struct prog *p, const u64 *args)
 {
 	u32 tail_calls = 0;
 
-	return vm_exec(p->vm, 0, args, &tail_calls, NULL);
+	return vm_exec(code_of(p), 0, args, &tail_calls, NULL);
 }
 
 static void free_code(struct vm_code *c)

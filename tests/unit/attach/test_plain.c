@@ -32,7 +32,7 @@ static void later(u64 at)
 {
 	size_t i;
 
-	/* The last three: programs with limits are not plain. */
+	/* The last three: runs with limits keep the registers themselves (src/bpf/run.c). */
 	static void *const ends[] = { (void *)code_keep_vectors, (void *)code_kept_call, (void *)prog_budget_begin,
 				      (void *)prog_budget_finish, (void *)sys_limit_report };
 
