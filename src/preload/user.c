@@ -14,7 +14,7 @@ static bool is_root(void)
 	static int root = -1;
 
 	if (root < 0)
-		root = getenv("FERRY_ROOT") != NULL;
+		root = secure_getenv("FERRY_ROOT") != NULL;
 	return root && !preload_off();
 }
 
