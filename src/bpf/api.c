@@ -96,7 +96,7 @@ int ferry_module_load(const char *path)
 	}
 	mod = dlsym(lib, "ferry_module");
 	if (!mod) {
-		log_msg(LOG_ERROR, "%s exports no module: define one with FERRY_MODULE", path);
+		log_msg(LOG_ERROR, "%s exports no module: define one with FERRY_MODULE, or make one of its header (ferry module build)", path);
 		dlclose(lib);
 		return -EINVAL;
 	}

@@ -20,7 +20,7 @@ static const char help[] =
 static int broker_main(int argc, char **argv)
 {
 	static const struct option options[] = { { NULL, 0, NULL, 0 } };
-	char dir[SESSION_DIR_MAX];
+	char dir[SESSION_DIR_MAX] = "";
 	struct broker *b;
 	int err = 0;
 
@@ -31,7 +31,7 @@ static int broker_main(int argc, char **argv)
 	if (optind == argc)
 		err = sys_session_user(dir);
 	else if (strlen(argv[optind]) >= sizeof(dir))
-		err = -ENAMETOOLONG;
+		return cli_fail(CLI_REFUSED, "%s: %s", argv[optind], strerror(ENAMETOOLONG));
 	else
 		strcpy(dir, argv[optind]);
 	if (!err)
@@ -39,7 +39,7 @@ static int broker_main(int argc, char **argv)
 	if (err == -EEXIST)
 		return CLI_OK;
 	if (err)
-		return cli_fail(CLI_REFUSED, "the session cannot be served: %s", strerror(-err));
+		return cli_no_session(dir, err);
 	prctl(PR_SET_NAME, "ferry-broker");
 	broker_run(b, -1);
 	broker_free(b);

@@ -61,6 +61,8 @@ int cli_load(struct cli_object *o);
 struct bpf_program *cli_pick(const struct cli_object *o, const char *name);
 /* What libbpf and Ferry said since the last call: warnings and, with all, everything. Borrowed. */
 const char *cli_messages(void);
+/* cli_fail() about `what`, for the reason that was said or, without one, `err`; the reason may begin with `what`. */
+int cli_fail_said(int code, const char *what, int err);
 void cli_messages_reset(void);
 const char *cli_tail(const char *log, int lines); /* its last lines, where the reason is */
 /* The modules named on the command line, registered before the object is opened. */

@@ -228,7 +228,9 @@ static int disasm_all(struct disasm *d)
 
 	if (code)
 		return code;
+	cli_progress_on(d->file, "verifying");
 	d->loaded = !bpf_object__load(d->o.obj);
+	cli_progress_off();
 	if (!d->loaded) {
 		/* A failed load leaves nothing to look at: open the file again. */
 		fprintf(stderr, "%s", cli_messages());

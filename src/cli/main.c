@@ -16,14 +16,20 @@ static const char *current = "";
 
 int cli_fail(int code, const char *fmt, ...)
 {
+	struct text t = { 0 };
+	const char *s;
+	size_t n;
 	va_list ap;
 
 	fflush(stdout);
-	fprintf(stderr, "ferry%s%s: ", *current ? " " : "", current);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	text_vprintf(&t, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	s = text_str(&t);
+	for (n = strlen(s); n && s[n - 1] == '\n'; n--) /* messages of others end with one */
+		;
+	fprintf(stderr, "ferry%s%s: %.*s\n", *current ? " " : "", current, (int)n, s);
+	text_free(&t);
 	return code;
 }
 

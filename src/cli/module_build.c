@@ -408,7 +408,9 @@ static int build_all(struct build *b)
 		return cli_fail(CLI_REFUSED, "out of memory");
 	code = read_all(b);
 	code = code ? code : choose(b);
+	cli_progress_on(b->out, "compiling");
 	code = code ? code : compile(b);
+	cli_progress_off();
 	if (!code)
 		report(b);
 	return code;

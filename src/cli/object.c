@@ -26,13 +26,31 @@ static int keep_libbpf(enum libbpf_print_level level, const char *fmt, va_list a
 static void keep_ferry(void *arg, int level, const char *msg)
 {
 	(void)arg;
-	if (level <= FERRY_LOG_WARN)
-		text_printf(&messages, "%s\n", msg);
+	size_t n = strlen(msg);
+	const char *at;
+
+	if (level > FERRY_LOG_WARN)
+		return;
+	/* libbpf loads a second time to have the log: what was said then has been said. */
+	for (at = strstr(text_str(&messages), msg); at; at = strstr(at + 1, msg))
+		if ((at == text_str(&messages) || at[-1] == '\n') && at[n] == '\n')
+			return;
+	text_printf(&messages, "%s\n", msg);
 }
 
 const char *cli_messages(void)
 {
 	return text_str(&messages);
+}
+
+int cli_fail_said(int code, const char *what, int err)
+{
+	const char *said = cli_messages();
+	size_t n = strlen(what);
+
+	if (!strncmp(said, what, n) && (said[n] == ':' || said[n] == ' '))
+		said += n + 1 + (said[n] == ':' && said[n + 1] == ' ');
+	return cli_fail(code, "%s: %s", what, *said ? said : strerror(-err));
 }
 
 void cli_messages_reset(void)
@@ -217,17 +235,26 @@ bool cli_module_add(struct cli_modules *m, char *path)
 	return true;
 }
 
+/* A name without a slash is that of a file here, if there is one; otherwise the dynamic linker looks for it. */
+static int load_module(const char *path)
+{
+	char here[PATH_MAX];
+
+	if (!strchr(path, '/') && !access(path, F_OK) && snprintf(here, sizeof(here), "./%s", path) < (int)sizeof(here))
+		path = here;
+	return ferry_module_load(path);
+}
+
 int cli_modules_load(const struct cli_modules *m)
 {
 	int i, err;
 
+	ferry_log_to(keep_ferry, NULL);
 	for (i = 0; i < m->n; i++) {
 		cli_messages_reset();
-		ferry_log_to(keep_ferry, NULL);
-		err = ferry_module_load(m->paths[i]);
+		err = load_module(m->paths[i]);
 		if (err < 0)
-			return cli_fail(CLI_INPUT, "module %s: %s\n%s", m->paths[i], strerror(-err),
-					cli_messages());
+			return cli_fail_said(CLI_INPUT, m->paths[i], err);
 	}
 	return CLI_OK;
 }
@@ -299,8 +326,8 @@ int cli_load(struct cli_object *o)
 		return CLI_OK;
 	missing = missing_natives(o, &why);
 	if (missing)
-		cli_fail(CLI_REFUSED, "%s: not loaded: it calls what is not registered\n%s", o->path,
-			 text_str(&why));
+		cli_fail(CLI_REFUSED, "%s: not loaded: it calls what is not registered (--module LIB brings functions)\n%s",
+			 o->path, text_str(&why));
 	else
 		cli_fail(CLI_REFUSED, "%s: not loaded: %s\n%s'ferry verify --log 1' shows the whole log", o->path,
 			 strerror(-err), cli_tail(cli_messages(), 24));

@@ -99,6 +99,11 @@ static int parse(struct run *r, int argc, char **argv)
 	return CLI_OK;
 }
 
+static bool has_raw_context(enum bpf_prog_type type)
+{
+	return type == BPF_PROG_TYPE_SYSCALL || type == BPF_PROG_TYPE_RAW_TRACEPOINT;
+}
+
 /* Types that the system call runs; the others run on a context of ours. */
 static bool has_test_run(enum bpf_prog_type type)
 {
@@ -116,7 +121,7 @@ static bool has_test_run(enum bpf_prog_type type)
 
 static int run_on_packet(struct run *r, int fd, enum bpf_prog_type type)
 {
-	bool raw = type == BPF_PROG_TYPE_SYSCALL || type == BPF_PROG_TYPE_RAW_TRACEPOINT;
+	bool raw = has_raw_context(type);
 	/*
 	 * Without --data: the smallest frame that every packet type accepts, or a context of zeros: as much
 	 * as a raw tracepoint may have (twelve words), or what other programs will hardly exceed.
@@ -162,6 +167,7 @@ static int run_on_context(struct run *r, int fd)
 	if (err < 0)
 		return cli_fail(CLI_REFUSED, "cannot run the program: %s\n%s", strerror(-err),
 				cli_messages());
+	r->ret = (u64)(s64)(s32)r->ret;
 	r->ns = (now_ns() - start) / r->repeat;
 	return CLI_OK;
 }
@@ -201,19 +207,26 @@ static void print_json(const struct run *r, const struct cli_object *o, const ch
 static int load_and_run(struct run *r, struct cli_object *o)
 {
 	struct bpf_program *prog;
+	enum bpf_prog_type type;
 	int code;
 
 	prog = cli_pick(o, r->prog);
 	if (!prog)
 		return r->prog ? CLI_INPUT : CLI_USAGE;
+	cli_progress_on(o->path, bpf_program__name(prog));
 	code = cli_load(o);
+	cli_progress_off();
 	if (code)
 		return code;
 	cli_messages_reset();
 	ferry_trace_to(keep_trace, r);
-	code = has_test_run(bpf_program__type(prog)) ?
-		       run_on_packet(r, bpf_program__fd(prog), bpf_program__type(prog)) :
+	/* BPF_PROG_TEST_RUN repeats only what has a packet. */
+	type = bpf_program__type(prog);
+	cli_progress_on(o->path, bpf_program__name(prog));
+	code = has_test_run(type) && !(has_raw_context(type) && r->repeat > 1) ?
+		       run_on_packet(r, bpf_program__fd(prog), type) :
 		       run_on_context(r, bpf_program__fd(prog));
+	cli_progress_off();
 	ferry_trace_to(NULL, NULL);
 	if (code)
 		return code;
@@ -235,7 +248,7 @@ static int set_policy(const struct run *r)
 	ferry_policy_object(name);
 	cli_messages_reset();
 	err = ferry_policy_load(r->policy);
-	return err ? cli_fail(CLI_INPUT, "%s: %s\n%s", r->policy, strerror(-err), cli_messages()) : CLI_OK;
+	return err ? cli_fail_said(CLI_INPUT, r->policy, err) : CLI_OK;
 }
 
 static int run_main(int argc, char **argv)

@@ -24,6 +24,8 @@ int cli_session(const char *option, char dir[SESSION_DIR_MAX])
 		if (!realpath(option, path) || strlen(path) >= SESSION_DIR_MAX)
 			return cli_fail(CLI_INPUT, "%s: %s", option, strerror(errno ? errno : ENAMETOOLONG));
 		strcpy(dir, path);
+		if (snprintf(path, sizeof(path), "%s/tree", dir) < (int)sizeof(path) && access(path, F_OK))
+			return cli_fail(CLI_INPUT, "%s: is no session's directory", option);
 		return CLI_OK;
 	}
 	err = broker_session(dir);

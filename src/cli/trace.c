@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,9 +13,9 @@
 static const char help[] =
 	"Usage: ferry trace [OPTIONS]\n\n"
 	"Prints the lines that programs of a session write with bpf_trace_printk, in the kernel's\n"
-	"format, and waits for more. Inside of 'ferry exec' it is that session.\n\n"
+	"format, and waits for more.\n\n"
 	"Options:\n"
-	"  --session DIR   the session, by its directory (FERRY_SESSION of its processes)\n"
+	"  --session DIR   the session, instead of $FERRY_SESSION or the user's\n"
 	"  --drain         print what is there and end\n"
 	"  --json          one JSON object a line\n"
 	"  --help          this text\n\n"
@@ -73,14 +72,14 @@ static int trace_main(int argc, char **argv)
 						 { "drain", no_argument, NULL, 'd' },
 						 { "json", no_argument, NULL, 'j' },
 						 { NULL, 0, NULL, 0 } };
-	const char *dir = getenv("FERRY_SESSION");
+	char dir[SESSION_DIR_MAX], path[PATH_MAX];
 	bool drain = false, json = false;
-	char path[PATH_MAX];
+	const char *session = NULL;
 	int c, fd;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (c) {
-		case 's': dir = optarg; break;
+		case 's': session = optarg; break;
 		case 'd': drain = true; break;
 		case 'j': json = true; break;
 		default: return cli_usage(&cli_trace, "unknown or incomplete option");
@@ -88,8 +87,9 @@ static int trace_main(int argc, char **argv)
 	}
 	if (optind != argc)
 		return cli_usage(&cli_trace, "it takes no argument");
-	if (!dir)
-		return cli_fail(CLI_INPUT, "no session: use it inside of 'ferry exec', or --session DIR");
+	c = cli_session(session, dir);
+	if (c)
+		return c;
 	snprintf(path, sizeof(path), "%s/tracing/trace_pipe", dir);
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)

@@ -114,6 +114,13 @@ def running():
     check("run_json", j["return"] == 2 and j["runs"] == 1000 and j["maps"][0]["name"] == "protocols", r.out)
     r = ferry("run", "--data", "-", obj, data=b"x" * 10)
     one_clear_line("packet_too_short", r, (1,))
+    here = subprocess.run([os.path.abspath(FERRY), "run", "--json", "--repeat", "50", "--module", "tour_module.so", "tour.bpf.o"], cwd=EXAMPLES,
+                          capture_output=True, text=True, timeout=60)
+    j = json.loads(here.stdout or "{}")
+    total = next((m["variables"]["total"] for m in j.get("maps", []) if "total" in m.get("variables", {})), 0)
+    # Its ring buffer has room for the records of 17 runs of six; each adds 105.
+    check("a_program_without_a_packet_is_repeated_too", j.get("runs") == 50 and total == 17 * 105, here.stdout + here.stderr)
+    check("a_module_is_found_beside_the_object", here.returncode == 0, here.stderr)
     for args in (["--repeat", "0"], ["--repeat", "x"], ["--repeat", "99999999999"], ["--bogus"], ["--prog"], []):
         r = ferry("run", *args, *([obj] if args and args[0] != "--prog" else []))
         check(f"usage_{'_'.join(args).replace('-', '') or 'nothing'}_exits_2", r.returncode == 2 and "--help" in r.err, r.err)
