@@ -153,7 +153,10 @@ static void fill_hello(struct wire_msg *m)
 	}
 }
 
-/* A new connection that has said hello; -errno. No locks of others: also in a child of fork(2). */
+/*
+ * A new connection that has said hello; -errno. No locks of others: also in a child of fork(2). Its number is final:
+ * other threads may say something (BYE) on it at any time from now on.
+ */
 static int say_hello(struct wire_msg *m)
 {
 	const char *dir = sys_session(false);
@@ -161,6 +164,7 @@ static int say_hello(struct wire_msg *m)
 
 	if (fd < 0)
 		return fd;
+	fd = sys_fd_move(fd);
 	fill_hello(m);
 	err = wire_send(fd, m, NULL, 0);
 	if (err)
@@ -182,7 +186,6 @@ static int take_welcome(int fd, struct wire_msg *m)
 		close(fd);
 		return err;
 	}
-	fd = sys_fd_move(fd);
 	sys_fd_own(fd, true);
 	pthread_mutex_lock(&lock);
 	sock = fd;

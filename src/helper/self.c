@@ -12,6 +12,7 @@
 
 #include "code/code.h"
 #include "helper/helper_int.h"
+#include "map/map.h"
 
 #define NEVER ((u32)-1)
 #define SYS(n) ((u32)code_syscall(n, 0, 0, 0, 0, 0))
@@ -84,6 +85,7 @@ void helper_self_lend(enum helper_lend how)
 			      : how == HELPER_LEND_ONCE		  ? tid | CODE_LENT_ONCE
 								  : 0;
 	self.era = NEVER;
+	map_self_forget();
 }
 
 /* libc's own record of a thread holds its number: the only word of the first that does. */

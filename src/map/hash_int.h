@@ -179,7 +179,7 @@ int hash_lock_slow(struct htab *t, struct stripe *s);
 /* Repairs after a death; 0 or -EBUSY. */
 static inline int hash_lock(struct htab *t, struct stripe *s)
 {
-	u64 self = map_self_id, none = 0;
+	u64 self = map_self_known(), none = 0;
 
 	if (__builtin_expect(self && atomic_compare_exchange_strong_explicit(&s->lock, &none, self, memory_order_acquire,
 									     memory_order_relaxed), 1))

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,14 +16,34 @@
 /* initial-exec: read on each update, and the library's few bytes fit the loader's reserve. */
 _Thread_local u64 map_self_id __attribute__((tls_model("initial-exec")));
 
+/*
+ * Whose memory this is, in a page that fork(2), by whoever called, leaves zero (MADV_WIPEONFORK): what threads remember
+ * is good as long as `good` is set.
+ */
+struct memory {
+	_Atomic u64 good; /* ~0, or 0: the process is a copy */
+	_Atomic s32 pid;
+};
+static struct memory kept; /* where there is no such page */
+static struct memory *memory = &kept;
+const _Atomic u64 *map_self_good = &kept.good;
+
 static void forget_self(void)
 {
 	map_self_id = 0;
+	atomic_store(&memory->pid, getpid());
 }
 
-/* Not at first use, which may be in a signal handler. */
+/* Not at first use, which may be in a signal handler, or in a child that borrows the memory (vfork). */
 __attribute__((constructor)) static void watch_forks(void)
 {
+	struct memory *page = mmap(NULL, MAP_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page != MAP_FAILED && !madvise(page, MAP_PAGE, MADV_WIPEONFORK)) {
+		memory = page;
+		map_self_good = &page->good;
+	}
+	forget_self();
 	pthread_atfork(NULL, NULL, forget_self);
 }
 
@@ -68,26 +89,49 @@ static bool proc_stat(u32 tid, char *state, u32 *start)
 }
 
 /*
+ * A child that runs in its parent's memory (vfork, posix_spawn) has the storage of its parent's thread, too: it is asked
+ * each time who it is, and leaves nothing there: its parent would go on under the name of the dead.
+ */
+static u64 ask_self(void)
+{
+	u32 tid = (u32)syscall(SYS_gettid), start = 0;
+	s32 pid = getpid(), none = 0;
+	char state;
+
+	proc_stat(tid, &state, &start);
+	/* The copy that a bare clone(2) made is whose who asks first. */
+	if (atomic_compare_exchange_strong(&memory->pid, &none, pid) || none == pid) {
+		map_self_id = (u64)start << 32 | tid;
+		atomic_store(&memory->good, ~0ull);
+	}
+	return (u64)start << 32 | tid;
+}
+
+/*
  * Programs at probes come here with vector registers live, which this file's own code does not touch; what
  * libc does is done under code_keep_vectors().
  */
-static void find_self(void *unused, void *unused2)
+static void find_self(void *out, void *unused)
 {
 	int saved = errno;
-	u32 tid = (u32)syscall(SYS_gettid), start = 0;
-	char state;
 
-	(void)unused, (void)unused2;
-	proc_stat(tid, &state, &start);
-	map_self_id = (u64)start << 32 | tid;
+	(void)unused;
+	*(u64 *)out = ask_self();
 	errno = saved;
 }
 
 u64 map_self(void)
 {
-	if (__builtin_expect(!map_self_id, 0))
-		code_keep_vectors(find_self, NULL, NULL);
-	return map_self_id;
+	u64 self = map_self_known();
+
+	if (__builtin_expect(!self, 0))
+		code_keep_vectors(find_self, &self, NULL);
+	return self;
+}
+
+void map_self_forget(void)
+{
+	map_self_id = 0;
 }
 
 u64 map_thread(u32 tid)

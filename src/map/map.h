@@ -250,6 +250,8 @@ extern void (*map_timers_drop)(struct map *m);
  */
 void map_spin_lock(_Atomic u32 *w);
 void map_spin_unlock(_Atomic u32 *w);
+/* Locks are held by threads: this one's storage may be a child's (vfork) until it asks again who it is. */
+void map_self_forget(void);
 
 /* ---- ring buffer, as helpers use it ------------------------------------------------------------ */
 

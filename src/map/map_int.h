@@ -185,7 +185,13 @@ int map_trylock(map_lock_word *w); /* the same without waiting for the living */
 void map_unlock(map_lock_word *w);
 u64 map_thread(u32 tid);   /* any thread, as in lock words; 0 when there is none */
 u64 map_self(void);        /* this thread, as in lock words; never 0 */
-extern _Thread_local u64 map_self_id __attribute__((tls_model("initial-exec"))); /* that, or 0: not known yet */
+/* That, or 0: not known yet. Remembered with the thread, until the process is a copy. */
+extern _Thread_local u64 map_self_id __attribute__((tls_model("initial-exec")));
+extern const _Atomic u64 *map_self_good __attribute__((visibility("hidden"))); /* ~0, or 0: it is */
+static inline u64 map_self_known(void)
+{
+	return map_self_id & atomic_load_explicit(map_self_good, memory_order_relaxed);
+}
 bool map_is_dead(u64 who); /* the thread of a lock word has ended */
 
 /*

@@ -27,15 +27,18 @@ def run(*command, **env):
         f.write("#!/bin/sh\nexit 8\n")
     os.chmod(script, 0o755)
     command = [*command, "./life_loader", os.path.join(HERE, "life.bpf.o"), "./life_target", "./script"]
-    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=WORK, timeout=40,
+    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=WORK, timeout=50,
                        env=dict(os.environ, **env))
     # The suite may run at another priority; newer libcs let children begin with clear handlers (CLONE_CLEAR_SIGHAND).
     out = re.sub(r"(?<= prio )\d+", lambda m: str(int(m[0]) - os.nice(0)), r.stdout)
     return re.sub(r"0x10000(?=[0-9a-f]{4}$)", "0x", out, flags=re.M), r.stderr
 
 
+TRACEFS = ("unshare", "-m", "sh", "-c", 'mount -t tracefs nodev /sys/kernel/tracing; exec "$@"', "sh")
+
+
 def on_kernel():
-    return run("unshare", "-m", "sh", "-c", 'mount -t tracefs nodev /sys/kernel/tracing; exec "$@"', "sh", FERRY="off")
+    return run(*TRACEFS, FERRY="off")
 
 
 def in_session():
@@ -68,6 +71,9 @@ try:
             f.write(on_kernel()[0])
     else:
         compare("kernel", *on_kernel())
+        r = subprocess.run([*TRACEFS, os.path.join(HERE, "life_ends"), os.path.join(HERE, "life.bpf.o"), "500"],
+                           stdout=subprocess.PIPE, text=True, timeout=60, env=dict(os.environ, FERRY="off"))
+        check("kernel_tells_each_of_many_ends_once", not r.returncode, r.stdout)
 finally:
     shutil.rmtree(WORK)
 done()

@@ -12,6 +12,7 @@
 #include "life.h"
 
 #define MAX 4000
+#define ENDS 30 /* that there are to be (life.expected): each is told of by two programs */
 
 static struct life seen[MAX];
 static int nseen, tids[MAX], ntids;
@@ -57,6 +58,17 @@ static void show(const struct life *l)
 	printf("%s\n", l->age > 20000000000ull ? " of a strange age" : "");
 }
 
+static int count_ends(void)
+{
+	int i, n = 0;
+
+	for (i = 0; i < nseen; i++)
+		learn(&seen[i]);
+	for (i = 0; i < nseen; i++)
+		n += (seen[i].what == EXIT || seen[i].what == RAW_EXIT) && known(seen[i].tid);
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_object *obj = argc > 2 ? bpf_object__open_file(argv[1], NULL) : NULL;
@@ -81,13 +93,14 @@ int main(int argc, char **argv)
 		_exit(127);
 	}
 	waitpid(pid, &status, 0);
-	/* Ends that others tell of come when they come. */
-	for (i = 0; i < 100; i++) {
+	/* Ends that others tell of come when they come; then a moment for what would be one too many. */
+	for (i = 0; i < 3000 && count_ends() < ENDS; i++) {
 		usleep(10000);
 		ring_buffer__consume(rb);
 	}
-	for (i = 0; i < nseen; i++)
-		learn(&seen[i]);
+	usleep(300000);
+	ring_buffer__consume(rb);
+	count_ends();
 	for (t = 2, ends = 0; t <= ntids; t++)
 		for (i = 0; i < nseen; i++)
 			if (known(seen[i].tid) == t || (t == 2 && known(seen[i].tid) == 1)) {

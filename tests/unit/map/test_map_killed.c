@@ -3,6 +3,7 @@
 #include <linux/perf_event.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -332,6 +333,37 @@ static void storage_of_killed_tasks_is_nobodys(void **state)
 	map_put(m);
 }
 
+/* Locks of shared memory are held in this name: under that of a dead thread they would be taken away from the living. */
+static void a_thread_is_itself_after_children_that_had_its_memory(void **state)
+{
+	static u64 self, child;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork(); /* in which nobody has asked yet */
+	if (!pid) {
+		map_self_forget();
+		pid = vfork();
+		if (!pid) {
+			child = map_self();
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+		_exit((u32)child == (u32)pid && (u32)map_self() == (u32)getpid() ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+	self = map_self();
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); /* pthread_atfork(3) does not hear of it */
+	if (!pid)
+		_exit((u32)map_self() == (u32)syscall(SYS_getpid) && map_self() != self ? 0 : 1);
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+	assert_true(map_self() == self);
+	assert_true((u32)self == (u32)getpid());
+}
+
 static struct map_perf *perf;
 
 static void drop(const struct map *m, void *obj)
@@ -502,6 +534,7 @@ int main(void)
 		cmocka_unit_test(a_filter_keeps_what_was_added),
 		cmocka_unit_test(a_users_ring_is_drained_by_who_is_left),
 		cmocka_unit_test(storage_of_killed_tasks_is_nobodys),
+		cmocka_unit_test(a_thread_is_itself_after_children_that_had_its_memory),
 		cmocka_unit_test(an_array_of_maps_stays_whole),
 		cmocka_unit_test(a_hash_of_maps_stays_whole_and_keeps_its_room),
 	};
