@@ -217,6 +217,13 @@ static int unary(struct verifier *v, const struct bpf_insn *insn, struct reg *ds
 	return 0;
 }
 
+/* Is a sum with `by` the same in 64 bits? In 32, nothing may be cut off. */
+static bool is_whole_sum(const struct bpf_insn *insn, const struct num *n, s64 by)
+{
+	return is_alu64(insn) ||
+	       (n->umax <= UINT32_MAX && (s64)n->umin + by >= 0 && (s64)n->umax + by <= (s64)UINT32_MAX);
+}
+
 /*
  * A copy plus a constant stays linked to the original, at a distance; once only, so that counting in
  * a loop does not make a new relation each time round.
@@ -224,14 +231,15 @@ static int unary(struct verifier *v, const struct bpf_insn *insn, struct reg *ds
 static void move_link(const struct bpf_insn *insn, struct reg *dst, const struct reg *src)
 {
 	u8 op = BPF_OP(insn->code);
-	s64 by = src->n.smin;
+	s64 by = is_alu64(insn) ? src->n.smin : (s32)src->n.umin;
+	bool sum = (op == BPF_ADD || op == BPF_SUB) && num_is_const(&src->n) && by > INT32_MIN && by <= INT32_MAX;
 
-	if (is_alu64(insn) && (op == BPF_ADD || op == BPF_SUB) && num_is_const(&src->n) && !by)
+	if (sum && op == BPF_SUB)
+		by = -by;
+	sum = sum && is_whole_sum(insn, &dst->n, by);
+	if (sum && !by)
 		return;
-	if (op == BPF_SUB)
-		by = by == INT64_MIN ? 0 : -by;
-	if (dst->id && !dst->off && is_alu64(insn) && (op == BPF_ADD || op == BPF_SUB) &&
-	    num_is_const(&src->n) && by == (s32)by) {
+	if (sum && dst->id && !dst->off) {
 		dst->off = (s32)by;
 	} else {
 		dst->id = 0;

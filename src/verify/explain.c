@@ -330,7 +330,8 @@ static void def_text(struct verifier *v, const struct def *d, const struct bpf_i
 		text_puts(out, d->at ? "given to the callback" : "given to the program");
 		break;
 	case DEF_CONST:
-		text_puts(out, isa_is_ldimm64(insn) && insn->src_reg ? "the address of a map"
+		text_puts(out, isa_is_ldimm64(insn) && insn->src_reg == BPF_PSEUDO_FUNC ? "the address of a function" :
+			       isa_is_ldimm64(insn) && insn->src_reg ? "the address of a map"
 								     : "set to a constant");
 		break;
 	case DEF_LOAD: text_puts(out, "read from memory"); break;

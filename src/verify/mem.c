@@ -539,7 +539,6 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 	struct reg *dst = cur_reg(v, insn->dst_reg);
 	u32 hi = (u32)insn[1].imm;
 	struct map *m;
-	int err;
 
 	if (insn->src_reg == 0) {
 		reg_const(dst, (u64)hi << 32 | (u32)insn->imm);
@@ -553,13 +552,7 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 		return refuse(v, -EINVAL,
 			      "load the object with libbpf, which fills in what src_reg stands for",
 			      "unrecognized bpf_ld_imm64 insn");
-	if ((u32)insn->imm >= v->p->nmaps || !v->p->maps[insn->imm])
-		return refuse(v, -EINVAL, "declare the map in the object that uses it",
-			      "reference to map %d that the program does not have", insn->imm);
-	m = v->p->maps[insn->imm];
-	err = vlock_check_map(v, m);
-	if (err)
-		return err;
+	m = v->p->maps[insn->imm]; /* it is there: check_maps() */
 	if (insn->src_reg == BPF_PSEUDO_MAP_FD) {
 		reg_pointer(dst, REG_MAP);
 	} else {

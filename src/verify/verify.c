@@ -61,12 +61,36 @@ static int allocate(struct verifier *v)
 	return v->aux && v->globals && v->p->facts && v->nodes ? 0 : -ENOMEM;
 }
 
+/* All maps that instructions name, whether they are reached or not. */
+static int check_maps(struct verifier *v)
+{
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < v->cnt && !err; i += isa_slots(&v->insns[i])) {
+		const struct bpf_insn *insn = &v->insns[i];
+
+		if (!isa_is_ldimm64(insn) ||
+		    (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE))
+			continue;
+		v->insn = i;
+		if ((u32)insn->imm >= v->p->nmaps || !v->p->maps[insn->imm])
+			err = refuse(v, -EINVAL, "declare the map in the object that uses it",
+				     "reference to map %d that the program does not have", insn->imm);
+		else
+			err = vlock_check_map(v, v->p->maps[insn->imm]);
+	}
+	v->insn = 0;
+	return err;
+}
+
 static int run_passes(struct verifier *v)
 {
 	static int (*const passes[])(struct verifier *) = {
 		check_form,
 		check_type,
 		allocate,
+		check_maps,
 		vcfg_check,
 		vlive_compute,
 		vwalk,

@@ -398,15 +398,18 @@ static void leak(struct gen *g)
 /* Two registers that are linked: what a check of one says of the other. */
 static void linked(struct gen *g)
 {
-	int a = pick(g, NUMBER), p = pick(g, VALUE);
+	int a = pick(g, NUMBER), p = pick(g, VALUE), c = pick(g, NUMBER);
 	u8 to = target(g), at = target(g), size = some_size(g);
 	s32 by = (s32)(rnd(g) % 20) - 10, limit = (s32)(rnd(g) % 50);
 
 	if (a < 0 || p < 0 || to == a || to == p || at == a || at == p || at == to)
 		return;
 	copy(g, to, (u8)a);
-	if (once_in(g, 2))
-		emit(g, BPF_ALU64 | (once_in(g, 3) ? BPF_SUB : BPF_ADD) | BPF_K, once_in(g, 2) ? to : (u8)a, 0, 0, by);
+	if (c >= 0 && c != to && once_in(g, 4)) /* by whatever is in a register */
+		emit(g, BPF_ALU64 | (once_in(g, 2) ? BPF_SUB : BPF_ADD) | BPF_X, once_in(g, 2) ? to : (u8)a, (u8)c, 0, 0);
+	else if (once_in(g, 2))
+		emit(g, (once_in(g, 4) ? BPF_ALU : BPF_ALU64) | (once_in(g, 3) ? BPF_SUB : BPF_ADD) | BPF_K,
+		     once_in(g, 2) ? to : (u8)a, 0, 0, once_in(g, 12) ? constant(g) : by);
 	g->kind[to] = NUMBER;
 	if (once_in(g, 3))
 		generate_piece(g);

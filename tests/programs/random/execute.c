@@ -14,6 +14,7 @@ struct region {
 	bool writable, reserved;
 	u8 *init; /* a byte each, set when written; NULL: all is */
 	const char *name;
+	const struct map *map; /* of a value: whose locks, timers and objects are not the program's to touch */
 	u64 dynptr; /* slices: the address of what they are of */
 };
 
@@ -99,6 +100,11 @@ static struct region *add_region(struct run *r, const char *name, void *base, u6
 	return &r->regions[r->nregions++];
 }
 
+static void add_value(struct run *r, const struct map *m, void *base)
+{
+	add_region(r, "map value", base, m->attr.value_size, !(m->attr.flags & BPF_F_RDONLY_PROG))->map = m;
+}
+
 static void drop_region(struct run *r, const void *base)
 {
 	for (u32 i = 0; i < r->nregions; i++) {
@@ -141,8 +147,17 @@ static bool is_reserved(const struct run *r, u64 addr)
 	return false;
 }
 
-/* May the program touch [addr, addr + size)? Marks what is written. */
-static bool access_ok(struct run *r, u64 addr, u64 size, bool write, const char *what)
+/* Does [off, off + size) of a value touch what only helpers may? */
+static bool is_special(const struct map *m, u64 off, u64 size)
+{
+	const struct map_fields *f = m ? m->fields : NULL;
+
+	return f && ((f->lock && off < f->lock - 1 + 4 && f->lock - 1 < off + size) ||
+		     (f->timer && off < f->timer - 1 + 16 && f->timer - 1 < off + size));
+}
+
+/* Memory of the program, [addr, addr + size), read or written by it or for it. Marks what is written. */
+static bool access_any(struct run *r, u64 addr, u64 size, bool write, bool special, const char *what)
 {
 	struct region *g = find_region(r, addr, size);
 	u64 off;
@@ -153,6 +168,9 @@ static bool access_ok(struct run *r, u64 addr, u64 size, bool write, const char 
 	if (write && !g->writable)
 		return violation(r, "%s of %s, which is read-only", what, g->name);
 	off = addr - (u64)(uintptr_t)g->base;
+	if (is_special(g->map, off, size) != special)
+		return violation(r, "%s of %s at %llu, where %s", what, g->name, (unsigned long long)off,
+				 special ? "there is no such field" : "only helpers may");
 	if (!g->init)
 		return true;
 	for (u64 i = off; i < off + size; i++) {
@@ -163,6 +181,11 @@ static bool access_ok(struct run *r, u64 addr, u64 size, bool write, const char 
 			g->init[i] = 1;
 	}
 	return true;
+}
+
+static bool access_ok(struct run *r, u64 addr, u64 size, bool write, const char *what)
+{
+	return access_any(r, addr, size, write, false, what);
 }
 
 static void refresh_packet(struct run *r)
@@ -262,8 +285,7 @@ static void step_ldimm64(struct run *r, const struct bpf_insn *i)
 		v = callback_of(r, r->pc + 1 + (u32)i->imm);
 	} else if (i->src_reg == BPF_PSEUDO_MAP_VALUE) {
 		m = r->p->maps[i->imm];
-		add_region(r, "map value", m->ops->direct(m, 0), m->attr.value_size,
-			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+		add_value(r, m, m->ops->direct(m, 0));
 		v = (u64)(uintptr_t)m->ops->direct(m, (u32)i[1].imm);
 	}
 	r->regs[i->dst_reg] = v;
@@ -346,7 +368,7 @@ static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct
 	case ARG_LONG_OUT:
 		return access_ok(r, v, 8, true, "result");
 	case ARG_TIMER:
-		return access_ok(r, v, 16, true, "timer");
+		return access_any(r, v, 16, true, true, "timer");
 	case ARG_DYNPTR_LOCAL_NEW:
 	case ARG_DYNPTR_RINGBUF_NEW:
 		drop_slices(r, v);
@@ -390,7 +412,7 @@ static bool check_lock(struct run *r, u32 helper)
 		if (r->lock)
 			return violation(r, "locks a second lock");
 		r->lock = at;
-		return access_ok(r, at, 4, true, "lock");
+		return access_any(r, at, 4, true, true, "lock");
 	}
 	if (helper == BPF_FUNC_spin_unlock) {
 		if (!r->lock || r->lock != at)
@@ -457,8 +479,7 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 	if (released)
 		drop_region(r, (void *)(uintptr_t)released);
 	if (h->ret == RET_MAP_VALUE_OR_NULL && ret)
-		add_region(r, "map value", (void *)(uintptr_t)ret, m->attr.value_size,
-			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+		add_value(r, m, (void *)(uintptr_t)ret);
 	if (dynptr && h->flags & HELPER_RELEASES)
 		drop_slices(r, dynptr);
 	if (h->ret == RET_SLICE_OR_NULL && ret) {
@@ -635,8 +656,7 @@ static u64 call_back(u32 n, const u64 *args)
 	memcpy(&r->regs[1], args, (each ? 4 : 2) * sizeof(*args));
 	if (each) {
 		add_region(r, "key", (void *)(uintptr_t)args[1], m->attr.key_size, false);
-		add_region(r, "map value", (void *)(uintptr_t)args[2], m->attr.value_size,
-			   !(m->attr.flags & BPF_F_RDONLY_PROG));
+		add_value(r, m, (void *)(uintptr_t)args[2]);
 	}
 	r->pc = r->p->funcs[n].start;
 	run_steps(r, r->nframes);
@@ -733,6 +753,7 @@ enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *re
 	struct run *r = calloc(1, sizeof(*r));
 	enum execute_result result = EXECUTE_OK;
 	struct helper_run outer = helper_run;
+	s32 min, max;
 
 	assert_non_null(r);
 	r->frames = calloc(ISA_MAX_FRAMES, sizeof(*r->frames));
@@ -755,6 +776,9 @@ enum execute_result execute(const struct prog *p, u64 seed, bool poison, u64 *re
 		map_ringbuf_commit(r->regions[k].base, 0, true);
 	}
 	*ret = r->regs[0];
+	if (result == EXECUTE_OK && !r->failed && prog_type_ret(prog_type_of(p->type), p->attach_type, &min, &max) &&
+	    ((s64)r->regs[0] < min || (s64)r->regs[0] > max))
+		violation(r, "returns %lld", (long long)r->regs[0]);
 	if (r->failed)
 		result = EXECUTE_VIOLATION;
 	helper_run = outer;

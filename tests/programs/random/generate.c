@@ -7,9 +7,17 @@
 
 static void number(struct gen *g)
 {
+	static const u64 wide[] = { 1ull << 63, ~0ull >> 1, 1ull << 32, (1ull << 32) - 1, 1ull << 31, ~0ull << 31,
+				    ~0ull << 32, (1ull << 63) + 8, (1ull << 32) + 40 };
 	u8 r = target(g);
+	u64 w = wide[rnd(g) % ARRAY_SIZE(wide)];
 
-	emit(g, (once_in(g, 4) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_K, r, 0, 0, constant(g));
+	if (once_in(g, 6)) {
+		emit(g, BPF_LD | BPF_IMM | BPF_DW, r, 0, 0, (s32)w);
+		emit(g, 0, 0, 0, 0, (s32)(w >> 32));
+	} else {
+		emit(g, (once_in(g, 4) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_K, r, 0, 0, constant(g));
+	}
 	g->kind[r] = NUMBER;
 }
 
@@ -594,6 +602,12 @@ void generate_piece(struct gen *g)
 			generate_calls[n](g);
 		return;
 	}
+	if (g->objects_used && once_in(g, 5)) {
+		n = rnd(g) % generate_nobjects;
+		if (g->objects_used >> n & 1)
+			generate_objects[n](g);
+		return;
+	}
 	/* Each program has some of the pieces, and so more of their combinations. */
 	for (u32 tries = 0; tries < 50 && !(g->pieces >> n & 1); tries++)
 		n = rnd(g) % ARRAY_SIZE(pieces);
@@ -671,6 +685,8 @@ const struct verdict_map gen_maps[GEN_MAPS] = {
 	[GEN_LRU] = { .attr = { BPF_MAP_TYPE_LRU_HASH, 4, 48, 4, 0, 0, "l" } },
 	[GEN_PERCPU] = { .attr = { BPF_MAP_TYPE_PERCPU_ARRAY, 4, 48, 2, 0, 0, "c" } },
 	[GEN_ONE] = { .attr = { BPF_MAP_TYPE_ARRAY, 4, 48, 1, 0, 0, "o" } },
+	[GEN_LOCKED] = { .attr = { BPF_MAP_TYPE_ARRAY, 4, 48, 2, 0, 0, "k" }, .lock = 8 + 1 },
+	[GEN_TIMED] = { .attr = { BPF_MAP_TYPE_ARRAY, 4, 48, 2, 0, 0, "t" }, .timer = 8 + 1 },
 };
 
 void generate(u64 seed, bool plain, struct verdict_prog *p)
@@ -691,6 +707,7 @@ void generate(u64 seed, bool plain, struct verdict_prog *p)
 	if (once_in(&g, 2))
 		g.pieces &= rnd(&g) | 0xa;
 	g.calls_used = once_in(&g, 4) ? 0 : rnd(&g);
+	g.objects_used = once_in(&g, 2) ? 0 : rnd(&g);
 	g.lends_stack = (u8)(rnd(&g) % 3);
 	g.returns = once_in(&g, 2) ? NUMBER : once_in(&g, 8) ? VALUE : SMALL;
 	p->type = g.type;
@@ -707,6 +724,7 @@ void generate(u64 seed, bool plain, struct verdict_prog *p)
 	end(&g);
 	if (g.ncalls)
 		subprogram(&g);
+	generate_callbacks(&g);
 	p->cnt = g.cnt;
 	snprintf(p->name, sizeof(p->name), "seed %llu", (unsigned long long)seed);
 }

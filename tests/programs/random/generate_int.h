@@ -9,7 +9,9 @@
 #define NREGS 10
 
 /* The maps of every random program. */
-enum { GEN_ARRAY, GEN_HASH, GEN_RINGBUF, GEN_PROGS, GEN_STRINGS, GEN_LRU, GEN_PERCPU, GEN_ONE, GEN_MAPS };
+enum { GEN_ARRAY, GEN_HASH, GEN_RINGBUF, GEN_PROGS, GEN_STRINGS, GEN_LRU, GEN_PERCPU, GEN_ONE, GEN_LOCKED, GEN_TIMED, GEN_MAPS };
+/* How a function is called back. */
+enum { GEN_CB_LOOP, GEN_CB_EACH, GEN_CB_TIMER };
 extern const struct verdict_map gen_maps[GEN_MAPS];
 
 /* SMALL: mostly one of a few constants below 41, and so an offset. */
@@ -26,10 +28,16 @@ struct gen {
 	bool plain;
 	u64 pieces;     /* those that it uses, a bit each */
 	u64 calls_used; /* the same of those of calls.c */
+	u64 objects_used; /* and of objects.c */
 	u8 lends_stack; /* subprograms get a slot of the stack: 1 to read, 2 to write */
 	u8 returns;     /* what they give back */
 	u32 type;
 	u32 calls[8], ncalls; /* to be given their target */
+	struct {
+		u32 at;
+		u8 kind;
+	} funcs[4]; /* the same of callbacks */
+	u32 nfuncs;
 	u32 depth;
 };
 
@@ -104,9 +112,12 @@ static inline s32 small(struct gen *g)
 	return (s32)(once_in(g, 10) ? 36 + rnd(g) % 14 : rnd(g) % 41);
 }
 
-/* Makes some instructions (generate.c: any kind; calls.c: what is called, contexts, narrow and unusual forms). */
+/* Makes some instructions (generate.c: any kind; calls.c: what is called, contexts, narrow and unusual forms; objects.c: what has state of its own). */
 void generate_piece(struct gen *g);
 extern void (*const generate_calls[])(struct gen *g);
 extern const u32 generate_ncalls;
+extern void (*const generate_objects[])(struct gen *g);
+extern const u32 generate_nobjects;
+void generate_callbacks(struct gen *g); /* behind all else: the functions that objects.c gave away */
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "../verdicts/verdicts.h"
 
-/* ---- making (generate.c, calls.c, mutate.c) ----------------------------------------------------- */
+/* ---- making (generate.c, calls.c, objects.c, mutate.c) ----------------------------------------------------- */
 
 /*
  * A random program that often, but not always, is safe; `p->insns` is to be freed with base_free.

@@ -28,7 +28,7 @@
 #include "map/map.h"
 #include "prog/prog.h"
 
-#define VERDICT_MAPS 8
+#define VERDICT_MAPS 10
 #define VERDICT_FUNCS 16
 #define VERDICT_KFUNC 32 /* `call kfunc N` from here on are functions that the kernel has: kernel.c */
 #define VERDICT_KFUNCS 3
