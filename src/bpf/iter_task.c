@@ -284,8 +284,7 @@ static int get_area(struct iter_walk *w, size_t i, u32 *part)
 		if (!nl)
 			break;
 		*part = (u32)(nl + 1 - s);
-		/* That page is the kernel's, for all; it is shown as if it were an area. */
-		if (!helper_area_parse(&a, line, nl) || (a.name_len == 10 && !memcmp(a.name, "[vsyscall]", 10)))
+		if (!helper_area_parse(&a, line, nl) || helper_area_is_gate(&a))
 			continue;
 		t->part = helper_shown_area(&a);
 		if (!t->part)

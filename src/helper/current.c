@@ -314,12 +314,14 @@ bool helper_member(const char *type, const char *member, u32 *off, u32 *size)
 	return true;
 }
 
-bool helper_task_in_process(u64 task)
+u32 helper_task_tgid(u64 task)
 {
 	u32 tgid;
 
 	pthread_once(&once, find_members);
-	return at.size && !code_copy_safe(&tgid, ptr(task + at.tgid), sizeof(tgid)) && tgid == (u32)getpid();
+	if (!at.size || code_copy_safe(&tgid, ptr(task + at.tgid), sizeof(tgid)))
+		return 0;
+	return tgid;
 }
 
 u32 helper_task_pid(u64 task)

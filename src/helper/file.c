@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files and areas of memory of processes as programs see them, and what a path is called. */
+/* Files and memory of processes as programs see them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "code/code.h"
@@ -211,6 +212,34 @@ bool helper_area_parse(struct helper_area *a, const char *line, const char *end)
 	return a->end > a->start;
 }
 
+bool helper_areas(u32 tgid, bool (*visit)(void *arg, const struct helper_area *a), void *arg)
+{
+	char path[32], buf[PATH_MAX + 256], *line, *nl;
+	struct helper_area a;
+	size_t len = 0;
+	bool found = false;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/maps", tgid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && !found && (n = read(fd, buf + len, sizeof(buf) - len)) > 0) {
+		len += (size_t)n;
+		for (line = buf; !found && (nl = memchr(line, '\n', len - (size_t)(line - buf))); line = nl + 1)
+			found = helper_area_parse(&a, line, nl) && visit(arg, &a);
+		len -= (size_t)(line - buf);
+		memmove(buf, line, len);
+	}
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+bool helper_area_is_gate(const struct helper_area *a)
+{
+	return a->name_len == 10 && !memcmp(a->name, "[vsyscall]", 10);
+}
+
 /* linux/mm.h */
 enum { VM_READ = 1, VM_WRITE = 2, VM_EXEC = 4, VM_SHARED = 8, VM_MAYSHARE = 0x80 };
 
@@ -243,7 +272,43 @@ struct helper_shown *helper_shown_area(const struct helper_area *a)
 	return s;
 }
 
-/* ---- the helper ----------------------------------------------------------------------------- */
+/* ---- helpers -------------------------------------------------------------------------------- */
+
+struct look {
+	u64 task, addr, ctx;
+	prog_callback call;
+	int err;
+};
+
+static bool call_with_area(void *arg, const struct helper_area *a)
+{
+	struct look *l = arg;
+	struct helper_shown *s;
+
+	if (l->addr < a->start || l->addr >= a->end || helper_area_is_gate(a))
+		return false;
+	s = helper_shown_area(a);
+	l->err = s ? 0 : -ENOMEM;
+	if (s)
+		l->call(l->task, (u64)(uintptr_t)&s->area, l->ctx, 0, 0);
+	base_free(s);
+	return true;
+}
+
+/* The callback gets the area of the task that an address lies in. */
+u64 file_find_vma(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct look l = { .task = a1, .addr = a2, .ctx = a4, .call = (prog_callback)(uintptr_t)a3, .err = -ENOENT };
+	u32 tgid = helper_task_tgid(a1);
+
+	if (a5)
+		return (u64)-EINVAL;
+	if (base_in_signal)
+		return (u64)-EBUSY; /* as the kernel, where it cannot wait for what guards the areas */
+	if (tgid)
+		helper_areas(tgid, call_with_area, &l);
+	return (u64)l.err;
+}
 
 /* In front of what is in the buffer already; false: it has no room. */
 static bool put_before(char *buf, char **at, const char *s, size_t len)
@@ -302,4 +367,18 @@ u64 file_d_path(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {
 	memset(ptr(a2), 0, (u32)a3);
 	return (u32)a3 ? (u64)d_path(a1, ptr(a2), (u32)a3) : 0;
+}
+
+/* Another process's memory is read where this user may look at it (process_vm_readv(2)). */
+u64 file_copy_from_task(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	struct iovec to = { ptr(a1), (u32)a2 }, from = { ptr(a3), (u32)a2 };
+	u32 tgid = helper_task_tgid(a4);
+
+	if (!a5 && tgid == (u32)getpid())
+		return probe_read(a1, a2, a3, 0, 0);
+	if (!a5 && (!(u32)a2 || (tgid && process_vm_readv((pid_t)tgid, &to, 1, &from, 1, 0) == (ssize_t)(u32)a2)))
+		return 0;
+	memset(ptr(a1), 0, (u32)a2);
+	return (u64)(a5 ? -EINVAL : -EFAULT);
 }

@@ -19,6 +19,7 @@ enum helper_arg {
 	ARG_MEM,             /* memory whose size is the next argument */
 	ARG_MEM_OR_NULL,
 	ARG_MEM_UNINIT,
+	ARG_MEM_OR_NULL_UNINIT,
 	ARG_SIZE,            /* bytes of the memory before it, above 0 */
 	ARG_SIZE_OR_ZERO,
 	ARG_CONST_SIZE,      /* of memory to allocate: a constant (ringbuf_reserve) */
@@ -52,6 +53,7 @@ enum helper_ret {
 	RET_CPU_VAR_OR_NULL,
 	RET_KPTR_OBJ_OR_NULL,  /* the object that was in ARG_KPTR: a reference */
 	RET_TASK,              /* a valid pointer to a task_struct, by BTF */
+	RET_PT_REGS,           /* the same to a struct pt_regs */
 	/* Sockets: with HELPER_ACQUIRES a reference; else as long as ARG_SOCK's is held, if that is one. */
 	RET_SOCK_OR_NULL,
 	RET_SOCK_COMMON_OR_NULL,
@@ -89,6 +91,8 @@ struct helper_proto {
 const struct helper_proto *helper_of(u32 id);
 /* The name of any helper the kernel has, also those missing here; NULL beyond. */
 const char *helper_name(u32 id);
+/* Why one is missing here (missing.def); NULL: it is not. */
+const char *helper_missing(u32 id);
 
 /*
  * What a helper may know of the program that runs: set by whoever runs it, read by helpers that

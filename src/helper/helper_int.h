@@ -29,7 +29,7 @@ int helper_args(u64 args[HELPER_MAX_ARGS], u64 at, u64 size);
 u64 helper_hide(u64 address);
 /* The thread id of a task_struct, which may be anywhere: 0 when it cannot be read. */
 u32 helper_task_pid(u64 task);
-bool helper_task_in_process(u64 task); /* is it a thread of this process? */
+u32 helper_task_tgid(u64 task); /* its process's */
 /* Room for so many bytes in front of the packet, which may move; false: there is none. */
 bool helper_headroom(struct prog_pkt *p, u64 more);
 void helper_trace_line(const char *msg); /* with the line's head, to wherever lines go */

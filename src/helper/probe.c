@@ -23,17 +23,6 @@ u64 probe_read(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 	return (u64)-EFAULT;
 }
 
-/* Of a thread of this process: its memory is ours. */
-u64 probe_read_task(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
-{
-	if (a5)
-		return (u64)-EINVAL;
-	if (helper_task_in_process(a4))
-		return probe_read(a1, a2, a3, 0, 0);
-	clear(ptr(a1), (u32)a2);
-	return (u64)-EFAULT;
-}
-
 /* The string's length with its NUL; cut to what fits, always with a NUL. */
 u64 probe_read_str(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {

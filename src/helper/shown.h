@@ -77,6 +77,14 @@ struct helper_area {
 /* False: that is no such line. Makes no system calls. */
 bool helper_area_parse(struct helper_area *a, const char *line, const char *end);
 
+/* That page is the kernel's, for all processes: listed as if it were an area of theirs. */
+bool helper_area_is_gate(const struct helper_area *a);
+/*
+ * The areas of a process, in order, until `visit` says true: did it? Only system calls, so that handlers of signals may;
+ * names are good as long as the visit.
+ */
+bool helper_areas(u32 tgid, bool (*visit)(void *arg, const struct helper_area *a), void *arg);
+
 /* All that is shown of one file or area: one piece of memory, freed with base_free. */
 struct helper_shown {
 	struct shown_area area; /* where it is one */

@@ -94,14 +94,21 @@ static u32 walk(u64 fp, u64 *ips, u32 max)
 	return n;
 }
 
-/* The user's registers: of the event, or those that the context begins with. */
-static bool context_regs(const struct prog *p, const void *ctx, u64 *ip, u64 *fp)
+/* The user's registers: of the event, or those that the context begins with; NULL: nobody kept them. */
+static const bpf_user_pt_regs_t *user_regs(void)
 {
-	const bpf_user_pt_regs_t *regs = helper_run.user_regs;
+	const struct prog *p = helper_run.prog;
 
-	if (!regs && p && ctx &&
+	if (!helper_run.user_regs && p && helper_run.ctx &&
 	    (p->type == BPF_PROG_TYPE_KPROBE || p->type == BPF_PROG_TYPE_PERF_EVENT))
-		regs = ctx;
+		return helper_run.ctx;
+	return helper_run.user_regs;
+}
+
+static bool context_regs(u64 *ip, u64 *fp)
+{
+	const bpf_user_pt_regs_t *regs = user_regs();
+
 	if (!regs)
 		return false;
 #if defined(__x86_64__)
@@ -122,7 +129,7 @@ static u32 user_stack(u64 *ips, u32 max)
 		return 0;
 	if (helper_run.idle) /* it has no user's side */
 		return 0;
-	if (context_regs(helper_run.prog, helper_run.ctx, &ip, &fp)) {
+	if (context_regs(&ip, &fp)) {
 		ips[0] = ip;
 		return 1 + walk(fp, ips + 1, max - 1);
 	}
@@ -136,41 +143,32 @@ struct area {
 	u64 image; /* address of the file's first byte */
 };
 
-/* The file's area that holds `ip`. Only system calls: may run in a signal handler. */
+struct find {
+	u64 ip, image, inode;
+	struct area *out;
+};
+
+static bool holds_ip(void *arg, const struct helper_area *a)
+{
+	struct find *f = arg;
+
+	if (!a->off) {
+		f->image = a->start;
+		f->inode = a->inode;
+	}
+	if (f->ip < a->start || f->ip >= a->end)
+		return false;
+	f->out->at = *a;
+	f->out->image = a->inode && a->inode == f->inode ? f->image : 0;
+	return true;
+}
+
+/* The file's area that holds `ip`. */
 static bool find_area(u64 ip, struct area *out)
 {
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	char buf[4096], *line, *nl;
-	struct helper_area a;
-	u64 image = 0, inode = 0;
-	size_t len = 0;
-	bool found = false;
-	ssize_t n;
+	struct find f = { .ip = ip, .out = out };
 
-	if (fd < 0)
-		return false;
-	while (!found && (n = read(fd, buf + len, sizeof(buf) - len)) > 0) {
-		len += (size_t)n;
-		for (line = buf; (nl = memchr(line, '\n', len - (size_t)(line - buf)));
-		     line = nl + 1) {
-			if (!helper_area_parse(&a, line, nl))
-				continue;
-			if (!a.off) {
-				image = a.start;
-				inode = a.inode;
-			}
-			if (ip >= a.start && ip < a.end) {
-				out->at = a;
-				out->image = a.inode && a.inode == inode ? image : 0;
-				found = true;
-				break;
-			}
-		}
-		len -= (size_t)(line - buf);
-		memmove(buf, line, len);
-	}
-	close(fd);
-	return found && out->at.inode;
+	return helper_areas((u32)getpid(), holds_ip, &f) && out->at.inode;
 }
 
 /* The note of NT_GNU_BUILD_ID among those at [at, at + size). */
@@ -284,6 +282,26 @@ u64 stack_task(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 		return stack_get(0, a2, a3, a4, 0);
 	memset(ptr(a2), 0, (u32)a3);
 	return (u64)-EFAULT;
+}
+
+/* Of the thread that runs, too; of others, and where nobody kept them, all members read as 0. */
+u64 stack_task_regs(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	return helper_run.idle || helper_task_pid(a1) != (u32)gettid() ? 0 : (u64)(uintptr_t)user_regs();
+}
+
+/* What processors remember of branches is not for processes: as on a machine that has none of it. */
+u64 stack_branches(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	memset(ptr(a1), 0, (u32)a2);
+	return (u64)(a3 ? -EINVAL : -ENOENT);
+}
+
+u64 stack_branch_records(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
+{
+	if (a2)
+		memset(ptr(a2), 0, (u32)a3);
+	return (u64)(a4 & ~(u64)BPF_F_GET_BRANCH_RECORDS_SIZE ? -EINVAL : -ENOENT);
 }
 
 u64 stack_get(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of helpers, made from helper.def, and the names of all that the kernel has. */
+#include <ctype.h>
 #include <linux/bpf.h>
+#include <string.h>
 
 #include "helper/helper_int.h"
 
@@ -39,6 +41,34 @@ const char *helper_name(u32 id)
 	if (id >= 210 && id < 210 + ARRAY_SIZE(last))
 		return last[id - 210];
 	return id < ARRAY_SIZE(names) ? names[id] : NULL;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+	const char *at = list;
+
+	for (; (at = strstr(at, word)); at += len)
+		if ((at == list || at[-1] == ' ') && !isalnum((unsigned char)at[len]) && at[len] != '_')
+			return true;
+	return false;
+}
+
+const char *helper_missing(u32 id)
+{
+	static const struct {
+		const char *why, *names;
+	} rows[] = {
+#define MISSING(reason, ...) { reason, #__VA_ARGS__ },
+#include "helper/missing.def"
+#undef MISSING
+	};
+	const char *name = helper_name(id);
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(rows); i++)
+		if (has_word(rows[i].names, name))
+			return rows[i].why;
+	return NULL;
 }
 
 _Thread_local struct helper_run helper_run;

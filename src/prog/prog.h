@@ -75,6 +75,7 @@ enum { /* groups of helpers that a program type may call; see helper.def */
 	HELPERS_SK_SKB = 1 << 14,  /* what parsers of streams may */
 	HELPERS_KPROBE = 1 << 16,  /* what probes on functions may */
 	HELPERS_HEADERS = 1 << 15, /* loads from where headers begin */
+	HELPERS_PERF = 1 << 17,    /* what samples of perf events are asked for */
 	HELPERS_ITER = 1 << 20,    /* what iterators write to their readers */
 	HELPERS_FUNC = 1 << 21,    /* arguments of the traced function */
 	HELPERS_EXIT = 1 << 22,    /* its result */

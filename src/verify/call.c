@@ -227,16 +227,16 @@ static int arg_key_or_value(struct verifier *v, struct call *c, u32 r, u8 kind)
 static int arg_size(struct verifier *v, struct call *c, u32 r, u8 kind)
 {
 	u8 mem = c->h->args[r - 2];
+	bool uninit = mem == ARG_MEM_UNINIT || mem == ARG_MEM_OR_NULL_UNINIT;
 	int err;
 
-	if (mem == ARG_MEM_OR_NULL && is_null(v, r - 1)) {
+	if ((mem == ARG_MEM_OR_NULL || mem == ARG_MEM_OR_NULL_UNINIT) && is_null(v, r - 1)) {
 		if (is_null(v, r))
 			return 0;
 		return refuse(v, -EACCES, "NULL goes with size 0 only", "R%u type=scalar expected=fp",
 			      r - 1);
 	}
-	err = vcall_size(v, r, kind == ARG_SIZE_OR_ZERO, mem == ARG_MEM_UNINIT ? ACCESS_WRITE :
-			 ACCESS_READ, mem == ARG_MEM_UNINIT);
+	err = vcall_size(v, r, kind == ARG_SIZE_OR_ZERO, uninit ? ACCESS_WRITE : ACCESS_READ, uninit);
 	c->max_size = cur_reg(v, r)->n.umax;
 	return err;
 }
@@ -259,9 +259,8 @@ static int arg_release(struct verifier *v, struct call *c, u32 r)
 	return 0;
 }
 
-static int arg_ctx(struct verifier *v, const struct call *c, u32 r)
+static int arg_ctx(struct verifier *v, u32 r)
 {
-	const struct prog_type *t = prog_type_of(v->p->type);
 	const struct reg *reg = cur_reg(v, r);
 
 	if (reg->type != REG_CTX)
@@ -269,10 +268,6 @@ static int arg_ctx(struct verifier *v, const struct call *c, u32 r)
 	if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)
 		return refuse(v, -EACCES, "pass the context as it was given",
 			      "dereference of modified ctx ptr R%u off=%d disallowed", r, reg->off);
-	/* They begin at the registers, which the context of a kprobe is: who runs the program gives all. */
-	if (v->p->type == BPF_PROG_TYPE_KPROBE &&
-	    (c->h->id == BPF_FUNC_get_stack || c->h->id == BPF_FUNC_get_stackid))
-		v->p->max_ctx_off = t->raw_end;
 	return 0;
 }
 
@@ -354,7 +349,7 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 				      "R%u leaks addr into helper function", r);
 		return 0;
 	case ARG_CTX:
-		return arg_ctx(v, c, r);
+		return arg_ctx(v, r);
 	case ARG_MAP:
 		return arg_map(v, c, r);
 	case ARG_MAP_VALUE_OR_NULL:
@@ -378,6 +373,7 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 	case ARG_MEM:
 	case ARG_MEM_OR_NULL:
 	case ARG_MEM_UNINIT:
+	case ARG_MEM_OR_NULL_UNINIT:
 		/* Checked with the size behind it. */
 		if (r < 5 && (c->h->args[r] == ARG_SIZE || c->h->args[r] == ARG_SIZE_OR_ZERO))
 			return 0;
@@ -440,15 +436,14 @@ static int arg(struct verifier *v, struct call *c, u32 r)
 static int find_helper(struct verifier *v, u32 id, const struct helper_proto **out)
 {
 	const struct helper_proto *h = helper_of(id);
-	const char *name = helper_name(id);
+	const char *name = helper_name(id), *hint = helper_missing(id);
 
 	if (!name)
 		return refuse(v, -EINVAL,
 			      "no helper has this number: is the program built for a newer kernel?",
 			      "invalid func unknown#%u", id);
 	if (!h)
-		return refuse(v, -EINVAL, "this helper is not available here", "unknown func %s#%u", name,
-			      id);
+		return refuse(v, -EINVAL, hint, "unknown func %s#%u", name, id);
 	if (!(h->groups & prog_type_helpers(v->type, v->p->attach_type)))
 		return refuse(v, -EINVAL, "another program type may call it",
 			      "program of this type cannot use helper %s#%u", name, id);
@@ -457,6 +452,14 @@ static int find_helper(struct verifier *v, u32 id, const struct helper_proto **o
 			      "cannot call GPL-restricted function from non-GPL compatible program");
 	*out = h;
 	return vstrict_helper(v, id);
+}
+
+/* They begin at the registers, which the context of a kprobe is: who runs the program gives all. */
+static void note_registers(struct verifier *v, u32 id)
+{
+	if (v->p->type == BPF_PROG_TYPE_KPROBE &&
+	    (id == BPF_FUNC_get_stack || id == BPF_FUNC_get_stackid || id == BPF_FUNC_get_task_stack || id == BPF_FUNC_task_pt_regs))
+		v->p->max_ctx_off = prog_type_of(v->p->type)->raw_end;
 }
 
 /* What holds for each visit of the instruction becomes a fact (fixup.c). */
@@ -565,6 +568,8 @@ static int set_result(struct verifier *v, struct call *c)
 		return vkptr_result(v, c->kptr, r0);
 	case RET_TASK:
 		return vtyped_kernel(v, r0, "task_struct", REG_TRUSTED | REG_RDONLY);
+	case RET_PT_REGS:
+		return vtyped_kernel(v, r0, "pt_regs", REG_TRUSTED | REG_RDONLY);
 	case RET_SOCK_OR_NULL:
 	case RET_SOCK_COMMON_OR_NULL:
 	case RET_TCP_SOCK_OR_NULL:
@@ -671,6 +676,7 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
 	if (err)
 		return err;
 	note_map(v, &c);
+	note_registers(v, c.h->id);
 	if (c.h->flags & HELPER_RELEASES && !c.release)
 		return refuse_internal(v, "releasing helper without a reference");
 	if (c.release)

@@ -14,7 +14,7 @@
 
 #include "verify/verify_int.h"
 
-enum cb_arg { CB_NONE, CB_NUMBER, CB_MAP, CB_MAP_KEY, CB_MAP_VALUE, CB_CTX, CB_DYNPTR };
+enum cb_arg { CB_NONE, CB_NUMBER, CB_MAP, CB_MAP_KEY, CB_MAP_VALUE, CB_CTX, CB_DYNPTR, CB_TASK, CB_AREA };
 
 static const struct cb_kind {
 	u32 helper;
@@ -30,6 +30,8 @@ static const struct cb_kind {
 	  .args = { CB_NUMBER, CB_CTX } },
 	{ .helper = BPF_FUNC_user_ringbuf_drain, .func = 2, .ctx = 3, .ret_max = 1,
 	  .args = { CB_DYNPTR, CB_CTX } },
+	{ .helper = BPF_FUNC_find_vma, .func = 3, .ctx = 4, .ret_max = 1,
+	  .args = { CB_TASK, CB_AREA, CB_CTX } },
 	{ .helper = BPF_FUNC_timer_set_callback, .later = true, .func = 2,
 	  .args = { CB_MAP, CB_MAP_KEY, CB_MAP_VALUE } },
 };
@@ -82,7 +84,7 @@ int vcallback_arg(struct verifier *v, u32 r)
 /* ---- entering --------------------------------------------------------------------------------- */
 
 /* What the callback finds in a register, `from` being the caller's registers. */
-static void set_arg(struct verifier *v, struct reg *r, const struct reg *from, u8 what, u8 ctx,
+static int set_arg(struct verifier *v, struct reg *r, const struct reg *from, u8 what, u8 ctx,
 		    u32 map)
 {
 	reg_none(r);
@@ -111,7 +113,13 @@ static void set_arg(struct verifier *v, struct reg *r, const struct reg *from, u
 	case CB_DYNPTR:
 		vdynptr_const(v, r);
 		break;
+	case CB_TASK:
+		*r = from[1];
+		break;
+	case CB_AREA:
+		return vtyped_kernel(v, r, "vm_area_struct", REG_RDONLY);
 	}
+	return 0;
 }
 
 static int enter(struct verifier *v, struct state *s, const struct cb_kind *k, u32 func, u32 map)
@@ -128,9 +136,9 @@ static int enter(struct verifier *v, struct state *s, const struct cb_kind *k, u
 	f->ret_max = k->ret_max;
 	f->first_id = v->ids;
 	caller->rounds++;
-	for (i = 0; i < 5; i++)
-		set_arg(v, &f->regs[i + 1], caller->regs, k->args[i], k->ctx, map);
-	return 0;
+	for (i = 0; i < 5 && !err; i++)
+		err = set_arg(v, &f->regs[i + 1], caller->regs, k->args[i], k->ctx, map);
+	return err;
 }
 
 /* A call that calls back at once: the rounds are a branch, `cur` goes on behind the call. */
@@ -256,9 +264,9 @@ int vcallback_start(struct verifier *v, const struct later *l)
 	if (l->native)
 		return native_start(v, f, l->native, l->btf);
 	f->ret_max = l->kind->ret_max;
-	for (i = 0; i < 5; i++)
-		set_arg(v, &f->regs[i + 1], NULL, l->kind->args[i], 0, l->map);
-	return 0;
+	for (i = 0; i < 5 && !err; i++)
+		err = set_arg(v, &f->regs[i + 1], NULL, l->kind->args[i], 0, l->map);
+	return err;
 }
 
 /* Is the function one that is called later only? Then its stack is on no caller's. */

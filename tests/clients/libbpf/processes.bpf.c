@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Programs that go through files, areas of memory and symbols; see processes.c. */
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -81,7 +82,9 @@ struct bpf_iter__ksym {
 
 /* Shared with the client. */
 struct {
-	__u32 tgid, ends, others, prefix;
+	__u32 tgid, ends, others, unused;
+	__u64 addr, start, end, flags, ino, same_task, word, ancestors[4];
+	__s64 found, nowhere, with_flags, copied, bad, branches, branch_flags;
 } data;
 
 char path[4096];
@@ -162,6 +165,41 @@ int areas(struct bpf_iter__task_vma *ctx)
 	BPF_SEQ_PRINTF(seq, " %08lx %02x:%02x", vma->vm_pgoff << 12, file->f_inode->i_sb->s_dev >> 20,
 		       file->f_inode->i_sb->s_dev & 0xfffff);
 	BPF_SEQ_PRINTF(seq, " %lu %s\n", file->f_inode->i_ino, path);
+	return 0;
+}
+
+static long area_found(struct task_struct *task, struct vm_area_struct *vma, __u64 *ctx)
+{
+	data.start = vma->vm_start;
+	data.end = vma->vm_end;
+	data.flags = vma->vm_flags & 7;
+	data.ino = vma->vm_file ? vma->vm_file->f_inode->i_ino : 0;
+	data.same_task = task->tgid == data.tgid;
+	*ctx += 1;
+	return 0;
+}
+
+SEC("iter.s/task")
+int helpers(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct perf_branch_entry entries[2];
+	__u64 calls = 0;
+
+	if (!task || task->tgid != data.tgid)
+		return 0;
+	data.found = bpf_find_vma(task, data.addr, area_found, &calls, 0);
+	data.nowhere = bpf_find_vma(task, 8, area_found, &calls, 0);
+	data.with_flags = bpf_find_vma(task, data.addr, area_found, &calls, 1);
+	data.others += calls;
+	data.copied = bpf_copy_from_user_task(&data.word, sizeof(data.word), (void *)data.addr, task, 0);
+	data.bad = bpf_copy_from_user_task(&calls, sizeof(calls), (void *)8, task, 0);
+	data.branches = bpf_get_branch_snapshot(entries, sizeof(entries), 0);
+	data.branch_flags = bpf_get_branch_snapshot(entries, sizeof(entries), 1);
+	data.ancestors[0] = bpf_get_current_cgroup_id();
+	data.ancestors[1] = bpf_get_current_ancestor_cgroup_id(0);
+	data.ancestors[2] = bpf_get_current_ancestor_cgroup_id(-1);
+	data.ancestors[3] = bpf_get_current_ancestor_cgroup_id(1000);
 	return 0;
 }
 

@@ -8,12 +8,14 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +26,9 @@
 
 /* As processes.bpf.c has it. */
 static struct data {
-	__u32 tgid, ends, others, prefix;
+	__u32 tgid, ends, others, unused;
+	__u64 addr, start, end, flags, ino, same_task, word, ancestors[4];
+	__s64 found, nowhere, with_flags, copied, bad, branches, branch_flags;
 } *data;
 
 static struct bpf_object *obj;
@@ -193,6 +197,105 @@ static void filters_choose_threads_and_processes(void **state)
 	pthread_join(t, NULL);
 }
 
+/* A child with memory of its own at an address, until the other end of `stop` is closed. */
+static pid_t child_with(__u64 *at, __u64 value, int stop[2])
+{
+	int ready[2];
+	pid_t child;
+	char c;
+
+	assert_int_equal(pipe(ready) | pipe(stop), 0);
+	child = fork();
+	if (!child) {
+		*at = value;
+		close(stop[1]);
+		_exit(write(ready[1], "x", 1) != 1 || read(stop[0], &c, 1) < 0);
+	}
+	close(stop[0]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return child;
+}
+
+static void helpers_on_a_task_see_its_memory(void **state)
+{
+	__u64 *mine = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int stop[2], status;
+	char line[512], range[64];
+	struct stat exe;
+	pid_t child;
+	FILE *f;
+
+	(void)state;
+	*data = (struct data){ .tgid = (__u32)getpid(), .addr = (__u64)(unsigned long)helpers_on_a_task_see_its_memory };
+	*mine = 1;
+	assert_int_equal(stat("/proc/self/exe", &exe), 0);
+	assert_int_equal(walk("helpers", (__u32)getpid(), 0), 0);
+	assert_int_equal(data->found, 0);
+	assert_int_equal(data->nowhere, -ENOENT);
+	assert_int_equal(data->with_flags, -EINVAL);
+	assert_int_equal(data->others, 1);
+	assert_true(data->same_task);
+	assert_int_equal(data->ino, exe.st_ino);
+	assert_int_equal(data->flags & 5, 5);
+	assert_int_equal(data->copied, 0);
+	assert_memory_equal(&data->word, helpers_on_a_task_see_its_memory, 8);
+	assert_int_equal(data->bad, -EFAULT);
+	snprintf(range, sizeof(range), "%08llx-%08llx ", data->start, data->end);
+	f = fopen("/proc/self/maps", "re");
+	line[0] = '\0';
+	while (f && fgets(line, sizeof(line), f) && strncmp(line, range, strlen(range)))
+		;
+	fclose(f);
+	assert_int_equal(strncmp(line, range, strlen(range)), 0);
+	/* The same address in another process is another place. */
+	child = child_with(mine, 0x1234567890, stop);
+	*data = (struct data){ .tgid = (__u32)child, .addr = (__u64)(unsigned long)mine };
+	assert_int_equal(walk("helpers", (__u32)child, 0), 0);
+	close(stop[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(data->found, 0);
+	assert_int_equal(data->ino, 0);
+	assert_int_equal(data->flags, 3);
+	assert_int_equal(data->copied, 0);
+	assert_int_equal(data->word, 0x1234567890);
+	assert_int_equal(*mine, 1);
+	munmap(mine, 4096);
+}
+
+static void what_a_machine_may_not_have(void **state)
+{
+	struct stat st;
+	char line[4200], path[4300];
+	struct statfs fs;
+	FILE *f = fopen("/proc/self/cgroup", "re");
+
+	(void)state;
+	*data = (struct data){ .tgid = (__u32)getpid() };
+	assert_int_equal(walk("helpers", (__u32)getpid(), 0), 0);
+	if (!getenv("CLIENT_KERNEL"))
+		assert_int_equal(data->branches, -ENOENT);
+	if (data->branches == -ENOENT)
+		assert_int_equal(data->branch_flags, -EINVAL);
+	assert_int_equal(data->ancestors[2], 0);
+	assert_int_equal(data->ancestors[3], 0);
+	while (f && fgets(line, sizeof(line), f) && strncmp(line, "0::", 3))
+		;
+	if (f)
+		fclose(f);
+	if (f && !strncmp(line, "0::", 3) && !statfs("/sys/fs/cgroup", &fs) && fs.f_type == CGROUP2_SUPER_MAGIC) {
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(path, sizeof(path), "/sys/fs/cgroup%s", line + 3);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(data->ancestors[0], st.st_ino);
+		assert_int_equal(stat("/sys/fs/cgroup", &st), 0);
+		if (!getenv("CLIENT_KERNEL")) /* for which a namespace's root is none */
+			assert_int_equal(data->ancestors[1], st.st_ino);
+	}
+}
+
 static void other_processes_are_gone_through(void **state)
 {
 	int ready[2], stop[2], status, null;
@@ -344,6 +447,8 @@ int main(void)
 		cmocka_unit_test(files_are_those_of_proc),
 		cmocka_unit_test(filters_choose_threads_and_processes),
 		cmocka_unit_test(other_processes_are_gone_through),
+		cmocka_unit_test(helpers_on_a_task_see_its_memory),
+		cmocka_unit_test(what_a_machine_may_not_have),
 		cmocka_unit_test(paths_that_do_not_fit),
 		cmocka_unit_test(areas_are_those_of_proc),
 		cmocka_unit_test(symbols_are_those_of_kallsyms),

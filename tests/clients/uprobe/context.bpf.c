@@ -77,3 +77,19 @@ int fields(struct pt_regs *ctx)
 	s->regs.ss = ctx->ss;
 	return 0;
 }
+
+/* The same by helper, and by what BTF says of its result. */
+SEC("uprobe")
+int of_task(struct pt_regs *ctx)
+{
+	__u32 key = 3;
+	struct seen *s = bpf_map_lookup_elem(&seen, &key);
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+
+	if (!s)
+		return 0;
+	s->calls++;
+	s->sum += regs->rdi + regs->rip;
+	bpf_probe_read_kernel(&s->regs, sizeof(s->regs), regs);
+	return 0;
+}

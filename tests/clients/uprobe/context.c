@@ -98,7 +98,7 @@ static void check_entry(const struct pt_regs *r, const void *fn)
 static void registers_are_those_of_the_call(void **state)
 {
 	void *fns[] = { (void *)by_jump, (void *)by_trap };
-	struct bpf_link *l[2];
+	struct bpf_link *l[3];
 	struct seen s;
 	unsigned i, f;
 
@@ -109,15 +109,21 @@ static void registers_are_those_of_the_call(void **state)
 		clear();
 		l[0] = attach("at_entry", fns[f], false, 0);
 		l[1] = attach("fields", fns[f], false, 0);
+		l[2] = attach("of_task", fns[f], false, 0);
 		call_known(fns[f]);
-		assert_int_equal(look(0).calls, 1);
-		assert_int_equal(look(2).calls, 1);
 		s = look(0);
+		assert_int_equal(s.calls, 1);
 		check_entry(&s.regs, fns[f]);
 		s = look(2);
+		assert_int_equal(s.calls, 1);
 		check_entry(&s.regs, fns[f]);
+		s = look(3);
+		assert_int_equal(s.calls, 1);
+		check_entry(&s.regs, fns[f]);
+		assert_int_equal(s.sum, s.regs.rdi + s.regs.rip);
 		bpf_link__destroy(l[0]);
 		bpf_link__destroy(l[1]);
+		bpf_link__destroy(l[2]);
 	}
 }
 

@@ -222,6 +222,8 @@ static void hints_are_in_terms_of_the_program(void **state)
 		 TEXTS("infinite loop", "ends with everything as it began"));
 	explains(XDP, "r1 = 0\nr2 = 0\nr3 = 0\ncall bpf_skb_load_bytes\nr0 = 0\nexit\n",
 		 TEXTS("cannot use helper", "those that may:"));
+	explains(XDP, "r1 = 1\nr2 = 0\ncall bpf_redirect\nexit\n", TEXTS("unknown func redirect#23", "no network devices"));
+	explains(XDP, "r1 = 0\ncall bpf_get_netns_cookie\nexit\n", TEXTS("sockets are the kernel's"));
 }
 
 /* The bounds that a hint names make the program acceptable, and one more does not. */
