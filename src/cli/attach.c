@@ -192,7 +192,7 @@ static int attach_or_detach(struct request *r, int argc, char **argv)
 				return cli_usage(r->verb, "a process is in one session: --session says nothing");
 			session = optarg;
 			break;
-		default: return cli_usage(r->verb, "unknown or incomplete option");
+		default: return cli_bad_option(r->verb, argv);
 		}
 	}
 	if (optind == argc)

@@ -25,7 +25,7 @@ static int broker_main(int argc, char **argv)
 	int err = 0;
 
 	if (getopt_long(argc, argv, "", options, NULL) >= 0)
-		return cli_usage(&cli_broker, "unknown option");
+		return cli_bad_option(&cli_broker, argv);
 	if (argc - optind > 1)
 		return cli_usage(&cli_broker, "expected one directory");
 	if (optind == argc)

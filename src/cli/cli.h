@@ -34,6 +34,9 @@ extern const struct cli_verb cli_run, cli_verify, cli_disasm, cli_exec, cli_trac
 int cli_fail(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cli_usage(const struct cli_verb *verb, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* What getopt_long(3) did not take: names it. */
+int cli_bad_option(const struct cli_verb *verb, char **argv);
+
 /* Escape sequences, empty when stdout is no terminal or NO_COLOR is set. */
 const char *cli_bold(void);
 const char *cli_dim(void);

@@ -59,7 +59,7 @@ static int parse(struct disasm *d, int argc, char **argv)
 			if (!cli_module_add(&d->modules, optarg))
 				return cli_usage(&cli_disasm, "more than %d modules", CLI_MAX_MODULES);
 			break;
-		default: return cli_usage(&cli_disasm, "unknown or incomplete option");
+		default: return cli_bad_option(&cli_disasm, argv);
 		}
 	}
 	if (optind + 1 != argc)

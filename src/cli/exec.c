@@ -316,7 +316,7 @@ static int exec_main(int argc, char **argv)
 			continue;
 		}
 		if (c != 'p')
-			return cli_usage(&cli_exec, "unknown or incomplete option");
+			return cli_bad_option(&cli_exec, argv);
 		if (!realpath(optarg, lib))
 			return cli_fail(CLI_INPUT, "%s: %s", optarg, strerror(errno));
 	}

@@ -212,7 +212,7 @@ static int link_main(int argc, char **argv)
 			break;
 		case 's': session = optarg; break;
 		case 'j': json = true; break;
-		default: return cli_usage(&cli_link, "unknown or incomplete option");
+		default: return cli_bad_option(&cli_link, argv);
 		}
 	}
 	if (optind + 1 != argc || strcmp(argv[optind], "list"))

@@ -45,6 +45,11 @@ int cli_usage(const struct cli_verb *verb, const char *fmt, ...)
 	return CLI_USAGE;
 }
 
+int cli_bad_option(const struct cli_verb *verb, char **argv)
+{
+	return cli_usage(verb, "%s: there is no such option, or it lacks its argument", argv[optind - 1]);
+}
+
 static const char *paint(const char *seq)
 {
 	static int on = -1;
@@ -147,6 +152,7 @@ int main(int argc, char **argv)
 		return CLI_OK;
 	}
 	current = verb->name;
+	opterr = 0; /* cli_bad_option() says it */
 	code = verb->run(argc - 1, argv + 1);
 	/* A full disk or a closed pipe must not look like success. */
 	if (fflush(stdout) || ferror(stdout))

@@ -29,7 +29,7 @@ static void keep_ferry(void *arg, int level, const char *msg)
 	size_t n = strlen(msg);
 	const char *at;
 
-	if (level > FERRY_LOG_WARN)
+	if (level > FERRY_LOG_INFO)
 		return;
 	/* libbpf loads a second time to have the log: what was said then has been said. */
 	for (at = strstr(text_str(&messages), msg); at; at = strstr(at + 1, msg))
@@ -192,7 +192,9 @@ int cli_open(struct cli_object *o, const char *path)
 	err = o->obj ? 0 : errno;
 	base_free(data);
 	if (!o->obj)
-		return cli_fail(CLI_INPUT, "%s: libbpf cannot open it: %s\n%s", path, strerror(err),
+		return cli_fail(CLI_INPUT, "%s: libbpf cannot open it: %s\n%s", path,
+				strstr(cli_messages(), "BTF is required") ? "it has no BTF; compile with 'clang -g'" :
+									    strerror(err),
 				cli_messages());
 	return CLI_OK;
 }

@@ -180,7 +180,7 @@ static int ps_main(int argc, char **argv)
 		else if (c == 'j')
 			json = true;
 		else
-			return cli_usage(&cli_ps, "unknown or incomplete option");
+			return cli_bad_option(&cli_ps, argv);
 	}
 	if (optind != argc)
 		return cli_usage(&cli_ps, "'%s' is one argument too many", argv[optind]);

@@ -90,7 +90,7 @@ static int parse(struct run *r, int argc, char **argv)
 			if (!cli_module_add(&r->modules, optarg))
 				return cli_usage(&cli_run, "more than %d modules", CLI_MAX_MODULES);
 			break;
-		default: return cli_usage(&cli_run, "unknown or incomplete option");
+		default: return cli_bad_option(&cli_run, argv);
 		}
 	}
 	if (optind + 1 != argc)
@@ -204,17 +204,41 @@ static void print_json(const struct run *r, const struct cli_object *o, const ch
 	text_free(&out);
 }
 
+/*
+ * All programs of the file, as one may jump to another. When that fails and one was asked for, it is opened again and
+ * that one loaded alone. 0 with *prog, or a CLI_ code with the reason printed.
+ */
+static int load(const struct run *r, struct cli_object *o, struct bpf_program **prog)
+{
+	struct bpf_program *other;
+	int code;
+
+	*prog = cli_pick(o, r->prog);
+	if (!*prog)
+		return r->prog ? CLI_INPUT : CLI_USAGE;
+	if (!r->prog || !strcmp(o->path, "-"))
+		return cli_load(o);
+	if (!bpf_object__load(o->obj))
+		return CLI_OK;
+	cli_close(o);
+	code = cli_open(o, r->file);
+	if (code)
+		return code;
+	bpf_object__for_each_program(other, o->obj) {
+		bpf_program__set_autoload(other, !strcmp(bpf_program__name(other), r->prog));
+	}
+	*prog = cli_pick(o, r->prog);
+	return *prog ? cli_load(o) : CLI_INPUT;
+}
+
 static int load_and_run(struct run *r, struct cli_object *o)
 {
 	struct bpf_program *prog;
 	enum bpf_prog_type type;
 	int code;
 
-	prog = cli_pick(o, r->prog);
-	if (!prog)
-		return r->prog ? CLI_INPUT : CLI_USAGE;
-	cli_progress_on(o->path, bpf_program__name(prog));
-	code = cli_load(o);
+	cli_progress_on(o->path, r->prog ? r->prog : "loading");
+	code = load(r, o, &prog);
 	cli_progress_off();
 	if (code)
 		return code;

@@ -24,8 +24,6 @@ int cli_session(const char *option, char dir[SESSION_DIR_MAX])
 		if (!realpath(option, path) || strlen(path) >= SESSION_DIR_MAX)
 			return cli_fail(CLI_INPUT, "%s: %s", option, strerror(errno ? errno : ENAMETOOLONG));
 		strcpy(dir, path);
-		if (snprintf(path, sizeof(path), "%s/tree", dir) < (int)sizeof(path) && access(path, F_OK))
-			return cli_fail(CLI_INPUT, "%s: is no session's directory", option);
 		return CLI_OK;
 	}
 	err = broker_session(dir);
@@ -45,9 +43,14 @@ int cli_no_session(const char *dir, int err)
 int cli_look_begin(const char *option, char dir[SESSION_DIR_MAX], int *sock)
 {
 	int code = cli_session(option, dir);
+	char tree[PATH_MAX];
 
 	if (code)
 		return code;
+	snprintf(tree, sizeof(tree), "%s/tree", dir);
+	if (option && access(tree, F_OK))
+		return cli_fail(CLI_INPUT, "%s: %s", option,
+				errno == ENOENT ? "is no session's directory" : strerror(errno));
 	*sock = broker_look_begin(dir);
 	if (*sock >= 0)
 		return CLI_OK;

@@ -237,7 +237,7 @@ static int top_main(int argc, char **argv)
 			break;
 		case 's': r.session = optarg; break;
 		case 'j': r.json = true; break;
-		default: return cli_usage(&cli_top, "unknown or incomplete option");
+		default: return cli_bad_option(&cli_top, argv);
 		}
 	}
 	if (optind != argc)

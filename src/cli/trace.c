@@ -82,7 +82,7 @@ static int trace_main(int argc, char **argv)
 		case 's': session = optarg; break;
 		case 'd': drain = true; break;
 		case 'j': json = true; break;
-		default: return cli_usage(&cli_trace, "unknown or incomplete option");
+		default: return cli_bad_option(&cli_trace, argv);
 		}
 	}
 	if (optind != argc)

@@ -56,7 +56,7 @@ static const char help[] =
 static const char *const sort_keys[] = { "file",  "prog",   "verdict", "duration",
 					 "insns", "states", "peak" };
 
-static int set_option(struct verdict *v, int c)
+static int set_option(struct verdict *v, int c, char **argv)
 {
 	size_t i;
 
@@ -88,7 +88,7 @@ static int set_option(struct verdict *v, int c)
 			return cli_usage(&cli_verify, "more than %d modules", CLI_MAX_MODULES);
 		return CLI_OK;
 	}
-	return cli_usage(&cli_verify, "unknown or incomplete option");
+	return cli_bad_option(&cli_verify, argv);
 }
 
 static int parse(struct verdict *v, int argc, char **argv)
@@ -107,7 +107,7 @@ static int parse(struct verdict *v, int argc, char **argv)
 	int c, code;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		code = set_option(v, c);
+		code = set_option(v, c, argv);
 		if (code)
 			return code;
 	}

@@ -88,6 +88,37 @@ def bad_input(tmp):
     check("150_mutated_objects_do_no_harm", not crashed, crashed)
 
 
+def wrong_uses(tmp):
+    """What was wrong, where, and what would be right."""
+    def says(name, r, code, *words):
+        check(name, r.returncode == code and all(w in r.err for w in words) and "\n\n" not in r.err, f"exit {r.returncode}\n{r.err}")
+
+    tour, telnet = os.path.join(EXAMPLES, "tour.bpf.o"), os.path.join(EXAMPLES, "packets.bpf.o")
+    says("an_option_without_its_argument_is_named", ferry("run", "--prog"), 2, "ferry run: --prog: ", "lacks its argument")
+    says("a_text_is_no_module", ferry("run", "--module", __file__, tour), 3, f"ferry run: {__file__}: ", "ELF")
+    says("a_library_may_be_no_module", ferry("module", "list", "libc.so.6"), 3, "libc.so.6: exports no module", "FERRY_MODULE", "ferry module build")
+    says("who_calls_what_is_missing_is_told_of_modules", ferry("run", tour), 1, "'norm1'", "--module")
+    policy = os.path.join(tmp, "policy")
+    with open(policy, "w", encoding="utf-8") as f:
+        f.write("default allow\nallow bogus\n")
+    says("a_policys_bad_line_is_named", ferry("run", "--policy", policy, telnet), 3, f"ferry run: {policy}: line 2: expected")
+    with open(policy, "w", encoding="utf-8") as f:
+        f.write("# nothing\n")
+    r = ferry("run", "--policy", policy, telnet)
+    says("what_a_policy_lacks_is_said_once", r, 1, "`allow filter type xdp'")
+    check("each_line_once", r.err.count("program filter was refused: the policy lacks the line `allow filter type xdp'") == 1, r.err)
+    says("a_folder_may_be_no_session", ferry("ps", "--session", tmp), 3, f"{tmp}: is no session's directory")
+    obj = os.path.join(HERE, "refused.bpf.o")
+    says("a_program_is_run_beside_refused_ones", ferry("run", "--prog", "good", obj), 0)
+    with open(telnet, "rb") as f:
+        elf = bytearray(f.read())
+    index = sections(elf)[".BTF"][1]
+    elf[index:index + 4] = b"\0\0\0\0"  # a section without a name
+    with open(os.path.join(tmp, "nobtf.o"), "wb") as f:
+        f.write(elf)
+    says("an_object_without_btf_is_told_how_to_have_it", ferry("run", os.path.join(tmp, "nobtf.o")), 3, "it has no BTF; compile with 'clang -g'")
+
+
 def verdicts():
     obj = os.path.join(HERE, "refused.bpf.o")
     r = ferry("verify", obj)
@@ -143,4 +174,5 @@ with tempfile.TemporaryDirectory() as folder:
     verdicts()
     running()
     bad_input(folder)
+    wrong_uses(folder)
 done()
