@@ -38,6 +38,7 @@ BREAKS = [
     ("sum_keeps_link", "alu.c", "} else {\n\t\tdst->id = 0;\n\t\tdst->off = 0;\n\t}\n}",
      "}\n}"),
     ("link_moves_wrong_way", "alu.c", "if (sum && op == BPF_SUB)\n\t\tby = -by;", ";"),
+    ("sum_of_linked_forgets_source", "alu.c", "if (knows_nothing(insn, &dst->n) && !dst->id)", "if (knows_nothing(insn, &dst->n))"),
     ("link_by_any_distance", "alu.c", "&& by > INT32_MIN && by <= INT32_MAX;", ";"),
     ("link_over_the_edge_of_32_bits", "alu.c", "sum = sum && is_whole_sum(insn, &dst->n, by);", ";"),
     ("map_pointer_moves", "alu.c", "if (ptr->type == REG_MAP ||", "if (0 ||"),

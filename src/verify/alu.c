@@ -308,7 +308,8 @@ int valu(struct verifier *v, const struct bpf_insn *insn)
 		return pointer_alu(v, insn, dst, src);
 	move_link(insn, dst, src);
 	num_alu(insn, &dst->n, &src->n);
-	if (knows_nothing(insn, &dst->n))
+	/* A check of one that is linked tells of its copies, so it matters that it came from the same. */
+	if (knows_nothing(insn, &dst->n) && !dst->id)
 		dst->node = 0;
 	else if (ignores_dst(insn, &dst->n, &src->n))
 		dst->node = src->node;

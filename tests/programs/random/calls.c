@@ -405,11 +405,15 @@ static void linked(struct gen *g)
 	if (a < 0 || p < 0 || to == a || to == p || at == a || at == p || at == to)
 		return;
 	copy(g, to, (u8)a);
+	if (c >= 0 && c != to && once_in(g, 3)) { /* on one path it is no copy */
+		emit(g, BPF_JMP | BPF_JGT | BPF_K, (u8)c, 0, 1, constant(g));
+		set(g, once_in(g, 3) ? (u8)a : to, small(g));
+	}
 	if (c >= 0 && c != to && once_in(g, 4)) /* by whatever is in a register */
 		emit(g, BPF_ALU64 | (once_in(g, 2) ? BPF_SUB : BPF_ADD) | BPF_X, once_in(g, 2) ? to : (u8)a, (u8)c, 0, 0);
 	else if (once_in(g, 2))
 		emit(g, (once_in(g, 4) ? BPF_ALU : BPF_ALU64) | (once_in(g, 3) ? BPF_SUB : BPF_ADD) | BPF_K,
-		     once_in(g, 2) ? to : (u8)a, 0, 0, once_in(g, 12) ? constant(g) : by);
+		     once_in(g, 2) ? to : (u8)a, 0, 0, once_in(g, 12) ? constant(g) : once_in(g, 3) ? 0 : by);
 	g->kind[to] = NUMBER;
 	if (once_in(g, 3))
 		generate_piece(g);

@@ -136,7 +136,7 @@ static void accepted_changes_of_the_corpus_touch_only_what_they_may(void **state
 		base_free(p.insns);
 	}
 	print_message("# %lu of %lu accepted\n", accepted, n);
-	assert_true(accepted > n / 10);
+	assert_true(accepted > n / 20);
 	verdict_free(&corpus);
 }
 
