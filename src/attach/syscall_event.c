@@ -274,6 +274,7 @@ static bool is_special(u32 nr)
 	case SYS_vfork:
 	case SYS_rt_sigreturn:
 	case SYS_exit:
+	case SYS_close_range:
 	case SYS_mmap:
 	case SYS_mprotect: return true;
 	/* What could block SIGSYS, which dispatch may want at any time, or take the clock's signal. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * System calls after which the stack or the thread is another one, and those that make new code: what
- * it takes that they come back to where they were called. Compiled without vector registers.
+ * it takes that they come back to where they were called. And that which would close Ferry's
+ * descriptors. Compiled without vector registers.
  */
 #include <errno.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -221,6 +223,40 @@ static struct sc_frame *call_sigreturn(struct sc_frame *f)
 	return f;
 }
 
+/* ---- descriptors ------------------------------------------------------------------------------------- */
+
+static void next_own(void *from, void *own)
+{
+	*(unsigned int *)own = sys_fd_next_internal(*(unsigned int *)from);
+}
+
+/*
+ * By libc itself in a child of posix_spawn(3), which hook_close_range() does not see: Ferry's own descriptors
+ * stay, as the child's programs want to wake who waits for what they write. Close-on-exec they are.
+ */
+static struct sc_frame *call_close_range(struct sc_frame *f)
+{
+	unsigned int first = (unsigned int)f->regs.rdi, last = (unsigned int)f->regs.rsi, own, from;
+	u64 at;
+	long ret = 0;
+
+	if (f->quiet || first > last || f->regs.rdx & CLOSE_RANGE_CLOEXEC || !sys_fd_any_internal())
+		return f;
+	for (at = first; !ret && at <= last; at = (u64)own + 1) {
+		from = (unsigned int)at;
+		code_keep_vectors(next_own, &from, &own);
+		if (own > last || own == ~0u) {
+			ret = SYS(SYS_close_range, at, last, f->regs.rdx, 0);
+			break;
+		}
+		if (own > at)
+			ret = SYS(SYS_close_range, at, own - 1, f->regs.rdx, 0);
+	}
+	f->regs.rax = (u64)ret;
+	f->action = SC_SKIP;
+	return f;
+}
+
 struct sc_frame *syscall_special(struct sc_frame *f)
 {
 	switch (f->regs.orig_rax) {
@@ -239,6 +275,7 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 			thread_end();
 		return f;
 	case SYS_fork: note_birth(f, 0); return f;
+	case SYS_close_range: return call_close_range(f);
 	case SYS_mmap:
 	case SYS_mprotect: return f;
 	default: syscall_let_through(f); return f;

@@ -123,6 +123,8 @@ static void settle(struct sys_obj *o)
 			return;
 		}
 		map_ringbuf_mend(m);
+	} else {
+		map_perf_mend(sys_perf_of(o));
 	}
 	if (holds_something(o))
 		return;

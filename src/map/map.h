@@ -259,7 +259,10 @@ void map_self_forget(void);
 void *map_ringbuf_reserve(struct map *m, u64 size, u64 flags); /* NULL when full or too large */
 void map_ringbuf_commit(void *record, u64 flags, bool discard); /* BPF_RB_NO_WAKEUP, _FORCE_WAKEUP */
 int map_ringbuf_output(struct map *m, const void *data, u64 size, u64 flags);
-/* A record that the consumer stands before is thrown away if its producer is dead, and the consumer woken. */
+/*
+ * Before a wait: a record that the consumer stands before is thrown away if its producer is dead, and wakeups
+ * are made that a producer could not make.
+ */
 void map_ringbuf_mend(struct map *m);
 u64 map_ringbuf_query(struct map *m, u64 what);
 /*
@@ -330,6 +333,7 @@ void map_perf_pause(struct map_perf *p, bool pause);
 int map_perf_may_mmap(struct map_perf *p, size_t len, int prot, int flags, s64 off); /* then mmap(2) of the file */
 void *map_perf_mmap(struct map_perf *p, void *addr, size_t len, int prot, int flags, s64 off);
 int map_perf_eventfd(struct map_perf *p); /* as map_ringbuf_eventfd */
+void map_perf_mend(struct map_perf *p);   /* as map_ringbuf_mend: wakeups that are owed */
 bool map_perf_pending(struct map_perf *p);
 /* bpf_perf_event_output, bpf_perf_event_read_value; the caller is inside a program. */
 struct map_perf_data {

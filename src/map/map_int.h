@@ -211,6 +211,11 @@ bool map_is_dead_short(u32 who);
 
 /* The eventfd in *at, made by the first who asks (*at is -1 until then): it or -errno. */
 int map_event_once(_Atomic int *at, bool *made);
+/*
+ * Makes it readable. A child whose descriptors are closed cannot, and leaves *owed, shared memory, at 1 for the
+ * next producer or wait. errno stays.
+ */
+void map_event_raise(int fd, _Atomic u32 *owed);
 /* The same of a user ring buffer as of others (map.h). */
 bool map_user_event_give(struct map *m, int fd);
 int map_user_event_fd(struct map *m);

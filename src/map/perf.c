@@ -32,6 +32,7 @@ struct hidden { /* the last page */
 	_Atomic u64 lost_ever;
 	_Atomic u64 woken_at; /* watermark: the position at the last wakeup */
 	_Atomic u32 events;   /* since the last wakeup */
+	_Atomic u32 owed;     /* a wakeup that its writer could not make */
 };
 
 struct pages {
@@ -270,13 +271,20 @@ void *map_perf_mmap(struct map_perf *p, void *addr, size_t len, int prot, int fl
 	return mmap(addr, len, prot, flags, p->fd, 0);
 }
 
-static void wake(struct map_perf *p)
+static void wake(struct map_perf *p, struct pages *g)
 {
-	int fd = atomic_load_explicit(&p->event, memory_order_acquire), saved = errno;
-	u64 one = 1;
+	int fd = atomic_load_explicit(&p->event, memory_order_acquire);
 
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-		errno = saved; /* the counter is full: it is readable as it is */
+	if (fd >= 0)
+		map_event_raise(fd, &g->hidden->owed);
+}
+
+void map_perf_mend(struct map_perf *p)
+{
+	struct pages *g = atomic_load_explicit(&p->pages, memory_order_acquire);
+
+	if (g && atomic_load_explicit(&g->hidden->owed, memory_order_relaxed))
+		wake(p, g);
 }
 
 bool map_perf_pending(struct map_perf *p)
@@ -301,7 +309,7 @@ int map_perf_eventfd(struct map_perf *p)
 		return none;
 	}
 	if (map_perf_pending(p)) /* written before there was an eventfd */
-		wake(p);
+		wake(p, atomic_load_explicit(&p->pages, memory_order_acquire));
 	return fd;
 }
 
@@ -419,8 +427,8 @@ static int write_record(struct map_perf *p, struct pages *g, const struct map_pe
 	__atomic_store_n(&g->user->data_head, at, __ATOMIC_RELEASE);
 	if (lost)
 		atomic_fetch_sub_explicit(&h->lost, lost, memory_order_relaxed);
-	if (wakes(p, g, at))
-		wake(p);
+	if (wakes(p, g, at) || atomic_load_explicit(&h->owed, memory_order_relaxed))
+		wake(p, g);
 	return 0;
 }
 

@@ -34,6 +34,7 @@ struct producer_page {
 	map_lock_word lock;
 	_Atomic u64 pending; /* below it, all records are committed */
 	_Atomic u64 seen;    /* the consumer's position as last read: it is at least there */
+	_Atomic u32 owed;    /* a wakeup that its producer could not make */
 };
 
 struct ring {
@@ -237,14 +238,21 @@ const struct map_ops map_ringbuf_ops = {
 
 /* ---- producing ------------------------------------------------------------------------------ */
 
-static void write_one(void *fd, void *unused)
+void map_event_raise(int fd, _Atomic u32 *owed)
 {
 	int saved = errno;
 	u64 one = 1;
 
-	(void)unused;
-	if (write(*(int *)fd, &one, sizeof(one)) < 0)
-		errno = saved; /* the counter is full: it is readable as it is */
+	if (write(fd, &one, sizeof(one)) == sizeof(one))
+		atomic_store_explicit(owed, 0, memory_order_relaxed);
+	else if (errno == EBADF)
+		atomic_store_explicit(owed, 1, memory_order_relaxed);
+	errno = saved; /* else the counter is full: it is readable as it is */
+}
+
+static void write_one(void *fd, void *owed)
+{
+	map_event_raise(*(int *)fd, owed);
 }
 
 /* Programs at probes come here with vector registers live. */
@@ -253,7 +261,7 @@ static void wake(struct ring *r)
 	int fd = atomic_load_explicit(&r->event, memory_order_acquire);
 
 	if (fd >= 0)
-		code_keep_vectors(write_one, &fd, NULL);
+		code_keep_vectors(write_one, &fd, &r->prod->owed);
 }
 
 static struct record *record_at(const struct ring *r, u64 pos)
@@ -355,7 +363,8 @@ static bool wake_rule(struct ring *r, u64 rec_pos)
 	u64 cons = atomic_load_explicit(r->consumer, memory_order_seq_cst);
 	u32 lag, at;
 
-	if ((cons & r->mask) == rec_pos) {
+	if ((cons & r->mask) == rec_pos ||
+	    atomic_load_explicit(&r->prod->owed, memory_order_relaxed)) {
 		atomic_store_explicit(&r->lag_wake, 16, memory_order_relaxed);
 		return true;
 	}
@@ -382,6 +391,8 @@ void map_ringbuf_mend(struct map *m)
 
 	if (m->ops != &map_ringbuf_ops)
 		return;
+	if (atomic_load_explicit(&r->prod->owed, memory_order_relaxed))
+		wake(r);
 	cons = atomic_load_explicit(r->consumer, memory_order_acquire);
 	if (cons != atomic_load_explicit(&r->prod->pos, memory_order_acquire))
 		discard_dead(r, cons);

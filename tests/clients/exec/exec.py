@@ -222,7 +222,7 @@ cat /sys/fs/bpf/it
 t map update pinned /sys/fs/bpf/m key 0 0 0 0 value 9 0 0 0 0 0 0 0
 while read -r line; do echo "$line"; done < /sys/fs/bpf/it
 python3 -c "print(open('/sys/fs/bpf/it').read(), end='')"
-t -j link show pinned /sys/fs/bpf/it
+t -j link show pinned /sys/fs/bpf/it || true # bpftool 7.5 shows it and exits with 255, on a kernel too
 t -j prog list
 rm /sys/fs/bpf/it
 t -j link list

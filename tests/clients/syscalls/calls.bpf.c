@@ -16,8 +16,8 @@ struct {
 } calls SEC(".maps");
 
 unsigned long long lost;
-/* In the kernel others are around: only processes of this name are looked at. */
-const volatile bool named;
+/* In the kernel others are around: only processes whose names begin with these eight bytes are looked at. */
+const volatile __u64 named;
 
 static __always_inline struct call *begin(int kind)
 {
@@ -27,7 +27,7 @@ static __always_inline struct call *begin(int kind)
 
 	if (named) {
 		bpf_get_current_comm(comm, sizeof(comm));
-		if (*(__u64 *)comm != *(__u64 *)"compared")
+		if (*(__u64 *)comm != named)
 			return 0;
 	}
 	c = bpf_ringbuf_reserve(&calls, sizeof(*c), 0);

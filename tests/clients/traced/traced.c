@@ -136,8 +136,7 @@ int main(int argc, char **argv)
 	if (no_kernel(argc, argv, "/sys/kernel/btf/vmlinux"))
 		return skip_all("the kernel has no bpf(2) or no BTF for us");
 	obj = bpf_object__open_file(getenv("TRACED_OBJECT"), NULL);
-	if (argc > 1 && bpf_object__load(obj)) {
-		print_message("# this kernel has no fentry\n");
+	if (argc > 1 && bpf_object__load(obj)) { /* this kernel has no fentry */
 		obj = bpf_object__open_file(getenv("TRACED_OBJECT"), NULL);
 		bpf_program__set_autoload(bpf_object__find_program_by_name(obj, "on_call"), false);
 		bpf_program__set_autoload(bpf_object__find_program_by_name(obj, "on_return"), false);
