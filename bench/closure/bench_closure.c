@@ -41,7 +41,7 @@ static double now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* what others do on the machine counts less */
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 

@@ -13,18 +13,15 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/closure_int.h"
-#include "bpf/closure_regs.h"
+#include "bpf/run.h"
 #include "bpf/sys_int.h"
-#include "code/code.h"
 #include "ferry/closure.h"
 #include "jit/jit.h"
 
 struct closure {
 	struct ferry_closure c;
-	_Atomic prog_callback target; /* the short way: the program's code; NULL: take the other */
-	call_entry slow;              /* where the trampoline jumps otherwise */
+	const void *_Atomic target;   /* the short way: the program's code; NULL: take the other */
 	struct prog *_Atomic prog;    /* NULL: gone */
-	struct code_region *adapter;  /* moves and extends arguments on the short way; NULL */
 	u64 on_error;
 	struct closure_plan plan;
 	struct call_sig *sig;
@@ -35,14 +32,9 @@ struct closure {
 	struct sys_deferred deferred;
 	struct prog *old;
 	bool direct, old_direct;      /* on the short way: counted in prog.direct */
-	struct code_region *old_adapter;
 };
 
-_Static_assert(offsetof(struct closure, target) == CLOSURE_TARGET, "closure_regs.h");
-_Static_assert(offsetof(struct closure, slow) == CLOSURE_SLOW, "closure_regs.h");
-_Static_assert(offsetof(ffi_closure, user_data) == FFI_USER_DATA, "closure_regs.h");
-
-void sys_closure_fast(void); /* closure_x86_64.S: not a C function */
+_Static_assert(SYS_FAST_NONE == 0 && SYS_FAST_INSIDE == 1, "as jit_entry() has it");
 
 static struct closure *free_list;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of the list */
@@ -123,28 +115,30 @@ static bool take_direct(struct prog *p)
 	return true;
 }
 
-/*
- * The code that the short way calls; NULL: the program goes the long way. -errno in *err. The code stays as it
- * is: by take_direct().
- */
-static prog_callback fast_target(const struct closure *cl, const struct prog *p,
-				 struct code_region **adapter, int *err)
+/* Does the program go the short way? Its code then stays as it is: by take_direct(). */
+static bool is_short(const struct closure *cl, const struct prog *p)
 {
-	bool adapt = cl->plan.ret == CLOSURE_BYTES;
+	return cl->plan.registers && p->tail && !p->limits && !p->nsites && !is_widened(&cl->plan, p) && is_leaf(p);
+}
 
-	*adapter = NULL;
-	*err = 0;
-	if (!cl->plan.registers || !p->tail || p->limits || p->nsites || is_widened(&cl->plan, p) || !is_leaf(p))
-		return NULL;
-	for (u32 n = 0; n < cl->plan.nargs; n++)
-		adapt |= cl->plan.args[n].width < 8 || cl->plan.args[n].is_float;
-	if (!adapt)
-		return (prog_callback)(uintptr_t)p->tail;
-	*err = jit_adapter(p->tail, cl->plan.args, cl->plan.nargs, cl->plan.ret == CLOSURE_BYTES ? cl->plan.ret_width : 0,
-			   adapter);
-	if (*err == -EOPNOTSUPP || *err == -EPERM)
-		*err = 0;
-	return *adapter ? (prog_callback)(uintptr_t)code_addr(*adapter) : NULL;
+/*
+ * What the caller calls: the short way where the prototype allows it, which goes on to the other one by itself. What
+ * it does with arguments depends on the prototype alone, so it stays when programs change.
+ */
+static void add_entry(struct closure *cl)
+{
+	const struct jit_entry e = {
+		.args = cl->plan.args,
+		.n = cl->plan.nargs,
+		.ret_float = cl->plan.ret == CLOSURE_BYTES ? cl->plan.ret_width : 0,
+		.inside = (const u32 *)&sys_runner.fast,
+		.target = (const void *const *)&cl->target,
+		.otherwise = cl->c.code,
+	};
+	const void *code = cl->plan.registers ? jit_entry(&e) : NULL;
+
+	if (code)
+		cl->c.code = (void *)(uintptr_t)code;
 }
 
 /* ---- making and freeing ------------------------------------------------------------------------- */
@@ -155,9 +149,7 @@ static void forget_old(struct closure *cl)
 		cl->old->direct--;
 	if (cl->old)
 		sys_prog_put(cl->old);
-	code_free(cl->old_adapter);
 	cl->old = NULL;
-	cl->old_adapter = NULL;
 }
 
 static void to_free_list(struct closure *cl)
@@ -168,21 +160,14 @@ static void to_free_list(struct closure *cl)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Every call that finds the new state may run it; calls inside the old one are still there. `fast` is counted. */
-static void set_program(struct closure *cl, struct prog *p, prog_callback fast,
-			struct code_region *adapter)
+/* Every call that finds the new state may run it; calls inside the old one are still there. `direct` is counted. */
+static void set_program(struct closure *cl, struct prog *p, bool direct)
 {
 	cl->old = atomic_load(&cl->prog);
-	cl->old_adapter = cl->adapter;
 	cl->old_direct = cl->direct;
-	cl->direct = fast != NULL;
-	cl->adapter = adapter;
+	cl->direct = direct;
 	atomic_store(&cl->prog, p);
-	/* A thread that was sent the short way may look at it only now: without one it turns back. */
-	atomic_store(&cl->target, fast);
-#if defined(__x86_64__)
-	call_set_entry(cl->c.code, fast ? sys_closure_fast : cl->slow);
-#endif
+	atomic_store(&cl->target, direct ? p->tail : NULL);
 }
 
 static void free_later(struct sys_deferred *d)
@@ -199,7 +184,7 @@ static void release(struct ferry_closure *c)
 	struct closure *cl = container_of(c, struct closure, c);
 
 	sys_inside++;
-	set_program(cl, NULL, NULL, NULL);
+	set_program(cl, NULL, false);
 	if (!sys_run_later(&cl->deferred, free_later))
 		free_later(&cl->deferred);
 	sys_inside--;
@@ -259,8 +244,7 @@ static int make(const char *prototype, const char *types, bool context, char *ke
 		destroy(cl);
 		return err;
 	}
-	cl->slow = call_set_entry(cl->c.code, NULL);
-	call_set_entry(cl->c.code, cl->slow);
+	add_entry(cl);
 	*out = cl;
 	return 0;
 }
@@ -284,9 +268,7 @@ static int get_closure(const char *prototype, const char *types, bool context, s
 /* Does the program fit, and how is it run? Takes over the reference when it does. */
 static int bind(struct closure *cl, struct prog *p, const char *prototype)
 {
-	struct code_region *adapter = NULL;
 	struct text why = { 0 };
-	prog_callback fast = NULL;
 	bool direct;
 	int err = -EINVAL;
 
@@ -300,13 +282,12 @@ static int bind(struct closure *cl, struct prog *p, const char *prototype)
 		return err;
 	}
 	direct = take_direct(p);
-	if (direct)
-		fast = fast_target(cl, p, &adapter, &err);
-	if (direct && !fast)
+	if (direct && !is_short(cl, p)) {
 		p->direct--;
-	if (!err)
-		set_program(cl, p, fast, adapter);
-	return err;
+		direct = false;
+	}
+	set_program(cl, p, direct);
+	return 0;
 }
 
 int ferry_closure(int prog_fd, const char *prototype, const struct ferry_closure_opts *opts,
@@ -373,7 +354,7 @@ int closure_of_context(struct prog *p, const char *prototype, const char *types,
 	if (err)
 		return err;
 	cl->on_error = 0;
-	set_program(cl, p, NULL, NULL);
+	set_program(cl, p, false);
 	*out = &cl->c;
 	return 0;
 }
@@ -385,7 +366,7 @@ void closure_drop(struct ferry_closure *c)
 	if (!c)
 		return;
 	cl = container_of(c, struct closure, c);
-	set_program(cl, NULL, NULL, NULL);
+	set_program(cl, NULL, false);
 	forget_old(cl);
 	to_free_list(cl);
 }

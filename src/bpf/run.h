@@ -18,8 +18,7 @@ enum sys_fast {
 
 struct sys_runner {
 	/*
-	 * For short runs: of closures (closure_x86_64.S, which knows that it is first) and at probes. Two
-	 * plain stores are all it takes.
+	 * For short runs: of closures (jit_entry()) and at probes. Two plain stores are all it takes.
 	 */
 	_Atomic u32 fast;  /* enum sys_fast */
 	_Atomic u32 depth; /* other sections this thread is inside of; written by it alone */

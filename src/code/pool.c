@@ -3,6 +3,7 @@
  * The pool of small pieces: chunks of a memfd, mapped executable for good and writable, elsewhere,
  * only while a piece is copied in.
  */
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ static struct {
 	size_t used;
 	int fd;
 } chunk = { .fd = -1 };
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
  * One FDE for a whole chunk: every piece keeps a frame pointer, so at each call the CFA is 16 above it, the
@@ -82,12 +84,10 @@ static bool new_chunk(void)
 	return true;
 }
 
-const void *code_pool_add(const void *code, size_t size)
+static u8 *add(const void *code, size_t size)
 {
 	u8 *w, *piece;
 
-	if (size > MAX_PIECE || !code_allowed())
-		return NULL;
 	if ((!chunk.run || CHUNK - chunk.used < size) && !new_chunk())
 		return NULL;
 	w = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, chunk.fd, 0);
@@ -98,5 +98,17 @@ const void *code_pool_add(const void *code, size_t size)
 	piece = chunk.run + chunk.used;
 	__builtin___clear_cache((char *)piece, (char *)piece + size);
 	chunk.used = ALIGN_UP(chunk.used + size, (size_t)16);
+	return piece;
+}
+
+const void *code_pool_add(const void *code, size_t size)
+{
+	const u8 *piece;
+
+	if (size > MAX_PIECE || !code_allowed())
+		return NULL;
+	pthread_mutex_lock(&lock);
+	piece = add(code, size);
+	pthread_mutex_unlock(&lock);
 	return piece;
 }

@@ -8,7 +8,7 @@
 /*
  * Copies `size` bytes (at most 64 KiB) of position-independent code to where it can run: its
  * address, or NULL where no code may be made. Calls of unwinders see frames of a frame pointer:
- * the code must set up rbp (x29) as the ABI's frame pointer before it calls. Not thread-safe.
+ * the code must set up rbp (x29) as the ABI's frame pointer before it calls.
  */
 const void *code_pool_add(const void *code, size_t size);
 

@@ -230,6 +230,17 @@ void x86_alu_mi(struct x86_buf *b, enum x86_alu op, int w, struct x86_mem dst, s
 	}
 }
 
+void x86_on_field(struct x86_buf *b, const char *op, size_t n, const void *field)
+{
+	const char *fs;
+	s32 at;
+
+	__asm__("movq %%fs:0, %0" : "=r"(fs));
+	at = (s32)((const char *)field - fs);
+	x86_bytes(b, op, n);
+	x86_bytes(b, &at, sizeof(at));
+}
+
 void x86_lock(struct x86_buf *b)
 {
 	x86_byte(b, 0xf0);

@@ -50,6 +50,11 @@ void x86_alu_ri(struct x86_buf *b, enum x86_alu op, int w, u8 dst, s32 imm);
 void x86_alu_rm(struct x86_buf *b, enum x86_alu op, int w, u8 dst, struct x86_mem src);
 void x86_alu_mr(struct x86_buf *b, enum x86_alu op, int w, struct x86_mem dst, u8 src);
 void x86_alu_mi(struct x86_buf *b, enum x86_alu op, int w, struct x86_mem dst, s32 imm);
+/*
+ * An instruction on a field of this thread's static storage, which lies at a fixed distance from fs
+ * (initial-exec, ELF TLS 3.4.1): `op` is its bytes up to the displacement of fs:[disp32].
+ */
+void x86_on_field(struct x86_buf *b, const char *op, size_t n, const void *field);
 void x86_lock(struct x86_buf *b); /* prefix of the next instruction */
 
 void x86_mov_rr(struct x86_buf *b, int w, u8 dst, u8 src); /* w 4 zero-extends */

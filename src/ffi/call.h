@@ -123,10 +123,4 @@ struct ferry_closure {
 	void (*release)(struct ferry_closure *c);
 };
 
-/*
- * The closure's trampoline jumps to `entry` from now on instead of what was prepared, which is
- * returned; NULL when `code` is no trampoline of ffi_closure_alloc.
- */
-call_entry call_set_entry(void *code, call_entry entry);
-
 #endif

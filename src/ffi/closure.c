@@ -251,21 +251,6 @@ static call_entry entry_of(const ffi_cif *cif)
 	return number ? call_entries[number] : call_conv(cif->abi)->entry;
 }
 
-call_entry call_set_entry(void *code, call_entry entry)
-{
-	struct tramp_data *data;
-	call_entry was = NULL;
-
-	pthread_mutex_lock(&lock);
-	data = data_of(code);
-	if (data) {
-		was = data->target;
-		data->target = entry;
-	}
-	pthread_mutex_unlock(&lock);
-	return was;
-}
-
 ffi_status ffi_prep_closure_loc(ffi_closure *closure, ffi_cif *cif,
 				void (*fun)(ffi_cif *, void *, void **, void *), void *user_data,
 				void *codeloc)

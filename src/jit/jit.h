@@ -12,18 +12,27 @@
 int jit_install(struct prog *p);
 void jit_remove(struct prog *p); /* nobody may be inside */
 
-/*
- * Code that turns `n` arguments of the C calling convention, of which as many bytes count as the C type has, into those of a
- * program, and calls `target`, whose result is the bits of a float of `ret_float` bytes (4, 8), or an integer (0): 0, -EPERM, -ENOMEM, -EOPNOTSUPP (no backend). The
- * caller frees the region when nobody is inside.
- */
 struct jit_arg {
 	u8 width; /* bytes: 1, 2, 4, 8 */
 	bool is_signed;
 	bool is_float; /* float, double: the program gets the bits */
 };
-struct code_region;
-int jit_adapter(const void *target, const struct jit_arg *args, u32 n, u32 ret_float, struct code_region **out);
+
+/*
+ * A C function that says that this thread is inside (*inside, thread-local and at the same distance in each: 0
+ * becomes 1, and 0 again) and calls the program whose code *target then is. Of its arguments as many bytes
+ * count as the C type has. When the thread is inside already, or there is no program, `otherwise` is called
+ * instead, as the function was. It stays for the life of the process: the code, or NULL.
+ */
+struct jit_entry {
+	const struct jit_arg *args;
+	u32 n;
+	u32 ret_float; /* the program's result is the bits of a float of 4, 8 bytes; 0: an integer */
+	const u32 *inside;
+	const void *const *target;
+	const void *otherwise;
+};
+const void *jit_entry(const struct jit_entry *e);
 
 /* The machine code, for disassembly and bpf(2)'s info. */
 struct jit_image {

@@ -12,23 +12,6 @@
 
 void jit_budget_slow(void); /* budget_x86_64.S */
 
-static s32 fs_offset(const void *field)
-{
-	const char *fs;
-
-	__asm__("movq %%fs:0, %0" : "=r"(fs));
-	return (s32)((const char *)field - fs);
-}
-
-/* An instruction on fs:[disp32]: the bytes up to the displacement. */
-static void on_field(struct jx *c, const char *op, size_t n, const void *field)
-{
-	s32 at = fs_offset(field);
-
-	x86_bytes(&c->b, op, n);
-	x86_bytes(&c->b, (const char *)&at, sizeof(at));
-}
-
 static void go_slow(struct jx *c)
 {
 	x86_lea_label(c, TMP1, x86_label_ended(c, c->n));
@@ -44,7 +27,7 @@ void x86_budget_take(struct jx *c, u32 at, u32 insns)
 
 	if (!p->limits)
 		return;
-	on_field(c, "\x64\x48\x81\x2c\x25", 5, &prog_budget.left); /* sub qword fs:[left], n */
+	x86_on_field(&c->b, "\x64\x48\x81\x2c\x25", 5, &prog_budget.left); /* sub qword fs:[left], n */
 	x86_bytes(&c->b, (const char *)&n, sizeof(n));
 	if (p->facts && p->facts[at].held)
 		return;
@@ -65,7 +48,7 @@ void x86_budget_ended(struct jx *c)
 {
 	if (!c->u->prog->limits)
 		return;
-	on_field(c, "\x64\x83\x3c\x25", 4, &prog_budget.ended); /* cmp dword fs:[ended], 0 */
+	x86_on_field(&c->b, "\x64\x83\x3c\x25", 4, &prog_budget.ended); /* cmp dword fs:[ended], 0 */
 	x86_bytes(&c->b, "\0", 1);
 	x86_jcc_label(c, X86_NE, x86_label_ended(c, c->n));
 }
