@@ -79,7 +79,9 @@ static int batch_begin(struct batch *b, struct sys_call *c, bool read, bool writ
 	b->more = NULL;
 	b->done = 0;
 	b->c = c;
-	b->sm = sys_map_of(fd, &err);
+	b->sm = sys_fast_map(fd);
+	if (!b->sm)
+		b->sm = sys_map_of(fd, &err);
 	if (!b->sm)
 		return err;
 	b->m = b->sm->map;

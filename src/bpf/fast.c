@@ -24,6 +24,7 @@
 
 static struct sys_map *_Atomic by_fd[NUMBERS];
 static _Atomic bool ready; /* a map was remembered, so the long way was gone and made copies */
+static _Thread_local u32 left __attribute__((tls_model("initial-exec"))); /* of ANEW */
 static _Atomic u32 changes; /* of descriptors: what was looked up before one may be old */
 
 void sys_fast_forget(int fd)
@@ -71,6 +72,24 @@ void sys_fast_gone(const struct sys_map *sm)
 	for (fd = 0; sm->remembered && fd < NUMBERS; fd++)
 		if (atomic_load_explicit(&by_fd[fd], memory_order_relaxed) == sm)
 			by_fd[fd] = NULL;
+}
+
+struct sys_map *sys_fast_map(int fd)
+{
+	struct sys_map *sm;
+	u32 refs = 0;
+
+	if (sys_remote || fd < 0 || fd >= NUMBERS || !by_fd[fd] || !left)
+		return NULL;
+	left--;
+	sys_run_enter();
+	sm = by_fd[fd];
+	if (sm)
+		refs = sm->o.refs;
+	while (refs && !atomic_compare_exchange_weak(&sm->o.refs, &refs, refs + 1))
+		;
+	sys_run_leave();
+	return refs ? sm : NULL;
 }
 
 /* The first fields of the attr, as all commands on one element have them. */
@@ -162,7 +181,6 @@ static bool is_plain(int cmd, const struct elem_attr *a)
 
 bool sys_bpf_fast(int cmd, const void *attr, u32 size, long *ret)
 {
-	static _Thread_local u32 left __attribute__((tls_model("initial-exec")));
 	struct elem_attr a;
 	struct sys_map *sm;
 

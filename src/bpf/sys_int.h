@@ -215,6 +215,8 @@ bool sys_bpf_fast(int cmd, const void *attr, u32 size, long *ret);
 u32 sys_fast_begin(void);
 void sys_fast_remember(int fd, struct sys_map *sm, u32 begin);
 void sys_fast_gone(const struct sys_map *sm);
+/* The map of a descriptor whose number is remembered, with a reference; NULL: sys_map_of() finds out. */
+struct sys_map *sys_fast_map(int fd);
 
 /* ---- programs and their references ---------------------------------------------------------- */
 
