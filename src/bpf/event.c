@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bpf/filter.h"
 #include "bpf/link.h"
 #include "bpf/probe_file.h"
 #include "bpf/remote_int.h"
@@ -31,8 +32,11 @@ struct sys_event {
 	enum sys_attach_kind kind;
 	struct sys_attach what;
 	char *name;
-	bool enabled, linked, warned;
-	u32 config; /* of the attr, of clocks */
+	bool enabled, linked, warned, filtered;
+	bool sampling, inherit, by_rate; /* by_rate: the period is one of a frequency */
+	u32 type;		/* of the attr */
+	u32 config;		/* of the attr, of clocks */
+	char *format;		/* of a probe by text: what its file has; NULL */
 	int held; /* the descriptor that holds a probe by text; -1 */
 	struct sys_prog *prog; /* referenced; NULL: none yet */
 	struct sys_attached at;
@@ -57,6 +61,7 @@ void sys_event_free(struct sys_obj *o)
 	if (o->id)
 		close(o->fd);
 	base_free(e->name);
+	base_free(e->format);
 	base_free(e);
 }
 
@@ -100,6 +105,7 @@ static int fill_probe(struct sys_event *e, const struct perf_event_attr *attr)
 static int fill_text(struct sys_event *e, u32 id)
 {
 	struct probe_line p = { 0 };
+	struct text format = { 0 };
 
 	e->held = sys_probe_take(id, &p);
 	if (e->held < 0)
@@ -111,8 +117,12 @@ static int fill_text(struct sys_event *e, u32 id)
 	e->name = p.target;
 	e->what.name = e->name;
 	p.target = NULL;
+	sys_tracefs_head(&format, id, p.event);
+	probe_line_fields(&p, &format);
+	e->format = format.oom ? NULL : base_strdup(text_str(&format));
+	text_free(&format);
 	probe_line_free(&p);
-	return 0;
+	return e->format ? 0 : -ENOMEM;
 }
 
 static int fill_tracepoint(struct sys_event *e, u64 id)
@@ -192,6 +202,10 @@ long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 fl
 	e->what.pid = sys_remote && !pid ? sys_remote_process() : pid;
 	e->what.cpu = cpu;
 	e->enabled = !attr->disabled;
+	e->type = attr->type;
+	e->sampling = attr->sample_period;
+	e->by_rate = attr->freq;
+	e->inherit = attr->inherit;
 	e->kind = SYS_ATTACH_KINDS;
 	e->held = -1;
 	sys_inside++;
@@ -360,11 +374,90 @@ static long ioctl_query(struct sys_event *e, u64 addr)
 	return sys_out(addr + sizeof(q), &e->prog->o.id, sizeof(u32));
 }
 
+/* What SET_FILTER's fields are; of a probe that is not in tracefs those that all events have. */
+static bool format_of(const struct sys_event *e, struct text *t)
+{
+	if (e->kind == SYS_ATTACH_TRACEPOINT)
+		return sys_event_format(t, e->what.id) && !t->oom;
+	if (e->format)
+		text_puts(t, e->format);
+	else
+		sys_tracefs_head(t, 0, "");
+	return !t->oom;
+}
+
+/* _perf_ioctl(), ftrace_profile_set_filter(): one filter an event; clocks have none. */
+static long ioctl_filter(struct sys_event *e, u64 addr)
+{
+	char *expression = base_alloc(FILTER_MOST);
+	struct text format = { 0 };
+	s64 n = expression ? sys_in_string(expression, addr, FILTER_MOST) : -ENOMEM;
+	long err = n < 0 ? n : 0;
+
+	if (!err && (expression[n - 1] || e->kind == SYS_ATTACH_CLOCK))
+		err = -EINVAL; /* strndup_user(): it does not end */
+	if (!err && e->filtered)
+		err = -EEXIST;
+	if (!err)
+		err = format_of(e, &format) ? filter_check(expression, text_str(&format)) : -ENOMEM;
+	e->filtered |= !err;
+	text_free(&format);
+	base_free(expression);
+	return err;
+}
+
+static long ioctl_period(struct sys_event *e, u64 addr)
+{
+	u64 n;
+
+	if (sys_in(&n, addr, sizeof(n)))
+		return -EFAULT;
+	if (!e->sampling || !n || (e->by_rate ? n > MAX_RATE : n >> 63)) /* _perf_event_period() */
+		return -EINVAL;
+	if (e->kind != SYS_ATTACH_CLOCK)
+		return 0; /* programs run at each */
+	e->what.period = e->by_rate ? 1000000000ull / n : n;
+	sys_detach(&e->at);
+	return start_or_wait(e);
+}
+
+/* perf_event_modify_attr(): breakpoints only; a clock's type is another in the kernel than in its attr. */
+static long ioctl_modify(const struct sys_event *e, u64 addr)
+{
+	struct perf_event_attr attr = { 0 };
+	u32 size;
+	int err;
+
+	if (sys_in(&size, addr + offsetof(struct perf_event_attr, size), sizeof(size)))
+		return -EFAULT;
+	if (!size)
+		size = PERF_ATTR_SIZE_VER0;
+	err = size < PERF_ATTR_SIZE_VER0 ? -E2BIG : sys_in_struct(&attr, sizeof(attr), addr, size);
+	if (err)
+		return err;
+	return attr.type == e->type && e->kind != SYS_ATTACH_CLOCK ? -EOPNOTSUPP : -EINVAL;
+}
+
+/* perf_event_set_output(): nobody writes into the buffer of such an event, so it goes to nobody's. */
+static long ioctl_output(int fd)
+{
+	struct sys_obj *o = fd == -1 ? NULL : sys_fd_get(fd, 0);
+	bool event = o && (o->kind == SYS_EVENT || o->kind == SYS_PERF);
+
+	if (o)
+		sys_put(o);
+	return fd == -1 ? 0 : event ? -EINVAL : -EBADF;
+}
+
 static long do_ioctl(struct sys_event *e, unsigned long request, unsigned long arg)
 {
 	u64 id = e->o.id;
 
 	switch (request) {
+	case PERF_EVENT_IOC_REFRESH: /* how often is not counted: programs run before the kernel does */
+		if (!e->sampling || e->inherit)
+			return -EINVAL;
+		/* fallthrough */
 	case PERF_EVENT_IOC_ENABLE: e->enabled = true; return start_or_wait(e);
 	case PERF_EVENT_IOC_DISABLE:
 		e->enabled = false;
@@ -374,13 +467,11 @@ static long do_ioctl(struct sys_event *e, unsigned long request, unsigned long a
 	case PERF_EVENT_IOC_ID: return sys_out(arg, &id, sizeof(id));
 	case PERF_EVENT_IOC_SET_BPF: return ioctl_set_bpf(e, (int)arg);
 	case PERF_EVENT_IOC_QUERY_BPF: return ioctl_query(e, arg);
-	case PERF_EVENT_IOC_PERIOD:
-		if (sys_in(&e->what.period, arg, sizeof(u64)))
-			return -EFAULT;
-		if (e->kind != SYS_ATTACH_CLOCK || !e->what.period)
-			return -EINVAL;
-		sys_detach(&e->at);
-		return start_or_wait(e);
+	case PERF_EVENT_IOC_PERIOD: return ioctl_period(e, arg);
+	case PERF_EVENT_IOC_SET_FILTER: return ioctl_filter(e, arg);
+	case PERF_EVENT_IOC_MODIFY_ATTRIBUTES: return ioctl_modify(e, arg);
+	case PERF_EVENT_IOC_SET_OUTPUT: return ioctl_output((int)arg);
+	case PERF_EVENT_IOC_PAUSE_OUTPUT: return -EINVAL; /* it has no buffer */
 	default: return -ENOTTY;
 	}
 }

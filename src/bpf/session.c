@@ -365,6 +365,16 @@ static size_t place_of(const char *path, size_t *len)
 	return i;
 }
 
+bool sys_path_near(const char *folder)
+{
+	size_t i, n = strlen(folder);
+
+	for (i = 0; i < ARRAY_SIZE(places); i++)
+		if (n > 1 && !strncmp(places[i].from, folder, n) && places[i].from[n] == '/')
+			return true;
+	return false;
+}
+
 /* "a//b/./c" as "a/b/c": what is compared is the name, as the kernel would walk it. */
 static bool tidy(const char *path, char *out, size_t size)
 {

@@ -36,6 +36,7 @@ u32 sys_session_id(int kind); /* a number that no other process of the session g
 
 /* Where `path` really is; SESSION_NO: where it says, and `out` is untouched. */
 enum session_fs sys_path(const char *path, char out[PATH_MAX]);
+bool sys_path_near(const char *folder); /* is it a folder that such a place lies below? */
 /* The same for one below /lib/modules/: headers of another kernel for those missing (headers.c). */
 bool sys_headers_path(const char *path, char out[PATH_MAX]);
 /* Makes the files of tracefs that a look at `rest` (below its root) would show (tracefs.c). */
@@ -44,7 +45,8 @@ void sys_tracefs_fill(const char *session, const char *rest);
 /* The event of tracefs with this number, "category:name"; false: there is none. */
 bool sys_event_name(u32 id, char out[128]);
 u32 sys_event_numbered(const char *category, const char *name); /* 0: there is none, but maybe a probe by text */
-/* The head of an event's file "format", and its files, where there are none (tracefs.c). */
+bool sys_event_format(struct text *t, u32 id); /* what its file "format" has; false: there is none of that number */
+/* The head of such a file, and its files, where there are none (tracefs.c). */
 void sys_tracefs_head(struct text *t, u32 id, const char *name);
 void sys_tracefs_make(const char *session, const char *category, const char *name, u32 id, const struct text *format);
 

@@ -167,13 +167,19 @@ void sys_tracefs_head(struct text *t, u32 id, const char *name)
 	text_puts(t, "\n");
 }
 
-static void format(struct text *t, u32 id, const char *name)
+bool sys_event_format(struct text *t, u32 id)
 {
+	const char *category;
+	char name[80];
+
+	if (!event_at(id, &category, name))
+		return false;
 	sys_tracefs_head(t, id, name);
 	if (id < FIRST_SYSCALL)
 		table_fields(t, events[id - FIRST_EVENT].fields, events[id - FIRST_EVENT].print);
 	else
 		syscall_fields(t, &syscalls[(id - FIRST_SYSCALL) / 2], (id - FIRST_SYSCALL) % 2);
+	return true;
 }
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -235,7 +241,7 @@ static void make_event(const char *session, u32 id)
 	if (!event_at(id, &category, name) ||
 	    !name_file(path, "%s/tracing/events/%s/%s", session, category, name) || !access(path, F_OK))
 		return;
-	format(&t, id, name);
+	sys_event_format(&t, id);
 	sys_tracefs_make(session, category, name, id, &t);
 	text_free(&t);
 }

@@ -40,25 +40,59 @@ static bool ours(const char *path)
 	return known;
 }
 
-/* Where the path really is: in the session's directory, or where it says. */
-static const char *place(const char *path, char buf[PATH_MAX], enum session_fs *fs)
+/*
+ * Is the current folder one on the way to a place, as /sys/fs, so that a relative path may lead to it (mkdir -p goes so)?
+ * Looked at when the first such path comes, and after each chdir(2).
+ */
+static _Atomic enum { UNKNOWN, ELSEWHERE, ON_THE_WAY } cwd;
+
+static bool on_the_way(char out[PATH_MAX])
 {
+	bool near = getcwd(out, PATH_MAX) && sys_path_near(out);
+
+	cwd = near ? ON_THE_WAY : ELSEWHERE;
+	return near;
+}
+
+/* A relative path there, in full; false: it is what it is. */
+static bool in_full(int dir, const char *path, char out[PATH_MAX])
+{
+	size_t n;
+
+	if (__builtin_expect(cwd == ELSEWHERE, 1) || sys_inside || !path || path[0] == '/' || dir != AT_FDCWD ||
+	    preload_off() || !on_the_way(out))
+		return false;
+	n = strlen(out);
+	if (n + 1 + strlen(path) >= PATH_MAX)
+		return false;
+	out[n] = '/';
+	strcpy(out + n + 1, path);
+	return true;
+}
+
+/* Where the path really is: in the session's directory, or where it says. */
+static const char *place(int dir, const char *path, char buf[PATH_MAX], enum session_fs *fs)
+{
+	char full[PATH_MAX];
 	int saved = errno;
 
 	*fs = SESSION_NO;
-	if (!candidate(path))
+	if (!candidate(path) && !in_full(dir, path, full)) {
+		errno = saved;
 		return path;
+	}
 	sys_inside++;
-	*fs = sys_path(path, buf);
+	*fs = sys_path(path[0] == '/' ? path : full, buf);
 	sys_inside--;
 	errno = saved;
 	return *fs == SESSION_NO ? path : buf;
 }
 
-#define PLACE(path)                                                                                \
+#define PLACE(path) PLACE_AT(AT_FDCWD, path)
+#define PLACE_AT(dir, path)                                                                        \
 	char buf_[PATH_MAX];                                                                       \
 	enum session_fs fs_;                                                                       \
-	const char *at = place(path, buf_, &fs_);                                                  \
+	const char *at = place(dir, path, buf_, &fs_);                                                  \
 	(void)fs_
 
 #define PLAIN (-2) /* the file is what it is */
@@ -148,7 +182,7 @@ int hook___open64_2(const char *path, int flags)
 int hook_openat(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
-	PLACE(path);
+	PLACE_AT(dir, path);
 	int special = open_special(at, flags, fs_);
 
 	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.openat(dir, at, flags, mode);
@@ -157,7 +191,7 @@ int hook_openat(int dir, const char *path, int flags, ...)
 int hook_openat64(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = MODE(flags, flags);
-	PLACE(path);
+	PLACE_AT(dir, path);
 	int special = open_special(at, flags, fs_);
 
 	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.openat64(dir, at, flags, mode);
@@ -165,7 +199,7 @@ int hook_openat64(int dir, const char *path, int flags, ...)
 
 int hook___openat_2(int dir, const char *path, int flags)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 	int special = open_special(at, flags, fs_);
 
 	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.__openat_2(dir, at, flags);
@@ -173,7 +207,7 @@ int hook___openat_2(int dir, const char *path, int flags)
 
 int hook___openat64_2(int dir, const char *path, int flags)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 	int special = open_special(at, flags, fs_);
 
 	return special != PLAIN ? special : ours(path) ? open_ours(path, flags) : real.__openat64_2(dir, at, flags);
@@ -250,7 +284,7 @@ int hook_access(const char *path, int mode)
 
 int hook_faccessat(int dir, const char *path, int mode, int flags)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 
 	return ours(path) ? access_ours(mode) : real.faccessat(dir, at, mode, flags);
 }
@@ -304,21 +338,21 @@ int hook_lstat64(const char *path, struct stat64 *st)
 
 int hook_fstatat(int dir, const char *path, struct stat *st, int flags)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 
 	return ours(path) ? STAT_OURS(path, st) : real.fstatat(dir, at, st, flags);
 }
 
 int hook_fstatat64(int dir, const char *path, struct stat64 *st, int flags)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 
 	return ours(path) ? STAT_OURS(path, st) : real.fstatat64(dir, at, st, flags);
 }
 
 int hook_statx(int dir, const char *path, int flags, unsigned int mask, struct statx *st)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 
 	return real.statx(dir, at, flags, mask, st);
 }
@@ -401,8 +435,11 @@ DIR *hook_opendir(const char *path)
 int hook_chdir(const char *path)
 {
 	PLACE(path);
+	int ret = real.chdir(at);
 
-	return real.chdir(at);
+	if (!ret)
+		cwd = UNKNOWN;
+	return ret;
 }
 
 int hook_mkdir(const char *path, mode_t mode)
@@ -443,7 +480,7 @@ int hook_unlink(const char *path)
 
 int hook_unlinkat(int dir, const char *path, int flags)
 {
-	PLACE(path);
+	PLACE_AT(dir, path);
 
 	return removed(real.unlinkat(dir, at, flags), fs_);
 }
@@ -455,29 +492,29 @@ int hook_remove(const char *path)
 	return removed(real.remove(at), fs_);
 }
 
-#define TWO_PLACES(from, to)                                                                       \
+#define TWO_PLACES(from_dir, from, to_dir, to)                                                     \
 	char to_buf_[PATH_MAX];                                                                    \
 	enum session_fs to_fs_;                                                                    \
-	const char *target = place(to, to_buf_, &to_fs_);                                          \
-	PLACE(from)
+	const char *target = place(to_dir, to, to_buf_, &to_fs_);                                  \
+	PLACE_AT(from_dir, from)
 
 int hook_rename(const char *from, const char *to)
 {
-	TWO_PLACES(from, to);
+	TWO_PLACES(AT_FDCWD, from, AT_FDCWD, to);
 
 	return removed(real.rename(at, target), to_fs_);
 }
 
 int hook_renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
-	TWO_PLACES(from, to);
+	TWO_PLACES(from_dir, from, to_dir, to);
 
 	return removed(real.renameat(from_dir, at, to_dir, target), to_fs_);
 }
 
 int hook_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
 {
-	TWO_PLACES(from, to);
+	TWO_PLACES(from_dir, from, to_dir, to);
 
 	return removed(real.renameat2(from_dir, at, to_dir, target, flags), to_fs_);
 }

@@ -62,6 +62,8 @@ def files():
     check("file_systems_have_their_magic", r.stdout.split() == ["cafe4a11", "74726163", "8"], r.all)
     r = sh("mkdir /sys/fs/bpf/d; mkdir /sys/fs/bpf/a.b 2>&1 || true; rmdir /sys/fs/bpf/d; ls -a /sys/fs/bpf")
     check("bpffs_takes_folders_but_no_dots", "not permitted" in r.stdout and r.stdout.endswith(".\n..\n"), r.all)
+    r = sh("mkdir -p /sys/fs/bpf/p/q && cd /sys/fs && ls bpf/p && rmdir bpf/p/q bpf/p && ls bpf")
+    check("relative_paths_lead_there_too", r.stdout == "q\n", r.all)
     r = sh("echo 'p:x /bin/true:0' >> /sys/kernel/tracing/uprobe_events; cat /sys/kernel/tracing/uprobe_events")
     check("probe_files_can_be_written", r.stdout == "p:uprobes/x /bin/true:0x0000000000000000\n", r.all)
     r = sh("head -c 2 /sys/kernel/btf/vmlinux | od -An -tx2")
