@@ -14,6 +14,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from tap import check, done, skip  # noqa: E402
 
 FERRY, HERE, EXAMPLES, BPFTOOL = sys.argv[1:5]
+# Sessions that are looked for are this test's: others make theirs at the same time.
+OWN = tempfile.TemporaryDirectory(prefix="fx")
+os.environ["XDG_RUNTIME_DIR"] = OWN.name
 
 
 def run(*args, **kw):
@@ -28,8 +31,7 @@ def sh(script, **kw):
 
 
 def sessions():
-    folder = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"
-    return {f for f in os.listdir(folder) if re.match(r"ferry-\d+-\w{6}$", f)}
+    return {f for f in os.listdir(OWN.name) if re.match(r"ferry-\d+-\w{6}$", f)}
 
 
 def the_command():

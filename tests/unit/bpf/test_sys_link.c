@@ -250,7 +250,7 @@ static void events_take_one_program_of_their_type(void **state)
 	assert_int_equal(sys_bpf(BPF_TASK_FD_QUERY, &query, sizeof(query)), 0);
 	assert_string_equal(name, "sys_enter_execve");
 	assert_int_equal(query.task_fd_query.fd_type, BPF_FD_TYPE_TRACEPOINT);
-	assert_int_equal(trace_event(31), -ENOENT);
+	assert_int_equal(trace_event(31), -EINVAL);
 	close(clock);
 	close(tp);
 	close(perf);
