@@ -118,7 +118,9 @@ static int make_tree(const char *base)
 	snprintf(path, sizeof(path), "%s/ids", base);
 	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 	/* Not by ftruncate(2): on a disk that fills up numbers could not be written to it. */
-	err = fd < 0 ? -errno : -posix_fallocate(fd, 0, 4096);
+	do
+		err = fd < 0 ? -errno : -posix_fallocate(fd, 0, 4096);
+	while (err == -EINTR); /* tmpfs(5) gives up when a signal is pending */
 	if (fd >= 0)
 		close(fd);
 	return err;

@@ -203,7 +203,8 @@ def servers():
           got["out"])
     check("result_of_a_function_of_nginx", got.get("@sent") == {f"{nginx.pid},0": 13}, got["out"])
     check("system_calls_of_nginx", got.get("@accepted", {}).get("nginx") == 13, got["out"])
-    check("statements_of_sqlite3", got.get("@sql") == {"select ": 6}, got["out"])
+    # Of seven characters 0.23 gives six and an end, 0.17 all.
+    check("statements_of_sqlite3", {k.strip(): n for k, n in got.get("@sql", {}).items()} == {"select": 6}, got["out"])
     check("all_go_on", redis.ask(1, "GET", "key") == "$5\r\nvalue\r\n" and nginx.get(1) == 1 and sqlite.say("select 77;", "77"))
 
 

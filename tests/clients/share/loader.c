@@ -119,8 +119,10 @@ int main(int argc, char **argv)
 	if (argc < 6)
 		return 2;
 	obj = bpf_object__open_file(argv[1], NULL);
-	if (!obj || bpf_object__load(obj))
+	if (!obj || bpf_object__load(obj)) { /* libbpf says why not always: not when it has no descriptor to open with */
+		fprintf(stderr, "%s: %s\n", argv[1], strerror(errno));
 		return 3;
+	}
 	rb = ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "records"), show, NULL, NULL);
 	if (bpf_object__find_map_by_name(obj, "events"))
 		pb = perf_buffer__new(bpf_object__find_map_fd_by_name(obj, "events"), 8, sample, NULL, NULL, NULL);

@@ -264,11 +264,31 @@ static void exits_last(struct call *c, size_t n)
 	free(exits);
 }
 
-/* Thread by thread, in the order in which they appeared. */
+/*
+ * Who comes first of the programs on one tracepoint depends on when each kind was first attached, by any
+ * process: in a kernel where others have some already it is another order. Of one thread, by kind.
+ */
+static void tracepoints_by_kind(struct call *c, size_t n)
+{
+	struct call later;
+	size_t i, k;
+
+	for (i = 1; i < n; i++) {
+		later = c[i];
+		for (k = i; k && later.kind < c[k - 1].kind && c[k - 1].kind < FUNC_ENTER &&
+			    later.nr == c[k - 1].nr && is_exit(&later) == is_exit(&c[k - 1]);
+		     k--)
+			c[k] = c[k - 1];
+		c[k] = later;
+	}
+}
+
+/* Thread by thread, in the order in which they appeared; without marks, which are a call that no work makes. */
 static void write_all(int fd, bool any_order, unsigned int without)
 {
 	static unsigned int tids[1000];
-	size_t ntids = 0, i, k, first = 0, last = 0;
+	static struct call own[MAX_CALLS];
+	size_t ntids = 0, i, k, n, first = 0, last = 0;
 
 	for (i = 0; i < ncalls; i++)
 		if (calls[i].nr == SYS_getppid && calls[i].kind == RAW_ENTER && calls[i].args[0] == MARK) {
@@ -281,14 +301,18 @@ static void write_all(int fd, bool any_order, unsigned int without)
 		if (k == ntids && ntids < 1000)
 			tids[ntids++] = calls[i].tid;
 	}
-	if (any_order)
-		exits_last(calls + first + 8, last - first - 8);
-	for (k = 0; k < ntids; k++)
-		for (i = first + 1; i < last; i++)
+	for (k = 0; k < ntids; k++) {
+		for (i = first + 1, n = 0; i < last; i++)
 			/* Whether a thread that ends has to be waited for is a matter of time. */
-			if (calls[i].tid == tids[k] && calls[i].nr != SYS_futex &&
-			    calls[i].nr != without && !(calls[i].nr == SYS_getppid && i < first + 8))
-				write_down(fd, &calls[i], tids, ntids);
+			if (calls[i].tid == tids[k] && calls[i].nr != SYS_futex && calls[i].nr != without &&
+			    calls[i].nr != SYS_getppid)
+				own[n++] = calls[i];
+		if (any_order)
+			exits_last(own, n);
+		tracepoints_by_kind(own, n);
+		for (i = 0; i < n; i++)
+			write_down(fd, &own[i], tids, ntids);
+	}
 }
 
 static int run(const char *file, size_t work)
