@@ -114,6 +114,28 @@ def check_commands():
             problem("docs/commands.md", 1, f"says nothing of {name}")
 
 
+def check_paths(path, lines, tree):
+    """What a page links to or names as a file is there; names with a capital letter stand for several."""
+    ends = {"/" + f for f in tree}
+    for n, text in enumerate(lines, 1):
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            if not os.path.exists(os.path.join(os.path.dirname(path), link)):
+                problem(path, n, f"leads to {link}, which is not there")
+        for name in re.findall(r"`([\w./-]*\w\.(?:c|h|S|def|py|sh|map|md))`", text):
+            if path == "README.md" and name in ("app.c", "sum.bpf.c") or re.search(r"[A-Z]", os.path.basename(name)):
+                continue
+            if not any(f.endswith("/" + name) for f in ends):
+                problem(path, n, f"names {name}, which is not there")
+
+
+def check_layers():
+    """docs/architecture.md's table has the folders of src/ in their order."""
+    with open("docs/architecture.md", encoding="utf-8") as f:
+        rows = re.findall(r"^\| `src/(\w+)/` ", f.read(), re.M)
+    if rows != LAYERS or sorted(rows) != sorted(os.path.basename(d) for d in glob.glob("src/*")):
+        problem("docs/architecture.md", 1, f"its layers are {rows}, not {LAYERS}")
+
+
 def main():
     os.chdir(ROOT)
     files = subprocess.run(["git", "ls-files"], text=True, capture_output=True).stdout.split("\n")
@@ -125,6 +147,8 @@ def main():
         with open(path, encoding="utf-8") as f:
             lines = f.read().split("\n")[:-1]
         check_text(path, lines)
+        if path.endswith(".md"):
+            check_paths(path, lines, files)
         if path.endswith((".c", ".h")):
             check_sizes(path, lines)
             if path.startswith("src/"):
@@ -136,6 +160,7 @@ def main():
     r = subprocess.run([sys.executable, "scripts/helpers.py", "--check"], text=True, capture_output=True)
     problems.extend(r.stderr.splitlines())
     check_commands()
+    check_layers()
     for p in problems:
         print(p, file=sys.stderr)
     return 1 if problems else 0
