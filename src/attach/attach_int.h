@@ -3,6 +3,8 @@
 #ifndef FERRY_ATTACH_INT_H
 #define FERRY_ATTACH_INT_H
 
+#include <stdatomic.h>
+
 #include "attach/attach.h"
 #include "bpf/attach.h"
 #include "bpf/run.h"
@@ -202,14 +204,14 @@ static inline void thread_enter(struct thread *t, struct site *s, const struct p
 {
 	t->regs = regs;
 	t->depth = sys_runner.depth;
-	__atomic_store_n(&t->hits, __atomic_load_n(&t->hits, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&t->busy, 1, __ATOMIC_RELAXED);
+	atomic_store_explicit(&t->hits, atomic_load_explicit(&t->hits, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(&t->busy, 1, memory_order_relaxed);
 	t->site = s;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	atomic_signal_fence(memory_order_seq_cst);
 }
 static inline void thread_leave(struct thread *t)
 {
-	__atomic_store_n(&t->busy, 0, __ATOMIC_RELEASE);
+	atomic_store_explicit(&t->busy, 0, memory_order_release);
 }
 extern _Thread_local struct thread *thread_self __attribute__((tls_model("initial-exec")));
 /* This thread's record, made at its first hit. No malloc: the probe may be on it. NULL: no room. */

@@ -204,11 +204,12 @@ void life_death(const struct sc_hook *h, const struct pt_regs *regs, const struc
 {
 	struct helper_task who = { .tid = (u32)d->pid, .tgid = (u32)d->pid, .ppid = d->ppid, .exiting = true,
 				   .exit_code = d->code, .start = d->start };
-	struct {
+	union {
 		struct sc_list list;
-		struct sc_hook hook;
-	} one = { { .n = 1 }, *h };
+		u8 room[sizeof(struct sc_list) + sizeof(struct sc_hook)];
+	} one = { { .n = 1 } };
 
+	one.list.hook[0] = *h;
 	memcpy(who.comm, d->comm, sizeof(who.comm));
 	sys_inside++;
 	run_exit(&one.list, regs, &who, d->prio, true);

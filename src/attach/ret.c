@@ -155,8 +155,8 @@ static void take_lock(void)
 {
 	u32 zero = 0;
 
-	while (!__atomic_compare_exchange_n(&locked, &zero, 1, false, __ATOMIC_ACQUIRE,
-					    __ATOMIC_RELAXED)) {
+	while (!atomic_compare_exchange_strong_explicit(&locked, &zero, 1, memory_order_acquire,
+							memory_order_relaxed)) {
 		zero = 0;
 		sched_yield();
 	}
@@ -175,7 +175,7 @@ static void refill(struct thread *t)
 		t->spare = r;
 		t->nspare++;
 	}
-	__atomic_store_n(&locked, 0, __ATOMIC_RELEASE);
+	atomic_store_explicit(&locked, 0, memory_order_release);
 }
 
 static void give_back(void *thread, void *keep)
@@ -193,7 +193,7 @@ static void give_back(void *thread, void *keep)
 	}
 	if (!t->spare)
 		t->nspare = 0; /* handlers of signals that change the list leave it wrong by one */
-	__atomic_store_n(&locked, 0, __ATOMIC_RELEASE);
+	atomic_store_explicit(&locked, 0, memory_order_release);
 }
 
 void ret_give_back(struct thread *t)

@@ -35,7 +35,7 @@ static void thread_gone(void *p)
 	ret_give_back(t);
 	t->busy = 0;
 	thread_self = NULL;
-	__atomic_store_n(&t->tid, 0, __ATOMIC_RELEASE);
+	atomic_store_explicit(&t->tid, 0, memory_order_release);
 }
 
 void thread_end(void)
@@ -87,8 +87,7 @@ static struct thread *chunk_new(u32 i)
 	if (at < 0 && at > -4096)
 		return NULL;
 	c = (struct thread *)at;
-	if (__atomic_compare_exchange_n(&chunks[i], &none, c, false, __ATOMIC_ACQ_REL,
-					__ATOMIC_ACQUIRE))
+	if (atomic_compare_exchange_strong_explicit(&chunks[i], &none, c, memory_order_acq_rel, memory_order_acquire))
 		return c;
 	SYS(SYS_munmap, c, CHUNK * sizeof(*c), 0, 0);
 	return none;
@@ -103,8 +102,8 @@ static void reap(struct thread *c)
 	for (j = 0; j < CHUNK; j++) {
 		tid = c[j].tid;
 		if (tid && SYS(SYS_tgkill, pid, tid, 0, 0) == -ESRCH)
-			__atomic_compare_exchange_n(&c[j].tid, &tid, 0, false, __ATOMIC_ACQ_REL,
-						    __ATOMIC_RELAXED);
+			atomic_compare_exchange_strong_explicit(&c[j].tid, &tid, 0, memory_order_acq_rel,
+								memory_order_relaxed);
 	}
 }
 
@@ -115,8 +114,8 @@ static struct thread *take(struct thread *c, u32 tid)
 
 	for (t = c; t < c + CHUNK; t++) {
 		zero = 0;
-		if (t->tid || !__atomic_compare_exchange_n(&t->tid, &zero, tid, false,
-							   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		if (t->tid || !atomic_compare_exchange_strong_explicit(&t->tid, &zero, tid, memory_order_acq_rel,
+								       memory_order_relaxed))
 			continue;
 		/* The slots stay with the record; returns that the last owner awaited never come. */
 		ret_forget(t);

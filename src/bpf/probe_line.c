@@ -398,7 +398,9 @@ void probe_line_fields(const struct probe_line *p, struct text *out)
 		const struct probe_arg *a = &p->args[i];
 		u32 size = a->size * (a->count ? a->count : 1);
 
-		snprintf(array, sizeof(array), a->count ? "[%u]" : "", a->count);
+		*array = '\0';
+		if (a->count)
+			snprintf(array, sizeof(array), "[%u]", a->count);
 		snprintf(type, sizeof(type), "%s%s", a->decl, a->is_string ? array : "");
 		field(out, type, a->name, a->is_string ? "" : array, off, size, a->is_signed);
 		off += size;

@@ -15,7 +15,7 @@ _Static_assert(sizeof(struct dynptr) == sizeof(struct bpf_dynptr), "as programs 
 
 static s64 none(struct dynptr *d, s64 err)
 {
-	*d = (struct dynptr){ NULL };
+	*d = (struct dynptr){ .data = NULL };
 	return err;
 }
 

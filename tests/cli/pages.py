@@ -100,6 +100,12 @@ def environment(pages):
     check("every_variable_of_the_environment_has_its_page", len(asked) > 5 and asked <= told, asked - told)
 
 
+def library():
+    declared = set(re.findall(r"^FERRY_API [^(]*?(\w+)\(", "".join(read(p) for p in glob.glob(os.path.join(SOURCE, "include/ferry/*.h"))), re.M))
+    named = set(re.findall(r"Fn (ferry_\w+)", read(os.path.join(MAN, "ferry.3"))))
+    check("ferry.3_names_every_function_of_the_headers", len(declared) > 30 and named == declared, named ^ declared)
+
+
 def lint():
     mandoc = subprocess.run(["sh", "-c", "command -v mandoc"], capture_output=True, check=False).returncode == 0
     groff = subprocess.run(["sh", "-c", "command -v groff"], capture_output=True, check=False).returncode == 0
@@ -125,5 +131,6 @@ check("ferry.1_has_the_exit_codes", codes_of_page(front) == codes_of_help(overvi
 for v, words in verbs:
     verb_and_page(v, words)
 environment("".join(read(p) for p in glob.glob(os.path.join(MAN, "*.1"))))
+library()
 lint()
 done()
