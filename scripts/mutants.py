@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Breaks the verifier in one place at a time and says which breaks the tests do not notice.
+"""Breaks the verifier, the compiler and the calls of native functions in one place at a time and says which breaks the tests do not notice.
 
-Works on copies of the sources, one break after the other: a line of a file of src/verify is replaced, the tests of the
-verifier are built and run until one fails. A break that no test fails on is printed as 'SURVIVED', one whose text is
+Works on copies of the sources, one break after the other: a line of a file of src is replaced, the tests of its
+folder are built and run until one fails. A break that no test fails on is printed as 'SURVIVED', one whose text is
 not there any more as 'STALE'; the exit code is then 1. By hand: half a minute a break, hours for all on a busy machine.
 """
 import argparse
+import glob
 import os
 import shutil
 import subprocess
 import sys
 import threading
 
-# (name, file of src/verify, text, what it becomes); the text is in the file once.
+# (name, file of src/verify or FOLDER/FILE of src, text, what it becomes); the text is in the file once.
 BREAKS = [
     # numbers
     ("add_upper_bound", "num_alu.c", "cut_exact(&r, alo + blo, ahi + bhi, bits);",
@@ -102,8 +103,11 @@ BREAKS = [
     ("exit_with_references", "call.c", "err = vcall_refs_released(v, NULL);", "err = 0;"),
     ("tail_call_with_references", "call.c", "int err = vcall_refs_released(v, \"tail_call\");", "int err = 0;"),
     ("released_in_the_middle", "call.c",
-     "if (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)\n\t\treturn refuse(v, -EINVAL, \"pass the pointer as",
-     "if (0)\n\t\treturn refuse(v, -EINVAL, \"pass the pointer as"),
+     "return expected(v, r, \"ringbuf_mem\");\n\tif (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)",
+     "return expected(v, r, \"ringbuf_mem\");\n\tif (0)"),
+    ("socket_released_in_the_middle", "call.c",
+     "tcp_sock, ptr_sock\");\n\tif (reg->off || !num_is_const(&reg->n) || reg->n.bits.value)",
+     "tcp_sock, ptr_sock\");\n\tif (0)"),
     ("references_not_compared", "prune.c", "old->nrefs != cur->nrefs ||", "old->nrefs > cur->nrefs ||"),
     ("stack_pointer_returned", "call.c", "if (r0.type == REG_STACK)", "if (0)"),
     # callbacks
@@ -123,7 +127,7 @@ BREAKS = [
      "\t\t\t;"),
     ("callback_rounds_not_compared", "prune.c",
      "if (exact ? !top && a->rounds != b->rounds : a->rounds > b->rounds)", "if (0)"),
-    ("callback_returns_anything", "callback.c", "if (r0->n.smin < 0 || r0->n.smax > f->ret_max)", "if (0)"),
+    ("callback_returns_anything", "callback.c", "if (r0->n.smin >= 0 && r0->n.smax <= f->ret_max)", "if (1)"),
     ("callback_leaks", "callback.c", "if (v->cur->refs[i].id > f->first_id)", "if (0)"),
     ("callback_writes_key", "callback.c", "r->flags = REG_RDONLY | REG_KEY;", "r->flags = REG_KEY;"),
     ("later_callback_not_walked", "callback.c", "l[v->nlater++] =", "l[v->nlater] ="),
@@ -145,7 +149,7 @@ BREAKS = [
     ("any_dynptr_submitted", "dynptr.c", "if (kind && d->what != kind)", "if (0)"),
     ("dynptrs_not_compared", "prune.c", "return cur->bytes[0] != BYTE_DYNPTR || same_reg(v, &old->spill",
      "return true || same_reg(v, &old->spill"),
-    ("dynptr_read_as_data", "stack.c", "f->slots[s].bytes[byte_at(i)] != BYTE_DYNPTR)", "1)"),
+    ("dynptr_read_as_data", "stack.c", "f->slots[s].bytes[byte_at(i)] != BYTE_DYNPTR &&", ""),
     ("dynptr_smeared", "stack.c", "if (vdynptr_overwrite(v, f, slot_at(i)))", "if (0)"),
     ("dynptr_written_by_helper", "stack.c", "if (s->bytes[0] == BYTE_DYNPTR)\n\t\t\treturn", "if (0)\n\t\t\treturn"),
     ("slice_is_there", "call.c", "r0->flags = REG_NULLABLE | REG_BORROWED;", "r0->flags = REG_BORROWED;"),
@@ -200,6 +204,57 @@ BREAKS = [
     ("strict_argument_leak", "call.c", "if (v->o->strict && reg_is_ptr(cur_reg(v, r)))", "if (0)"),
     ("strict_result_leak", "call.c", "if (vsecret(v, r0))", "if (0)"),
     ("strict_helpers", "strict.c", "if (id == telling[i])", "if (id == telling[i] && i)"),
+    # attacks on prototypes
+    ("borrowed_object_moved", "alu.c", "if (reg_is_pkt(&out))\n\t\tout.flags", "if (1)\n\t\tout.flags"),
+    ("const_object_written", "native_arg.c", "if (!(c->args[i].flags & REG_CONST) ||", "if (1 ||"),
+    ("const_object_in_a_map", "kptr.c", "if (reg->flags & REG_CONST)", "if (0)"),
+    ("any_number_of_an_enum", "native_arg.c", "if (num_has(&n, x) && !is_value(a, (s64)x))", "if (0)"),
+    ("size_overwritten", "native_apart.c", "if (size && a->size_arg != i + 1 &&", "if (0 &&"),
+    ("string_overwritten", "native_apart.c", "if (a->kind == MODULE_ARG_STRING &&", "if (0 &&"),
+    ("unwritten_read", "native_apart.c", "if (unread && !a->uninit &&", "if (0 &&"),
+    ("result_overwrites", "native_apart.c", "if (!err && f->ret_kind == MODULE_RET_STRUCT &&", "if (0 &&"),
+    ("text_of_format_overwritten", "native_apart.c", "if (overlap(&c->texts[k], c->text_bytes[k], w))", "if (0)"),
+    ("format_with_wide_string", "native_format.c", "else if (c == 's' && !len)", "else if (c == 's')"),
+    ("format_with_long_double", "native_format.c", "(!len || len == 'l'))", "1)"),
+    ("format_of_any_width", "native_format.c", "return n > MAX_FIELD ?", "return 0 ?"),
+    ("format_width_of_any_number", "native_format.c", "? check_width(v, c, r) : 0;", "? 0 : 0;"),
+    ("string_checked_in_place", "module/invoke.c", "*v = (u64)(uintptr_t)s;", ";"),
+    ("strings_share_a_copy", "module/invoke.c", "c->used += i + 1;", ";"),
+    ("string_beyond_its_memory", "module/invoke.c", "n = n < room ? n : room;", ";"),
+    ("socket_may_be_null", "branch.c", "|| r->type == REG_SOCK;", ";"),
+    # the compiler
+    ("jit_mask_of_any_sign", "jit/x86_alu.c", "bool narrow = op == X86_AND && s->imm >= 0;", "bool narrow = op == X86_AND;"),
+    ("jit_all_is_zero_extended", "jit/x86_alu.c", "x86_defined(c, dst, w == 4 || (op == X86_AND &&",
+     "x86_defined(c, dst, 1 || (op == X86_AND &&"),
+    ("jit_rotation_by_anything", "jit/x86_alu.c", "h[0].count + h[1].count == w * 8 &&", ""),
+    ("jit_rotation_forgets_half", "jit/x86_alu.c", "if (c->u->live[c->at + n + 1] & JIT_BIT(other))", "if (0)"),
+    ("jit_extension_by_other_shift", "jit/x86_alu.c", "|| next->imm != i->imm)", ")"),
+    ("jit_shift_by_cl_keeps_upper", "jit/x86_alu.c", "leaves the upper half as it was. */\n\tif (w == 4)",
+     "leaves the upper half as it was. */\n\tif (0)"),
+    ("jit_load_and_op_forgets_load", "jit/x86_mem.c", "w != size || (c->u->live[c->at + 2] & JIT_BIT(i->dst_reg)))",
+     "w != size)"),
+    ("jit_load_and_op_of_any_width", "jit/x86_mem.c", "w != size || (c->u", "(c->u"),
+    ("jit_load_and_op_of_itself", "jit/x86_mem.c", "next->src_reg != i->dst_reg || next->dst_reg == i->dst_reg ||",
+     "next->src_reg != i->dst_reg ||"),
+    ("jit_probe_without_table", "jit/x86_mem.c", "if (probe)\n\t\tadd_fault", "if (0)\n\t\tadd_fault"),
+    ("jit_fetch_loop_base_in_rax", "jit/x86_mem.c", "if (m.base == X86_RAX)\n\t\tm.base = TMP2;", ""),
+    ("jit_cmpxchg_keeps_upper", "jit/x86_mem.c", "if (size == 4)\n\t\t\tx86_mov_rr(&c->b, 4, X86_RAX, X86_RAX);", ""),
+    ("jit_store_of_wide_constant", "jit/x86_mem.c", "(size < 8 || k == (u64)(s64)(s32)k)", "(1)"),
+    ("jit_packet_one_longer", "jit/x86_mem.c", "x86_at(X86_RDX, size)", "x86_at(X86_RDX, size - 1)"),
+    ("jit_packet_offset_of_64_bits", "jit/x86_mem.c", "x86_mov_rr(&c->b, 4, X86_RDX, c->map[i->src_reg]);",
+     "x86_mov_rr(&c->b, 8, X86_RDX, c->map[i->src_reg]);"),
+    ("jit_flags_of_overflow", "jit/x86_flow.c", "*cc = X86_S;", ";"),
+    ("jit_flags_of_any_operation", "jit/x86_flow.c", "if (c->flags_logic ||", "if (1 ||"),
+    ("jit_flags_of_other_register", "jit/x86_flow.c", "c->flags_reg != reg ||", ""),
+    ("jit_flags_of_other_width", "jit/x86_flow.c", "|| c->flags_w != w)", ")"),
+    ("jit_compare_moved", "jit/x86_flow.c", "a = use_w(c, i->dst_reg, w); /* the second", "/* the second"),
+    ("jit_array_one_longer", "jit/x86_call.c", "out = x86_jcc8(&c->b, X86_AE);", "out = x86_jcc8(&c->b, X86_A);"),
+    ("jit_array_constant_one_longer", "jit/x86_call.c", "constant < m->attr.max_entries ?",
+     "constant <= m->attr.max_entries ?"),
+    ("jit_native_short_argument", "jit/x86_native.c", "else if (a->width < 4 && a->is_signed)", "else if (0)"),
+    ("jit_native_short_result", "jit/x86_native.c", "if (f->ret_signed && !f->ret_bool)", "if (0)"),
+    ("jit_check_without_lower_bound", "jit/x86_native.c", "with_rax(c, X86_SUB, (u64)a->min);", ";"),
+    ("jit_check_without_null", "jit/x86_native.c", "if (a->nullable)\n\t\t\treturn;", "return;"),
 ]
 
 # Where a test is, and in what order they are tried: what notices most first.
@@ -214,6 +269,14 @@ PROGRAMS = {
     "tables": "programs/verdicts/tables",
     "soundness": "programs/random/soundness",
 }
+ENGINES = {
+    "jit_alu": "unit/jit/test_jit_alu",
+    "jit_run": "unit/jit/test_jit_run",
+    "vectors": "vectors/run_vectors",
+    "random_programs": "fuzz/engines/fuzz_engines",
+    "natives": "clients/natives/natives",
+}
+MODULES = {"module": "unit/module/test_module", "checks": "unit/module/test_checks"}
 NUMBERS = {"num_4": "unit/verify/num_4", "num_8": "unit/verify/num_8", "num_random": "unit/verify/num_random"}
 
 
@@ -225,13 +288,17 @@ def fails(copy, tests):
     """The first test that fails; None when none does."""
     build = os.path.join(copy, "build")
     env = dict(os.environ, VERDICTS_RANDOM="2000", FERRY_SOURCE_ROOT=copy,
-               GLOBAL_OBJECT=os.path.join(build, "tests/clients/global/global.bpf.o"))
+               GLOBAL_OBJECT=os.path.join(build, "tests/clients/global/global.bpf.o"),
+               FERRY_KSYMS=os.path.join(build, "tests/unit/module/ksyms.bpf.o"))
     for test, program in tests.items():
-        objects = ["tests/" + program + ".bpf.o"] if test == "global" else []
+        objects = ["tests/" + program + ".bpf.o"] if test in ("global", "natives") else []
+        objects += ["tests/unit/module/ksyms.bpf.o"] if test == "module" else []
+        args = {"natives": [os.path.join(build, "tests", program + ".bpf.o")], "random_programs": ["3000", "1"],
+                "vectors": sorted(glob.glob(os.path.join(copy, "tests/vectors/*.vec")))}.get(test, [])
         built = run(["ninja", "-C", build, "-j2", "tests/" + program, *objects])
         if built.returncode:
             return "does not build: " + built.stdout.strip().splitlines()[-1]
-        done = run(["timeout", "300", os.path.join(build, "tests", program)], env=env)
+        done = run(["timeout", "300", os.path.join(build, "tests", program), *args], env=env)
         if done.returncode:
             return test
     return None
@@ -250,16 +317,24 @@ def copy_sources(root, copy):
             shutil.copy(old, new)
 
 
+def tests_of(file):
+    if file.startswith("jit/"):
+        return ENGINES
+    if file.startswith("module/"):
+        return MODULES
+    return {**NUMBERS, **PROGRAMS} if file.startswith("num") else PROGRAMS
+
+
 def try_break(copy, name, file, text, broken):
     """What is to be said of it, and whether it is nothing to worry about."""
-    path = os.path.join(copy, "src/verify", file)
+    path = os.path.join(copy, "src", file if "/" in file else "verify/" + file)
     with open(path) as f:
         sound = f.read()
     if sound.count(text) != 1:
         return f"{name}: STALE, its text is {sound.count(text)} times in {file}", False
     with open(path, "w") as f:
         f.write(sound.replace(text, broken))
-    killer = fails(copy, {**NUMBERS, **PROGRAMS} if file.startswith("num") else PROGRAMS)
+    killer = fails(copy, tests_of(file))
     with open(path, "w") as f:
         f.write(sound)
     return f"{name}: {killer or 'SURVIVED'}", killer and not killer.startswith("does not build")
@@ -292,7 +367,8 @@ def main():
         if not os.path.exists(os.path.join(copy, "build")):
             subprocess.run(["meson", "setup", os.path.join(copy, "build"), copy], check=True,
                            stdout=subprocess.DEVNULL)
-    first = fails(copies[0], PROGRAMS) if copies else None
+    needed = {k: v for b in breaks for k, v in tests_of(b[1]).items()}
+    first = fails(copies[0], needed) if copies else None
     if first:
         print("mutants: the tests fail without a break:", first, file=sys.stderr)
         return 2

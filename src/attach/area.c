@@ -30,12 +30,30 @@ static bool near_enough(const u8 *a, u64 b)
 	return d < REACH;
 }
 
+/* A copy of the pages, changed, in their place: other threads run the one or the other. */
+static int replace_pages(u8 *start, size_t len, size_t off, const void *from, size_t n)
+{
+	u8 *copy = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int err = 0;
+
+	if (copy == MAP_FAILED)
+		return -ENOMEM;
+	memcpy(copy, start, len);
+	memcpy(copy + off, from, n);
+	if (mprotect(copy, len, PROT_READ | PROT_EXEC) ||
+	    mremap(copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, start) == MAP_FAILED)
+		err = -errno;
+	if (err)
+		munmap(copy, len);
+	return err;
+}
+
 int area_write(void *to, const void *from, size_t n)
 {
 	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	u8 *start = (u8 *)((uintptr_t)to & ~(page - 1));
-	size_t len = ALIGN_UP((size_t)((u8 *)to + n - start), page);
+	size_t off = (size_t)((u8 *)to - start);
 	ssize_t done;
 
 	if (fd >= 0) {
@@ -45,10 +63,7 @@ int area_write(void *to, const void *from, size_t n)
 			return 0;
 	}
 	/* A kernel that does not let memory be forced. */
-	if (mprotect(start, len, PROT_READ | PROT_WRITE | PROT_EXEC))
-		return -EPERM;
-	memcpy(to, from, n);
-	return mprotect(start, len, PROT_READ | PROT_EXEC) ? -errno : 0;
+	return replace_pages(start, ALIGN_UP(off + n, page), off, from, n);
 }
 
 static u8 *try_map(u64 at)
