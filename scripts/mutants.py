@@ -206,6 +206,10 @@ BREAKS = [
     ("strict_helpers", "strict.c", "if (id == telling[i])", "if (id == telling[i] && i)"),
     # attacks on prototypes
     ("borrowed_object_moved", "alu.c", "if (reg_is_pkt(&out))\n\t\tout.flags", "if (1)\n\t\tout.flags"),
+    ("rest_of_secret_read", "state.c", "u8 kind = slot_is_secret(s) ? BYTE_NONE : BYTE_MISC;", "u8 kind = BYTE_MISC;"),
+    ("secret_under_a_write_somewhere", "stack.c", "if (*b == BYTE_NONE)\n\t\t\t\tcontinue;", ""),
+    ("secret_compared", "branch.c", "} else if (v->o->strict || tells_secret(v, &d, &s, equality, with_null)) {",
+     "} else if (v->o->strict) {"),
     ("const_object_written", "native_arg.c", "if (!(c->args[i].flags & REG_CONST) ||", "if (1 ||"),
     ("const_object_in_a_map", "kptr.c", "if (reg->flags & REG_CONST)", "if (0)"),
     ("any_number_of_an_enum", "native_arg.c", "if (num_has(&n, x) && !is_value(a, (s64)x))", "if (0)"),

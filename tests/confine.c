@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Runs a command as an ordinary user with bpf(2) and perf_event_open(2) blocked: what passes under
- * it used no kernel eBPF. Nor is memory that may be both written and executed to be had, in any process at any
- * moment. `confine COMMAND [ARG...]`; FERRY_CONFINE=0 only runs the command.
+ * it used no kernel eBPF. With FERRY_CONFINE_WX=deny, neither it nor its children can have memory that may be both
+ * written and executed, at no moment. `confine COMMAND [ARG...]`; FERRY_CONFINE=0 only runs the command.
  */
 #include <errno.h>
 #include <grp.h>
@@ -75,6 +75,7 @@ static void become_ordinary(char **argv)
 
 int main(int argc, char **argv)
 {
+	const char *env = getenv("FERRY_CONFINE"), *wx = getenv("FERRY_CONFINE_WX");
 	/* EPERM, the answer of a kernel that denies: as in most containers. */
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
@@ -90,13 +91,12 @@ int main(int argc, char **argv)
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pkey_mprotect, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])), /* prot: the lower half */
-		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, PROT_WRITE | PROT_EXEC),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, wx && !strcmp(wx, "deny") ? PROT_WRITE | PROT_EXEC : 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROT_WRITE | PROT_EXEC, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
-	const char *env = getenv("FERRY_CONFINE");
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: confine COMMAND [ARG...]\n");

@@ -194,6 +194,12 @@ static bool is_order(u8 op)
 
 /* ---- pointers --------------------------------------------------------------------------------- */
 
+/* The host's addresses stay a secret: they are compared with NULL, and for being the same object. */
+static bool tells_secret(const struct verifier *v, const struct reg *d, const struct reg *s, bool equality, bool with_null)
+{
+	return (vsecret(v, d) || vsecret(v, s)) && !with_null && !(equality && reg_is_ptr(d) && reg_is_ptr(s));
+}
+
 static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 target,
 			   const struct reg *src, bool is_reg)
 {
@@ -232,7 +238,7 @@ static int branch_pointers(struct verifier *v, const struct bpf_insn *insn, u32 
 	} else if (is64 && is_reg && is_order(op) &&
 		   (is_packet_bound(&d, &s) || is_packet_bound(&s, &d))) {
 		branch_packet(v, insn, other, v->cur, &d, &s);
-	} else if (v->o->strict) {
+	} else if (v->o->strict || tells_secret(v, &d, &s, equality, with_null)) {
 		return refuse(v, -EACCES,
 			      "compare pointers with NULL, or packet pointers with data_end",
 			      "R%u pointer comparison prohibited", insn->dst_reg);

@@ -385,6 +385,8 @@ static int smear(struct verifier *v, struct frame *f, s64 min, s64 max, bool zer
 					"keep pointers in variables that nothing else writes into",
 					"attempt to corrupt spilled pointer on stack");
 			slot_scrub(s);
+			if (*b == BYTE_NONE)
+				continue;
 		}
 		*b = BYTE_MISC;
 	}
@@ -434,8 +436,7 @@ static int check_secrets(struct verifier *v, const struct frame *f, u32 r, s64 m
 	for (i = min; i < max; i++) {
 		const struct slot *s = &f->slots[slot_at(i)];
 
-		if (s->bytes[byte_at(i)] == BYTE_SPILL &&
-		    (s->spill.type == REG_NONE || (reg_is_ptr(&s->spill) && s->spill.flags & REG_NATIVE)))
+		if (s->bytes[byte_at(i)] == BYTE_SPILL && slot_is_secret(s))
 			return refuse(v, -EACCES, "keep what the host gave in a variable of its own",
 				      "R%u: the memory holds a pointer of the host, which is not to leave the program",
 				      r);

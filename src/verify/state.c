@@ -45,13 +45,21 @@ u32 slot_spill_bytes(const struct slot *s)
 	return n;
 }
 
+bool slot_is_secret(const struct slot *s)
+{
+	/* Without a type: of an object that was released. */
+	return slot_is_spill(s) &&
+	       (s->spill.type == REG_NONE || (reg_is_ptr(&s->spill) && s->spill.flags & REG_NATIVE));
+}
+
 void slot_scrub(struct slot *s)
 {
+	u8 kind = slot_is_secret(s) ? BYTE_NONE : BYTE_MISC;
 	u32 i;
 
 	for (i = 0; i < SLOT_SIZE; i++)
 		if (s->bytes[i] == BYTE_SPILL)
-			s->bytes[i] = BYTE_MISC;
+			s->bytes[i] = kind;
 	reg_none(&s->spill);
 }
 

@@ -189,7 +189,10 @@ void reg_const(struct reg *r, u64 value);
 void reg_number(struct reg *r, struct num n);     /* a scalar with no past */
 void reg_pointer(struct reg *r, enum reg_type type);
 u32 slot_spill_bytes(const struct slot *s);       /* bytes of the spilled register; 0 is none */
-void slot_scrub(struct slot *s);                  /* the spilled register becomes data */
+/* Does it hold a pointer of the host's, which programs may not look at? */
+bool slot_is_secret(const struct slot *s);
+/* The spilled register becomes data; what is left of one that is secret is not to be read. */
+void slot_scrub(struct slot *s);
 
 /* NULL: out of memory or past the limit; v->error says which. */
 struct state *state_new(struct verifier *v);
