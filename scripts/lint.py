@@ -155,6 +155,8 @@ def main():
                 check_includes(path, lines)
                 if not lines or "SPDX-License-Identifier" not in lines[0]:
                     problem(path, 1, "no SPDX line")
+                if len(lines) < 2 or not lines[1].startswith("/*"):
+                    problem(path, 2, "does not say what the file is for")
     check_headers()
     check_symbols()
     r = subprocess.run([sys.executable, "scripts/helpers.py", "--check"], text=True, capture_output=True)

@@ -5,12 +5,12 @@
 static struct map *make_map(u32 which)
 {
 	static const struct map_attr attrs[] = {
-		[CORE_ARRAY] = { BPF_MAP_TYPE_ARRAY, 4, 48, 4, 0, 0, "array" },
-		[CORE_HASH] = { BPF_MAP_TYPE_HASH, 8, 16, 16, 0, 0, "hash" },
-		[CORE_PROGS] = { BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0, 0, "progs" },
-		[CORE_RINGBUF] = { BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0, 0, "ringbuf" },
-		[CORE_RODATA] = { BPF_MAP_TYPE_ARRAY, 4, 32, 1, BPF_F_RDONLY_PROG, 0, "rodata" },
-		[CORE_DATA] = { BPF_MAP_TYPE_ARRAY, 4, 64, 1, 0, 0, "data" },
+		[CORE_ARRAY] = { BPF_MAP_TYPE_ARRAY, 4, 48, 4, 0, 0, "array", 0 },
+		[CORE_HASH] = { BPF_MAP_TYPE_HASH, 8, 16, 16, 0, 0, "hash", 0 },
+		[CORE_PROGS] = { BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0, 0, "progs", 0 },
+		[CORE_RINGBUF] = { BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0, 0, "ringbuf", 0 },
+		[CORE_RODATA] = { BPF_MAP_TYPE_ARRAY, 4, 32, 1, BPF_F_RDONLY_PROG, 0, "rodata", 0 },
+		[CORE_DATA] = { BPF_MAP_TYPE_ARRAY, 4, 64, 1, 0, 0, "data", 0 },
 	};
 	static const u8 rodata[32] = { 1, 0, 0, 0, 2, 0, 0, 0, 't', 'e', 'x', 't', 0,
 				       [16] = 0xff, 0xff, 0xff, 0xff, [24] = 'n', 'o', 'e', 'n', 'd',
