@@ -57,7 +57,7 @@ def make_files(top):
 def start_all(tools, poke):
     """They open their buffers behind their headlines: poked until each has seen one."""
     ts = [s.start(*tool(*args), stdin=subprocess.DEVNULL) for args, _ in tools]
-    ready = all([t.wait_for("^P.*PID|^PID") for t in ts])
+    ready = all([t.wait_for("^(P?COMM.*)?PID") for t in ts])  # execsnoop: PCOMM, COMM in 0.31
     left = list(zip(ts, (seen for _, seen in tools)))
     for _ in range(100):
         if not left or not ready:

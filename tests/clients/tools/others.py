@@ -84,6 +84,7 @@ def own_probes(t):
     else:
         skip("pythonflow_and_pythoncalls", "python3 has no probes of functions from 3.12 on")
         t.say("gc.collect()", "done")
+    collections[0].wait_for(r"None$")
     out = end(collections)[0]
     check("pythongc_shows_collections", len(re.findall(r"^[\d.]+ +[\d.]+ +None$", out, re.M)) >= 2, out)
 
@@ -130,7 +131,7 @@ def threads_and_time():
         r = Redis(s, f"{DIR}/redis")
         seen = ts[0].wait_for(rf"{r.pid}.*\n.*{r.pid}.*\n.*{r.pid}.*\n")
         out = end(ts)[0]
-        funcs = re.findall(rf"{r.pid} +\S*redis-server\S* +b?'?(\w+)", out)
+        funcs = re.findall(rf"{r.pid} +\S*redis-server\S* +(?:b')?(\w+)", out)
         check("threadsnoop_shows_what_threads_of_redis_run", seen and funcs.count("bioProcessBackgroundJobs") == 3, out)
     else:
         skip("threadsnoop_shows_what_threads_of_redis_run", "redis-server is not installed")
