@@ -166,6 +166,18 @@ static bool compares_half(const struct verdict_prog *p, const struct outcome *o)
 	return false;
 }
 
+static bool sums_half(const struct verdict_prog *p, const struct outcome *o)
+{
+	(void)o;
+	for (u32 i = 0; i < p->cnt; i++) {
+		u8 op = BPF_OP(p->insns[i].code);
+
+		if (BPF_CLASS(p->insns[i].code) == BPF_ALU && (op == BPF_ADD || op == BPF_SUB))
+			return true;
+	}
+	return false;
+}
+
 static bool compares_itself(const struct verdict_prog *p, const struct outcome *o)
 {
 	(void)o;
