@@ -16,7 +16,9 @@ SEED, LINES = (int(n) for n in sys.argv[2:4]) if len(sys.argv) > 3 else (7, 3000
 
 # Writes each line, says what became of it; then what is listed, and the events' formats without their numbers.
 WRITER = r"""
-import errno, json, os, re, sys
+import errno, fcntl, json, os, re, sys
+lock = os.open("/bin/true", os.O_RDONLY)
+fcntl.flock(lock, fcntl.LOCK_EX) # the kernel's list is one: other such tests wait
 root = "/sys/kernel/tracing/"
 fd = os.open(root + "uprobe_events", os.O_WRONLY | os.O_APPEND)
 before = open(root + "uprobe_events").read()
