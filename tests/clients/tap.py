@@ -28,6 +28,19 @@ def skip_all(why):
     sys.exit(0)
 
 
+def need_tracing():
+    """ferry attach traces a process that is no child of its own, which Yama may leave to parents and to CAP_SYS_PTRACE."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as f:
+            scope = int(f.read())
+    except FileNotFoundError:
+        return
+    with open("/proc/self/status") as f:
+        able = next(int(line.split()[1], 16) for line in f if line.startswith("CapEff")) >> 19 & 1
+    if scope and not able:
+        skip_all(f"kernel.yama.ptrace_scope is {scope}: no other process can be entered here")
+
+
 def run(*args, timeout=60, **kw):
     r = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, text=True, **kw)
     r.all = f"exit {r.returncode}\n{r.stdout}\n{r.stderr}"

@@ -10,7 +10,9 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
-from tap import check, done  # noqa: E402
+from tap import check, done, need_tracing  # noqa: E402
+
+need_tracing()
 
 FERRY = sys.argv[1]
 RUNTIME = tempfile.mkdtemp(prefix="ferry-hostile-")

@@ -14,7 +14,9 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients"))
-from tap import Talk, check, done, skip  # noqa: E402
+from tap import Talk, check, done, need_tracing, skip  # noqa: E402
+
+need_tracing()
 
 FERRY, BUILD, SHARE = sys.argv[1:4]
 TARGET, STATIC = os.path.join(BUILD, "target"), os.path.join(BUILD, "target_static")
