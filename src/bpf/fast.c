@@ -79,8 +79,12 @@ struct sys_map *sys_fast_map(int fd)
 	struct sys_map *sm;
 	u32 refs = 0;
 
-	if (sys_remote || fd < 0 || fd >= NUMBERS || !by_fd[fd] || !left)
+	if (sys_remote || fd < 0 || fd >= NUMBERS || !by_fd[fd])
 		return NULL;
+	if (!left) {
+		left = ANEW;
+		return NULL;
+	}
 	left--;
 	sys_run_enter();
 	sm = by_fd[fd];
