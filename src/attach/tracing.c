@@ -15,7 +15,8 @@
 #include "bpf/sys.h"
 #include "module/module.h"
 
-#define MAX_ARGS MODULE_MAX_REGS
+#define MAX_ARGS SYS_TRACED_ARGS
+#define REG_ARGS 6
 #define MAX_KEPT 1024 /* calls of one thread that have not come back; the oldest are forgotten */
 
 struct tracing {
@@ -103,13 +104,15 @@ static const u64 *take(const struct tracing *t, u64 sp)
 
 static void read_args(const struct tracing *t, const struct pt_regs *regs, u64 *args)
 {
-	/* SysV ABI 3.2.3: INTEGER arguments, in order. */
-	const u64 in_regs[MAX_ARGS] = { regs->rdi, regs->rsi, regs->rdx, regs->rcx, regs->r8 };
+	/* SysV ABI 3.2.3: INTEGER arguments, in order; then 8 bytes each above the return address. */
+	const u64 in_regs[REG_ARGS] = { regs->rdi, regs->rsi, regs->rdx, regs->rcx, regs->r8, regs->r9 };
+	const u64 *on_stack = (const u64 *)(uintptr_t)(regs->rsp + 8);
 
 	for (u32 i = 0; i < t->func->nargs; i++) {
 		const struct module_arg *a = &t->func->args[i];
 
-		args[i] = module_extend(in_regs[i], a->width, a->is_signed, a->is_bool);
+		args[i] = module_extend(i < REG_ARGS ? in_regs[i] : on_stack[i - REG_ARGS], a->width, a->is_signed,
+					a->is_bool);
 	}
 }
 
@@ -154,7 +157,7 @@ static void returned(struct pt_regs *regs, void *arg)
 
 static int check(const struct module_func *f, struct text *why)
 {
-	if (f->nargs > MAX_ARGS || f->block_reg || f->variadic) {
+	if (f->nargs > MAX_ARGS || f->variadic) {
 		text_printf(why, "%s has more than %d arguments, or any number", f->name, MAX_ARGS);
 		return -EOPNOTSUPP;
 	}

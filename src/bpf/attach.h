@@ -21,6 +21,7 @@ enum sys_attach_kind {
  * Where the kernel's function for the i-th row of syscalls.def is said to be, by /proc/kallsyms and to
  * programs on it: in the kernel's half, and no more than a number.
  */
+#define SYS_TRACED_ARGS 12 /* of a function that fentry and fexit are on: the kernel's MAX_BPF_FUNC_ARGS */
 #define SYS_CALL_ADDR(i) (0xffffffff81000000ull + (u64)(i) * 16)
 const char *sys_call_func(u64 i); /* its name, "__x64_sys_NAME"; NULL behind the last row */
 

@@ -77,11 +77,13 @@ static int on_native(struct sys_prog *sp, struct text *why)
 	const struct module *mod = sp->attach_btf->mod;
 	const struct module_func *f = mod ? module_func(mod, sp->attach_btf_id) : NULL;
 
-	if (!f || f->block_reg || f->variadic) {
-		text_printf(why, f ? "%s has more than 5 arguments, or any number" :
-				     "%s is not a function of a registered module", sp->p->args.name);
+	if (!f || f->nargs > SYS_TRACED_ARGS || f->variadic) {
+		text_printf(why, f ? "%s has more than %u arguments, or any number" :
+				     "%s is not a function of a registered module", sp->p->args.name, SYS_TRACED_ARGS);
 		return -EINVAL;
 	}
+	if (f->c_proto)
+		sp->p->args.proto = f->c_proto;
 	return 0;
 }
 

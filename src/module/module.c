@@ -115,6 +115,15 @@ static int add_btf(struct maker *mk, struct module_func *f, const char *bits_pro
 	return 0;
 }
 
+/* Beside it the C function's own, where programs have a block instead: tracing programs see its arguments. */
+static int add_c_proto(struct maker *mk, struct module_func *f, const struct ctype *proto)
+{
+	int id = f->block_reg ? fbtf_add_ctype(mk->btf, &mk->seen, proto) : 0;
+
+	f->c_proto = id < 0 ? 0 : (u32)id;
+	return id < 0 ? id : 0;
+}
+
 static int read_func(struct maker *mk, struct module_func *f, const struct ctype *proto,
 		     const struct annots *as)
 {
@@ -126,6 +135,7 @@ static int read_func(struct maker *mk, struct module_func *f, const struct ctype
 	err = err ? err : module_result(f, proto, as, mk->why);
 	err = err ? err : module_pass(f, proto, &bits, mk->why);
 	err = err ? err : add_btf(mk, f, text_str(&bits));
+	err = err ? err : add_c_proto(mk, f, proto);
 	text_free(&bits);
 	return err;
 }

@@ -119,6 +119,7 @@ struct module_func {
 	u8 nregs;        /* r1 to r`nregs` are read */
 	u8 block_reg;    /* the one with the address of the argument block; 0: there is none */
 	u32 block_size;
+	u32 c_proto;     /* the FUNC_PROTO with all parameters, where they travel in a block: what fentry sees; 0 */
 	u8 nargs;
 	struct module_arg args[MODULE_MAX_ARGS];
 	struct ferry_call *call; /* the native call; NULL when not bridged, or variadic */

@@ -606,37 +606,47 @@ static int set_result(struct verifier *v, struct call *c)
 }
 
 /*
- * A tail call from a function that was called: when it goes well, another program ran in its place and
- * comes back to the caller, with any result, and may have moved the packet. That is a path that goes
- * on at an exit of the function.
+ * A function that was called may return here, by no instruction of its own: a path that goes on at an exit of it, with
+ * `r0`.
  */
-static int tail_called(struct verifier *v)
+int vcall_may_return(struct verifier *v, const char *what, struct num r0, struct state **path)
 {
-	const struct frame *f = state_frame(v->cur);
-	const struct prog_func *fn = &v->p->funcs[f->func];
-	struct state *back;
-	struct reg *r0;
+	const struct prog_func *fn = &v->p->funcs[state_frame(v->cur)->func];
+	struct reg *reg;
 	u32 i;
 	int err;
 
-	if (v->cur->nframes == 1)
-		return 0;
 	for (i = fn->start; i < fn->end; i += isa_slots(&v->insns[i]))
 		if (isa_ops[v->insns[i].code].kind == ISA_EXIT)
 			break;
 	if (i >= fn->end)
-		return refuse(v, -EINVAL, "let the function return",
-			      "tail_call from a function that never exits");
-	err = vwalk_push(v, i, &back);
+		return refuse(v, -EINVAL, "let the function return", "%s from a function that never exits", what);
+	err = vwalk_push(v, i, path);
 	if (err)
 		return err;
-	r0 = &state_frame(back)->regs[0];
-	reg_unknown(r0);
-	/* Helpers that call back look at no more than whether it is zero. */
-	if (f->callback)
-		r0->n = num_urange(0, (u64)f->ret_max);
-	vcall_forget_packet(v, back);
+	reg = &state_frame(*path)->regs[0];
+	reg_unknown(reg);
+	reg->n = r0;
 	return 0;
+}
+
+/*
+ * A tail call from a function that was called: when it goes well, another program ran in its place and
+ * comes back to the caller, with any result, and may have moved the packet.
+ */
+static int tail_called(struct verifier *v)
+{
+	const struct frame *f = state_frame(v->cur);
+	struct state *back;
+	int err;
+
+	if (v->cur->nframes == 1)
+		return 0;
+	/* Helpers that call back look at no more than whether it is zero. */
+	err = vcall_may_return(v, "tail_call", f->callback ? num_urange(0, (u64)f->ret_max) : num_unknown(), &back);
+	if (!err)
+		vcall_forget_packet(v, back);
+	return err;
 }
 
 static int tail_call(struct verifier *v)

@@ -568,19 +568,36 @@ int vmem_ldimm64(struct verifier *v, const struct bpf_insn *insn)
 	return 0;
 }
 
-/* LD_ABS and LD_IND: a load from the packet in r6's context, or the end of the program. */
+/* A function that ends by such a load returns 0: its callers have to be prepared for a number. */
+static int check_returns_int(struct verifier *v, u32 func)
+{
+	u32 id = v->p->funcs[func].btf_id;
+	const struct btf_type *t = v->p->btf && id ? btf__type_by_id(v->p->btf, id) : NULL;
+
+	t = t && btf_is_func(t) ? btf__type_by_id(v->p->btf, t->type) : NULL;
+	if (!t || !btf_is_func_proto(t))
+		return refuse(v, -EINVAL, "compile with -g, or load from the packet in the main program",
+			      "LD_ABS is not allowed in subprograms without BTF");
+	t = fbtf_strip(v->p->btf, t->type, NULL);
+	if (!t || (!btf_is_any_enum(t) && (!btf_is_int(t) || t->size > 8)))
+		return refuse(v, -EINVAL, "let it return an int", "LD_ABS is only allowed in functions that return 'int'");
+	return 0;
+}
+
+/* LD_ABS and LD_IND: a load from the packet in r6's context, or the end of the function, which then returns 0. */
 int vmem_packet_ld(struct verifier *v, const struct bpf_insn *insn)
 {
 	bool ind = BPF_MODE(insn->code) == BPF_IND;
+	u32 func = state_frame(v->cur)->func;
+	struct state *outside;
 	int err;
 
 	if (!v->type->legacy_packet)
 		return refuse(v, -EINVAL, "use direct packet access",
 			      "BPF_LD_[ABS|IND] instructions not allowed for this program type");
-	if (v->cur->nframes > 1)
-		return refuse(v, -EINVAL, "load from the packet in the main program",
-			      "BPF_LD_[ABS|IND] is not supported in subprograms");
-	err = vcall_refs_released(v, "BPF_LD_[ABS|IND]");
+	err = func ? check_returns_int(v, func) : 0;
+	if (!err)
+		err = vcall_refs_released(v, "BPF_LD_[ABS|IND]");
 	if (!err)
 		err = vcall_locks_released(v, "BPF_LD_[ABS|IND]");
 	if (!err)
@@ -597,8 +614,10 @@ int vmem_packet_ld(struct verifier *v, const struct bpf_insn *insn)
 		return refuse(v, -EACCES, "index the packet with a number", "R%u is not a number",
 			      insn->src_reg);
 	vcall_clobber(v);
+	if (v->cur->nframes > 1)
+		err = vcall_may_return(v, "BPF_LD_[ABS|IND]", num_const(0), &outside);
 	reg_number(cur_reg(v, 0), num_load(isa_ops[insn->code].width * 8));
-	return 0;
+	return err;
 }
 
 /* ---- arguments -------------------------------------------------------------------------------- */

@@ -271,6 +271,7 @@ int vcall_size(struct verifier *v, u32 size_reg, bool zero_ok, enum access acces
 int vcall_const(struct verifier *v, u32 r, u64 *value);
 int vcall_refs_released(struct verifier *v, const char *before);
 int vcall_locks_released(struct verifier *v, const char *before);
+int vcall_may_return(struct verifier *v, const char *what, struct num r0, struct state **path);
 void vcall_release(struct verifier *v, u32 ref);
 void vcall_forget_packet(struct verifier *v, struct state *s); /* pointers into it become numbers */
 void vcall_clobber(struct verifier *v);          /* r0 to r5, as a call leaves them */

@@ -392,6 +392,23 @@ def packet():
            'r0 += r9\nr1 = r0\nr0 = *(u8 *)skb[2]\nr0 = *(u8 *)skb[1]\nr0 += r7\nexit')
     f.packet(PACKET)
     f.case({}, {'r0': PACKET[1] + 700})
+    # In a function it ends that, and the caller goes on with 0 and its registers (the kernel's bpf_gen_ld_abs()).
+    f.prog('outside_in_a_function', '''
+        r6 = r1
+        r7 = 5
+        r8 = 100
+        call load
+        r0 += r7
+        r0 += r8
+        exit
+        load: r6 = r1
+        r7 = 77
+        r8 = 88
+        r0 = *(u8 *)skb[%d]
+        r0 = 9
+        exit''' % n)
+    f.packet(PACKET)
+    f.case({}, {'r0': 105})
 
 
 def calls():

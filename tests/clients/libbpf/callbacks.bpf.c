@@ -159,4 +159,18 @@ int walk(struct args *a)
 	return n;
 }
 
+unsigned long long load_byte(void *skb, unsigned long long off) asm("llvm.bpf.load.byte");
+
+static __attribute__((noinline)) int byte_at(struct __sk_buff *skb, __u32 off)
+{
+	return (int)load_byte(skb, off) + 1;
+}
+
+/* Loads from the packet in functions: one outside of it ends its function, which returns 0. */
+SEC("socket")
+int loads(struct __sk_buff *skb)
+{
+	return byte_at(skb, 3) * 1000000 + byte_at(skb, 13) * 1000 + byte_at(skb, 17);
+}
+
 char _license[] SEC("license") = "GPL";

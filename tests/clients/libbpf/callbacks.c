@@ -287,6 +287,29 @@ static void each_element_is_walked_over(void **state)
 	assert_int_equal(a.ret, 385);
 }
 
+static __u32 run_on_packet(__u32 size)
+{
+	unsigned char packet[64];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = size);
+	struct bpf_program *p = bpf_object__find_program_by_name(obj, "loads");
+
+	for (unsigned char i = 0; i < sizeof(packet); i++)
+		packet[i] = i;
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(p), &opts), 0);
+	return opts.retval;
+}
+
+/*
+ * A socket filter sees what is behind the Ethernet header: of 64 bytes 50, of 24 ten. A load of outside leaves the function
+ * with 0, and its caller goes on.
+ */
+static void loads_from_a_packet_end_their_function(void **state)
+{
+	(void)state;
+	assert_int_equal(run_on_packet(64), 18 * 1000000 + 28 * 1000 + 32);
+	assert_int_equal(run_on_packet(24), 18 * 1000000);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -310,6 +333,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(loads_from_a_packet_end_their_function),
 		cmocka_unit_test(a_timer_calls_back_and_starts_itself_again),
 		cmocka_unit_test(a_timer_of_an_array_gets_its_index),
 		cmocka_unit_test(a_timer_that_is_cancelled_or_whose_element_goes_stays_silent),

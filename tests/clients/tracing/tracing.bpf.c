@@ -46,6 +46,32 @@ int BPF_PROG(mix_exit, signed char a, unsigned short b, int c, long d, _Bool e, 
 	return 0;
 }
 
+SEC("fentry/wide")
+int wide_entry(__u64 *ctx)
+{
+	__u64 value = 0;
+
+	seen.calls++;
+	for (int i = 0; i < 7; i++)
+		seen.args[i] = ctx[i];
+	bpf_get_func_arg(ctx, 7, &value);
+	seen.args[7] = value;
+	seen.ret = ctx[8];
+	seen.past = (__u64)bpf_get_func_arg(ctx, 9, &value);
+	seen.count = bpf_get_func_arg_cnt(ctx);
+	return 0;
+}
+
+SEC("fexit/wide")
+int wide_exit(__u64 *ctx)
+{
+	seen.calls++;
+	seen.args[7] = ctx[7];
+	seen.args[0] = ctx[8];
+	seen.ret = ctx[9];
+	return 0;
+}
+
 /* What is pointed to is read as if by bpf_probe_read_kernel(). */
 SEC("fentry/walk")
 int BPF_PROG(walk_entry, struct item *first, const char *name)

@@ -55,7 +55,14 @@ static HOST double scale(double x)
 	return 2 * x;
 }
 
+static HOST long wide(signed char a, short b, int c, long d, unsigned char e, unsigned f, int g, signed char h, long i)
+{
+	return a + b + c + d + e + f + g + h + i;
+}
+
 static const struct ferry_func entries[] = {
+	FERRY_FUNC("long wide(signed char a, short b, int c, long d, unsigned char e, unsigned f, int g, signed char h, long i)",
+		   wide),
 	FERRY_FUNC("int mix(signed char a, unsigned short b, int c, long d, _Bool e)", mix),
 	FERRY_FUNC("int walk(struct item *first, const char *name__str)", walk),
 	FERRY_FUNC("int fact(int n)", fact),
@@ -104,6 +111,34 @@ static void arguments_come_with_their_types(void **state)
 	seen->calls = 0;
 	call_mix(1, 2, 3, 4, 5);
 	assert_int_equal(seen->calls, 0);
+}
+
+/* More than programs have registers for, and than C has. */
+static void arguments_on_the_stack_come_too(void **state)
+{
+	long (*volatile call)(signed char, short, int, long, unsigned char, unsigned, int, signed char, long) = wide;
+	const unsigned long long want[] = { -1ull, -2ull, -3ull, -4ull, 5, 4000000000, -7ull, -8ull };
+	struct bpf_link *link = bpf_program__attach(prog("wide_entry"));
+
+	(void)state;
+	assert_non_null(link);
+	assert_int_equal(call(-1, -2, -3, -4, 5, 4000000000, -7, -8, 1l << 40), 4000000000 - 20 + (1l << 40));
+	assert_int_equal(seen->calls, 1);
+	assert_memory_equal(seen->args, want, sizeof(want));
+	assert_int_equal(seen->ret, 1l << 40);
+	assert_int_equal(seen->count, 9);
+	assert_int_equal(seen->past, -EINVAL);
+	bpf_link__destroy(link);
+	link = bpf_program__attach(prog("wide_exit"));
+	assert_non_null(link);
+	assert_int_equal(call(1, 2, 3, 4, 5, 6, 7, -8, 9), 29);
+	assert_int_equal(seen->calls, 1);
+	assert_int_equal(seen->args[7], -8ull);
+	assert_int_equal(seen->args[0], 9);
+	assert_int_equal(seen->ret, 29);
+	bpf_link__destroy(link);
+	assert_int_equal(call(1, 2, 3, 4, 5, 6, 7, -8, 9), 29);
+	assert_int_equal(seen->calls, 1);
 }
 
 static void at_exit_arguments_are_those_of_the_entry(void **state)
@@ -303,6 +338,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(arguments_come_with_their_types),
+		cmocka_unit_test(arguments_on_the_stack_come_too),
 		cmocka_unit_test(at_exit_arguments_are_those_of_the_entry),
 		cmocka_unit_test(pointers_are_followed_by_type),
 		cmocka_unit_test(each_level_of_a_recursion_has_its_own),

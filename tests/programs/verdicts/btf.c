@@ -57,26 +57,58 @@ struct btf *verdict_map_btf(const struct verdict_map *m, u32 *key, u32 *value)
 	return b;
 }
 
-struct btf *verdict_prog_btf(const struct verdict_prog *p, struct bpf_func_info *info, u32 *ninfo)
+static struct btf *with_funcs(u32 n)
+{
+	struct btf *b = with_basics();
+	char name[20];
+
+	for (u32 i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		assert_int_equal(btf__add_func(b, name, i ? BTF_FUNC_STATIC : BTF_FUNC_GLOBAL, PROTO), PROTO + 1 + i);
+	}
+	return b;
+}
+
+/* Only what refers to a function comes with BTF: how many functions there are, or 0. */
+static u32 count_funcs(const struct verdict_prog *p, struct bpf_func_info *info)
 {
 	struct prog *prog = prog_new(p->insns, p->cnt);
-	struct btf *b = NULL;
 	bool refs = false;
+	u32 n = 0;
 
 	for (u32 i = 0; i < p->cnt; i += isa_slots(&p->insns[i]))
 		refs |= isa_is_ldimm64(&p->insns[i]) && p->insns[i].src_reg == BPF_PSEUDO_FUNC;
-	if (prog && refs && !prog_find_funcs(prog) && prog->nfuncs <= VERDICT_FUNCS) {
-		b = with_basics();
-		for (u32 i = 0; i < prog->nfuncs; i++) {
-			char name[20];
-
-			snprintf(name, sizeof(name), "f%u", i);
-			info[i].insn_off = prog->funcs[i].start;
-			info[i].type_id = (u32)btf__add_func(
-				b, name, i ? BTF_FUNC_STATIC : BTF_FUNC_GLOBAL, PROTO);
-		}
-		*ninfo = prog->nfuncs;
-	}
+	if (prog && refs && !prog_find_funcs(prog) && prog->nfuncs <= VERDICT_FUNCS)
+		for (n = 0; n < prog->nfuncs; n++)
+			info[n] = (struct bpf_func_info){ prog->funcs[n].start, PROTO + 1 + n };
 	prog_free(prog);
-	return b;
+	return n;
+}
+
+struct btf *verdict_prog_btf(const struct verdict_prog *p, struct bpf_func_info *info, u32 *ninfo)
+{
+	*ninfo = count_funcs(p, info);
+	return *ninfo ? with_funcs(*ninfo) : NULL;
+}
+
+/* The same for Ferry, of which it is borrowed as long as the program lives: one for all. */
+static struct btf *all_funcs;
+
+void verdict_give_btf(const struct verdict_prog *p, struct prog *prog)
+{
+	struct bpf_func_info info[VERDICT_FUNCS];
+	u32 n = count_funcs(p, info);
+
+	if (!n || prog_find_funcs(prog))
+		return;
+	if (!all_funcs)
+		all_funcs = with_funcs(VERDICT_FUNCS);
+	prog->btf = all_funcs;
+	for (u32 i = 0; i < n; i++)
+		prog->funcs[i].btf_id = info[i].type_id;
+}
+
+static __attribute__((destructor)) void free_all_funcs(void)
+{
+	btf__free(all_funcs);
 }

@@ -175,6 +175,7 @@ int verdict_ferry_with(const struct verdict_prog *p, const struct verify_opts *o
 	prog->gpl = p->gpl;
 	if (p->type == BPF_PROG_TYPE_CGROUP_SKB)
 		prog->attach_type = BPF_CGROUP_INET_INGRESS;
+	verdict_give_btf(p, prog);
 	err = add_maps(p, prog, log);
 	if (!err)
 		err = add_natives(p, prog, log);

@@ -85,6 +85,7 @@ bool verdict_calls_native(const struct verdict_prog *p); /* one that the kernel 
 /* btf.c: of a map with lock or timer, of a program with callbacks; NULL for others. */
 struct btf *verdict_map_btf(const struct verdict_map *m, u32 *key, u32 *value);
 struct btf *verdict_prog_btf(const struct verdict_prog *p, struct bpf_func_info *info, u32 *ninfo);
+void verdict_give_btf(const struct verdict_prog *p, struct prog *prog); /* the same for Ferry */
 
 /* The kernel's, through the system call itself: -ENOSYS when there is none to ask. */
 bool kernel_here(void);
