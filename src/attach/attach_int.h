@@ -162,9 +162,7 @@ static inline void probe_short(const struct hook *h, struct pt_regs *regs, u64 f
 {
 	const struct sys_attach *a = h->arg;
 
-	sys_runner.regs = regs; /* for thread_inside() */
 	sys_short_run(a->p, regs, a->cookie, func_ip);
-	sys_runner.regs = NULL;
 }
 
 /* ---- thread.c: threads that came by, and waiting for them -------------------------------------- */
@@ -180,7 +178,7 @@ struct pending;
 struct site;
 struct thread {
 	_Atomic u32 tid; /* 0: free */
-	_Atomic u32 busy;
+	_Atomic u64 busy; /* in a hook: the address of its registers; 1: in other work of ours */
 	_Atomic u64 hits;
 	u32 npending;
 	struct pending *pending; /* returns awaited, the last one first */
@@ -188,7 +186,6 @@ struct thread {
 	u32 nspare;
 	u32 looked, starved;     /* ret.c: stale ones were looked for, how many were left; hits without a slot since */
 	const struct site *site; /* of the hook that runs */
-	const struct pt_regs *regs; /* the same's */
 	u32 depth;               /* of programs when it began */
 	struct pt_regs *override;
 	/* Of system calls (syscall_hit.c, syscall_special.c). */
@@ -202,10 +199,9 @@ struct thread {
 /* A hit's writes to its own record: plain stores, as thread_wait() has the fence. */
 static inline void thread_enter(struct thread *t, struct site *s, const struct pt_regs *regs)
 {
-	t->regs = regs;
 	t->depth = sys_runner.depth;
 	atomic_store_explicit(&t->hits, atomic_load_explicit(&t->hits, memory_order_relaxed) + 1, memory_order_relaxed);
-	atomic_store_explicit(&t->busy, 1, memory_order_relaxed);
+	atomic_store_explicit(&t->busy, (u64)(uintptr_t)regs, memory_order_relaxed);
 	t->site = s;
 	atomic_signal_fence(memory_order_seq_cst);
 }

@@ -92,7 +92,7 @@ u32 probe_hit_short(struct site *s, struct pt_regs *regs)
 {
 	const struct hook *h;
 
-	if (!sys_short_enter())
+	if (!sys_short_enter(regs))
 		return probe_hit(s, regs);
 	h = s->short_entry; /* once inside: it is freed when nobody is */
 	if (!h || !probe_short_now(h)) {

@@ -303,7 +303,7 @@ static inline bool run_short(struct site *s, struct pt_regs *regs)
 {
 	const struct hook *h;
 
-	if (!s->short_ret || !sys_short_enter())
+	if (!s->short_ret || !sys_short_enter(regs))
 		return false;
 	h = s->short_ret;
 	if (h && !probe_short_now(h))

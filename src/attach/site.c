@@ -2,12 +2,14 @@
 /* Probed addresses: the table of them, their stubs, adding and removing hooks, and a hit. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "attach/attach_int.h"
+#include "bpf/run.h"
 #include "code/code.h"
 
 #define BUCKETS 4096
@@ -23,6 +25,8 @@ struct probe {
 static struct site *_Atomic table[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int ready = 1; /* 0 or -errno once tried */
+static _Atomic bool waiting; /* who has the lock waits for hooks to be left; all else is done */
+static _Thread_local bool unlocked; /* this thread forks without it */
 
 static struct site *_Atomic *bucket(u64 addr)
 {
@@ -53,16 +57,51 @@ const void *probe_func_ip(void)
 
 /* ---- sites --------------------------------------------------------------------------------------- */
 
+static bool is_inside(void)
+{
+	return (thread_self && thread_self->busy) || sys_short_inside() || sys_runner.depth;
+}
+
+/* A signal's handler may have come by inside a hook: who waits for that to be left has the lock until it is. */
 static void before_fork(void)
 {
 	base_forking++;
-	pthread_mutex_lock(&lock);
+	while (pthread_mutex_trylock(&lock)) {
+		unlocked = waiting && is_inside();
+		if (unlocked)
+			return;
+		if (!is_inside()) {
+			pthread_mutex_lock(&lock);
+			return;
+		}
+		sched_yield();
+	}
 }
 
 static void after_fork(void)
 {
-	pthread_mutex_unlock(&lock);
+	if (!unlocked)
+		pthread_mutex_unlock(&lock);
+	unlocked = false;
 	base_fork_over();
+}
+
+/* What the one who waited was about to free stays. */
+static void in_child(void)
+{
+	if (unlocked)
+		pthread_mutex_init(&lock, NULL);
+	else
+		pthread_mutex_unlock(&lock);
+	unlocked = waiting = false;
+	base_fork_over();
+}
+
+static void wait_for_hooks(void)
+{
+	waiting = true;
+	thread_wait();
+	waiting = false;
 }
 
 /* CET: returns are held against a second stack, which return slots and moved calls do not know. */
@@ -91,7 +130,7 @@ static int init(void)
 	if (!ready)
 		ready = trap_init();
 	if (!ready)
-		ready = -pthread_atfork(before_fork, after_fork, after_fork);
+		ready = -pthread_atfork(before_fork, after_fork, in_child);
 	return ready;
 }
 
@@ -490,7 +529,7 @@ static int add_one(const struct probe_spec *spec, struct probe **out, struct tex
 	*list_of(p) = h;
 	choose_way(p->site);
 	if (old) {
-		thread_wait();
+		wait_for_hooks();
 		base_free(old);
 	}
 	*out = p;
@@ -520,7 +559,7 @@ static void remove_all(struct probe **probes, size_t n)
 	/* Failing is harmless: the jump stays and finds no hooks. */
 	if (sites)
 		write_sites(sites, n);
-	thread_wait();
+	wait_for_hooks();
 	for (i = 0; i < n; i++) {
 		if (dead)
 			base_free(dead[i]);

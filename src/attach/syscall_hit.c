@@ -289,19 +289,17 @@ static __attribute__((noinline)) bool happen_short(struct sc_frame *f, bool exit
 	bool done;
 	u32 i;
 
-	if (!t || t->busy | t->care | base_forking || syscall_want[(u16)m.nr] & SC_LIFE || !sys_short_enter())
+	if (!t || t->busy | t->care | base_forking || syscall_want[(u16)m.nr] & SC_LIFE || !sys_short_enter(m.regs))
 		return false;
 	l = find_list(m.nr, exit); /* once inside: it is freed when nobody is */
 	done = !l || is_short(l);
 	if (done && l) {
-		sys_runner.regs = m.regs;
 		helper_run.user_regs = m.regs;
 		for (i = 0; i < l->n; i++) {
 			fill(&ctx, &l->hook[i], &m);
 			sys_short_run(l->hook[i].p, &ctx, l->hook[i].cookie, 0);
 		}
 		helper_run.user_regs = NULL;
-		sys_runner.regs = NULL;
 	}
 	sys_short_leave();
 	return done;

@@ -30,7 +30,6 @@ static void thread_gone(void *p)
 {
 	struct thread *t = p;
 
-	t->regs = NULL;
 	t->busy = 1; /* the lock is not for handlers of signals */
 	ret_give_back(t);
 	t->busy = 0;
@@ -125,7 +124,6 @@ static struct thread *take(struct thread *c, u32 tid)
 		t->fork_depth = 0;
 		if (t->late)
 			t->late->n = 0;
-		t->regs = NULL; /* no hook */
 		t->busy = 1; /* setspecific may call malloc, which may be probed */
 		thread_self = t;
 		pthread_setspecific(key, t);
@@ -203,6 +201,11 @@ static bool is_left(const struct pt_regs *old, const struct pt_regs *regs)
 	return is_overwritten(old, &copy) || (regs->rsp >= copy.rsp - 128 && !on_other_stack());
 }
 
+static const struct pt_regs *regs_of(u64 word)
+{
+	return word > SYS_FAST_OFF ? (const struct pt_regs *)(uintptr_t)word : NULL;
+}
+
 struct question {
 	struct thread *t;
 	const struct pt_regs *regs;
@@ -213,18 +216,17 @@ static void ask(void *question, void *unused)
 {
 	struct question *q = question;
 	struct thread *t = q->t;
+	u64 fast = sys_runner.fast;
 
 	(void)unused;
 	q->inside = t->busy || sys_short_inside();
-	if (sys_short_inside() && sys_runner.regs) {
-		q->inside = !is_left(sys_runner.regs, q->regs);
-		if (!q->inside) {
-			sys_runner.regs = NULL;
+	if (regs_of(fast)) {
+		q->inside = !is_left(regs_of(fast), q->regs);
+		if (!q->inside)
 			sys_short_leave();
-		}
 	}
-	if (q->inside && t->busy && t->regs) {
-		q->inside = !is_left(t->regs, q->regs);
+	if (q->inside && regs_of(t->busy)) {
+		q->inside = !is_left(regs_of(t->busy), q->regs);
 		if (!q->inside) {
 			sys_run_left(t->depth);
 			thread_leave(t);
@@ -235,15 +237,14 @@ static void ask(void *question, void *unused)
 /* What the hook itself calls: right below it, on the same stack. */
 static bool is_below(const struct pt_regs *old, const struct pt_regs *regs)
 {
-	return (u64)(uintptr_t)old - regs->rsp - 1 < 1 << 14 && is_regs(old);
+	return old && (u64)(uintptr_t)old - regs->rsp - 1 < 1 << 14 && is_regs(old);
 }
 
 bool thread_inside(struct thread *t, const struct pt_regs *regs)
 {
 	struct question q = { t, regs, true };
 
-	if ((t->busy && t->regs && is_below(t->regs, regs)) ||
-	    (sys_short_inside() && sys_runner.regs && is_below(sys_runner.regs, regs)))
+	if (is_below(regs_of(t->busy), regs) || is_below(regs_of(sys_runner.fast), regs))
 		return true;
 	code_keep_vectors(ask, &q, NULL);
 	return q.inside;
@@ -256,6 +257,7 @@ static bool inside(const struct thread *t, u64 hits)
 
 void thread_wait(void)
 {
+	const struct pt_regs *regs;
 	struct pt_regs copy;
 	struct thread *c;
 	u32 i, j, n;
@@ -269,7 +271,8 @@ void thread_wait(void)
 			hits = c[j].hits;
 			n = 0;
 			while (&c[j] != thread_self && inside(&c[j], hits)) {
-				if (++n % 1000 == 0 && c[j].regs && is_overwritten(c[j].regs, &copy))
+				regs = regs_of(c[j].busy);
+				if (++n % 1000 == 0 && regs && is_overwritten(regs, &copy))
 					break;
 				/* A thread that ended in a hook (pthread_exit) took its word along. */
 				if (syscall(SYS_tgkill, getpid(), c[j].tid, 0) && errno == ESRCH)

@@ -6,10 +6,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bpf/link.h"
@@ -375,10 +377,15 @@ static struct sys_obj *take(int own, u32 kind, u32 id)
 {
 	int seals = fcntl(own, F_GET_SEALS), err;
 	struct sys_obj *o;
+	struct statfs fs;
 	struct stat st;
 
-	/* A memfd has no name and takes seals: nothing else is looked into. */
-	if (seals < 0 || fstat(own, &st) || !S_ISREG(st.st_mode) || st.st_nlink) {
+	/*
+	 * A memfd has no name and takes seals: nothing else is looked into. Nor one of huge pages, which may be taken
+	 * out of it and used up: then what is mapped cannot be touched any more.
+	 */
+	if (seals < 0 || fstat(own, &st) || !S_ISREG(st.st_mode) || st.st_nlink || fstatfs(own, &fs) ||
+	    fs.f_type == HUGETLBFS_MAGIC) {
 		close(own);
 		return NULL;
 	}

@@ -217,10 +217,11 @@ static void take(struct beat *b)
 
 	/*
 	 * The host's stack for signals has on_beat()'s frame, and a fault of the program's would be given
-	 * its top, as we are not on it. The return from the handler puts it back (sigaltstack(2)).
+	 * its top, as we are not on it. The return from the handler puts it back (sigaltstack(2)). By no call that
+	 * programs see, which may fault.
 	 */
 	if (!(b->at->uc_stack.ss_flags & SS_DISABLE))
-		sigaltstack(&none, NULL);
+		code_syscall(SYS_sigaltstack, (long)&none, 0, 0, 0, 0);
 	/* Whoever waits reads this after it changed the table: as in sys_run_enter(), with the fence. */
 	atomic_store(&b->inside, 1);
 	base_in_signal++;
@@ -241,7 +242,7 @@ static void on_beat(int sig, siginfo_t *info, void *ctx)
 
 	(void)sig;
 	if (info->si_code == SI_TIMER && i < MAX_THREADS && (b = beats[i]) &&
-	    b->tid == (s32)syscall(SYS_gettid) && !b->inside) {
+	    b->tid == (s32)code_syscall(SYS_gettid, 0, 0, 0, 0, 0) && !b->inside) {
 		b->at = ctx;
 		call_on(b->stack, take, b);
 	}

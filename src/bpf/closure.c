@@ -34,7 +34,7 @@ struct closure {
 	bool direct, old_direct;      /* on the short way: counted in prog.direct */
 };
 
-_Static_assert(SYS_FAST_NONE == 0 && SYS_FAST_INSIDE == 1, "as jit_entry() has it");
+_Static_assert(SYS_FAST_CLOSURE == 1 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "jit_entry() writes 32 bits");
 
 static struct closure *free_list;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of the list */

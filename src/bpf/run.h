@@ -10,45 +10,49 @@
 
 #include "prog/prog.h"
 
-enum sys_fast {
-	SYS_FAST_NONE,
-	SYS_FAST_INSIDE,
-	SYS_FAST_OFF,  /* this thread is not in the list, or there is no membarrier(2): the long way */
-};
+/*
+ * Where a short run is, in one word: whoever leaves it by longjmp(3) from a signal's handler, at whatever instruction,
+ * leaves enough for the next hit to tell. 0: none; the address of a hook's registers (struct pt_regs); or:
+ */
+#define SYS_FAST_CLOSURE 1ull /* in a closure, who knows where */
+#define SYS_FAST_OFF     2ull /* this thread is not in the list, or there is no membarrier(2): the long way */
 
 struct sys_runner {
 	/*
 	 * For short runs: of closures (jit_entry()) and at probes. Two plain stores are all it takes.
 	 */
-	_Atomic u32 fast;  /* enum sys_fast */
+	_Atomic u64 fast;
 	_Atomic u32 depth; /* other sections this thread is inside of; written by it alone */
 	_Atomic u32 left;  /* how often it left the last one */
+	_Atomic u32 shorts; /* how often it left a short run at a probe */
 	u64 serial;        /* 0: not in the list yet */
-	const void *regs;  /* src/attach's, of a short run at a probe */
 };
 extern _Thread_local struct sys_runner sys_runner
 	__attribute__((tls_model("initial-exec"), visibility("hidden")));
 extern _Thread_local int sys_inside __attribute__((tls_model("initial-exec")));
 
-/* False: the thread is in a program or in Ferry already, or new. Else sys_short_leave() follows. */
-static inline bool sys_short_enter(void)
+/* False: the thread is in a program or in Ferry already, or new. Else sys_short_leave() follows. `regs`: struct pt_regs. */
+static inline bool sys_short_enter(const void *regs)
 {
-	if (__builtin_expect(sys_runner.fast | sys_runner.depth | (u32)sys_inside, 0))
+	if (__builtin_expect(sys_runner.fast | sys_runner.depth | (u64)sys_inside, 0))
 		return false;
-	atomic_store_explicit(&sys_runner.fast, SYS_FAST_INSIDE, memory_order_relaxed);
+	atomic_store_explicit(&sys_runner.fast, (u64)(uintptr_t)regs, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
 	return true;
 }
 
 static inline void sys_short_leave(void)
 {
-	atomic_store_explicit(&sys_runner.fast, SYS_FAST_NONE, memory_order_release);
+	/* Who waits tells the next run from this one: between two there may be next to no time. */
+	atomic_store_explicit(&sys_runner.shorts,
+			      atomic_load_explicit(&sys_runner.shorts, memory_order_relaxed) + 1, memory_order_release);
+	atomic_store_explicit(&sys_runner.fast, 0, memory_order_release);
 }
 
 /* In a signal handler: was a short run interrupted? */
 static inline bool sys_short_inside(void)
 {
-	return sys_runner.fast == SYS_FAST_INSIDE;
+	return sys_runner.fast & ~SYS_FAST_OFF;
 }
 
 /* This thread is about to run programs, itself or by a child with the same storage. Keeps vector registers. */

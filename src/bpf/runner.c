@@ -115,7 +115,7 @@ static void list_self(void *unused, void *unused2)
 		self.serial = ++last_serial;
 		*n = (struct note){ tid, self.serial, &self };
 		if (sys_have_membarrier)
-			self.fast = SYS_FAST_NONE;
+			self.fast = 0;
 	}
 	pthread_mutex_unlock(&lock);
 	if (n)
@@ -135,7 +135,7 @@ void sys_run_list_self(void)
 /* What of a thread that was inside when the wait began is to be waited for. */
 struct inside {
 	u64 serial;
-	u32 left;
+	u32 left, shorts;
 	bool in_program, in_fast;
 };
 
@@ -148,7 +148,7 @@ static bool look(struct note *n, struct inside *out)
 		n->tid = 0;
 		return false;
 	}
-	*out = (struct inside){ n->serial, r.left, r.depth != 0, r.fast == SYS_FAST_INSIDE };
+	*out = (struct inside){ n->serial, r.left, r.shorts, r.depth != 0, (r.fast & ~SYS_FAST_OFF) != 0 };
 	if (!out->in_program && !out->in_fast)
 		return false;
 	if (SYS(SYS_tgkill, SYS(SYS_getpid, 0, 0, 0, 0), n->tid, 0, 0) == -ESRCH) {
@@ -183,8 +183,9 @@ static void wait_for(struct inside w)
 		if (!n || !look(n, &now))
 			w.in_program = w.in_fast = false;
 		else
-			w = (struct inside){ w.serial, w.left, w.in_program && now.in_program && now.left == w.left,
-					     w.in_fast && now.in_fast };
+			w = (struct inside){ w.serial, w.left, w.shorts,
+					     w.in_program && now.in_program && now.left == w.left,
+					     w.in_fast && now.in_fast && now.shorts == w.shorts };
 		pthread_mutex_unlock(&lock);
 	} while (w.in_program || w.in_fast);
 }

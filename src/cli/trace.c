@@ -37,6 +37,7 @@ static int copy(int fd, bool drain, bool json)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char buf[65536];
 	size_t have = 0;
+	bool tty = isatty(STDOUT_FILENO);
 	ssize_t n;
 
 	for (;;) {
@@ -49,8 +50,10 @@ static int copy(int fd, bool drain, bool json)
 			break;
 		have += n;
 		buf[have] = '\0';
-		while ((end = strchr(line, '\n'))) {
+		while ((end = memchr(line, '\n', (size_t)(buf + have - line)))) {
 			*end = '\0';
+			if (tty)
+				text_clean(line); /* programs print what others gave them */
 			if (json)
 				print_json(line);
 			else

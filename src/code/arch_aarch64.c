@@ -29,6 +29,13 @@ static const void *pc(const void *ucontext)
 	return (const void *)uc->uc_mcontext.pc;
 }
 
+static u64 sp(const void *ucontext)
+{
+	const ucontext_t *uc = ucontext;
+
+	return uc->uc_mcontext.sp;
+}
+
 static void set_pc(void *ucontext, const void *to)
 {
 	ucontext_t *uc = ucontext;
@@ -48,6 +55,7 @@ const struct code_arch code_arch = {
 	.name = "AArch64",
 	.fill_traps = fill_traps,
 	.pc = pc,
+	.sp = sp,
 	.set_pc = set_pc,
 	.copy = { { code_a64_copy_start, code_a64_copy_end, code_a64_copy_fault },
 		  { code_a64_copy_string_start, code_a64_copy_string_end, code_a64_copy_fault } },

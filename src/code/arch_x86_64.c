@@ -27,6 +27,13 @@ static const void *pc(const void *ucontext)
 	return (const void *)uc->uc_mcontext.gregs[REG_RIP];
 }
 
+static u64 sp(const void *ucontext)
+{
+	const ucontext_t *uc = ucontext;
+
+	return (u64)uc->uc_mcontext.gregs[REG_RSP];
+}
+
 static void set_pc(void *ucontext, const void *to)
 {
 	ucontext_t *uc = ucontext;
@@ -47,6 +54,7 @@ const struct code_arch code_arch = {
 	.name = "x86-64",
 	.fill_traps = fill_traps,
 	.pc = pc,
+	.sp = sp,
 	.set_pc = set_pc,
 	.sa_flags = 0x04000000, /* SA_RESTORER: the kernel has no signal trampoline of its own */
 	.sa_restorer = code_x86_sigreturn,

@@ -142,6 +142,17 @@ void code_mask_change(int how, u64 set);
 void code_mask_inherit(u64 mask); /* by a new thread, whose libc will set its mask once */
 bool code_mask_is_libcs(int how, u64 set); /* one of libc's own changes, for a moment: it has been dealt with */
 s64 code_mask_place(void); /* where a thread's is, counted from its pointer (x86-64) */
+/*
+ * The program's handler of a signal that we own begins, for which it has `bits` blocked; `frame` is its caller's, `sp` where it came by.
+ * Those are not blocked: programs of ours may run in there, and read by faulting. False: so many run inside of one
+ * another that it can only be one that faults itself, which would have ended the process.
+ */
+struct code_handler {
+	u64 believed, sp;
+	u32 bits, depth;
+};
+bool code_handler_begin(struct code_handler *before, u64 frame, u64 sp, u64 bits);
+void code_handler_end(const struct code_handler *before);
 u64 code_action_believed(int sig);
 void code_action_change(int sig, u64 mask);
 /* A signal that we send ourselves: nobody else is to wait for it (sigwait). */

@@ -14,6 +14,7 @@ struct code_arch {
 	const char *name;
 	void (*fill_traps)(u8 *p, size_t n); /* unused room of a region */
 	const void *(*pc)(const void *ucontext);
+	u64 (*sp)(const void *ucontext);
 	void (*set_pc)(void *ucontext, const void *pc);
 	unsigned long sa_flags;  /* added to rt_sigaction(2): SA_RESTORER where the ABI wants one */
 	void (*sa_restorer)(void);

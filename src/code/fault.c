@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "code/code_int.h"
@@ -194,8 +195,9 @@ static void default_action(int sig, const siginfo_t *info)
 static void call_host(int sig, siginfo_t *info, void *ucontext)
 {
 	int i = signal_index(sig);
+	u64 bit = 1ull << (sig - 1), now, wanted, blocked;
+	struct code_handler before;
 	struct sigaction host;
-	sigset_t mask, old;
 
 	read_host(i, &host);
 	if (host.sa_handler == SIG_IGN && info->si_code <= 0)
@@ -204,13 +206,19 @@ static void call_host(int sig, siginfo_t *info, void *ucontext)
 		default_action(sig, info);
 		return;
 	}
-	mask = host.sa_mask;
-	pthread_sigmask(SIG_BLOCK, &mask, &old);
-	if (host.sa_flags & SA_NODEFER) {
-		sigemptyset(&mask);
-		sigaddset(&mask, sig);
-		pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+	memcpy(&blocked, &host.sa_mask, sizeof(blocked));
+	blocked |= code_action_believed(sig) | (host.sa_flags & SA_NODEFER ? 0 : bit);
+	if (!code_handler_begin(&before, (u64)(uintptr_t)__builtin_frame_address(0), code_arch.sp(ucontext), blocked) &&
+	    info->si_code > 0 && blocked & bit) {
+		code_handler_end(&before);
+		default_action(sig, info);
+		return;
 	}
+	/* When this returns, the kernel puts back what was (uc_sigmask). */
+	memcpy(&now, &((ucontext_t *)ucontext)->uc_sigmask, sizeof(now));
+	wanted = (now | blocked) & ~code_signals_owned();
+	if (wanted != now)
+		code_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&wanted, 0, sizeof(wanted), 0);
 	if (host.sa_flags & SA_RESETHAND) {
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 
@@ -220,7 +228,7 @@ static void call_host(int sig, siginfo_t *info, void *ucontext)
 		host.sa_sigaction(sig, info, ucontext);
 	else
 		host.sa_handler(sig);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	code_handler_end(&before);
 }
 
 static void on_signal(int sig, siginfo_t *info, void *ucontext)
@@ -246,8 +254,9 @@ static int install_one(int sig)
 {
 	struct kernel_action act = {
 		.handler = on_signal,
-		.flags = SA_SIGINFO | SA_ONSTACK | code_arch.sa_flags |
-			 (signal_index(sig) >= CLAIMED ? SA_NODEFER | SA_RESTART : 0),
+		/* Not blocked meanwhile: what runs in the host's handlers is code that may fault, too. */
+		.flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | code_arch.sa_flags |
+			 (signal_index(sig) >= CLAIMED ? SA_RESTART : 0),
 		.restorer = code_arch.sa_restorer,
 	}, old;
 	struct sigaction host;

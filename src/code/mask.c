@@ -9,12 +9,44 @@
 
 static _Thread_local u64 believed __attribute__((tls_model("initial-exec")));
 static _Thread_local bool libcs __attribute__((tls_model("initial-exec")));
+/* The program's handler of a signal that we own, if one runs: the signals that it has blocked meanwhile. */
+static _Thread_local struct {
+	u64 sp;
+	u32 bits, depth; /* those that we own are among the first 32 */
+} handler __attribute__((tls_model("initial-exec")));
 static _Atomic u64 actions[65];
 static _Atomic u64 own;
 
+#define DEEP ((u64)1 << 20) /* what a handler calls is this near */
+#define MANY 32             /* handlers that fault themselves, one inside the other */
+
+/* Or it was left by longjmp(3), whose doing nobody sees. */
+static bool is_handling(u64 sp)
+{
+	return handler.depth && handler.sp - sp < DEEP;
+}
+
 u64 code_mask_believed(void)
 {
-	return believed;
+	return believed | (is_handling((u64)(uintptr_t)__builtin_frame_address(0)) ? handler.bits : 0);
+}
+
+bool code_handler_begin(struct code_handler *before, u64 frame, u64 sp, u64 bits)
+{
+	if (!is_handling(sp))
+		handler.bits = handler.depth = 0;
+	*before = (struct code_handler){ believed, handler.sp, handler.bits, handler.depth };
+	handler.sp = frame;
+	handler.bits |= (u32)(bits & code_signals_owned());
+	return ++handler.depth < MANY;
+}
+
+void code_handler_end(const struct code_handler *before)
+{
+	believed = before->believed;
+	handler.sp = before->sp;
+	handler.bits = before->bits;
+	handler.depth = before->depth;
 }
 
 s64 code_mask_place(void)
@@ -38,6 +70,7 @@ void code_mask_change(int how, u64 set)
 		believed &= ~set;
 	else
 		believed = set;
+	handler.bits &= (u32)(how == SIG_BLOCK ? ~0ull : how == SIG_UNBLOCK ? ~set : set);
 }
 
 void code_mask_inherit(u64 mask)
