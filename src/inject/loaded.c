@@ -77,17 +77,24 @@ static u64 find_dynamic(const struct target *t, bool *linked)
 	return dynamic ? dynamic + bias : 0;
 }
 
+/*
+ * 0 until the dynamic linker has done all that it does at the start, and while it loads something: libraries that are
+ * in the list may not be relocated yet, and functions of the C library not be fit to be called.
+ */
 static u64 find_list(const struct target *t, u64 dynamic)
 {
 	struct {
-		u64 version, map;
+		u64 version, map, brk;
+		u32 state, pad; /* 0: RT_CONSISTENT */
 	} debug;
 	Elf64_Dyn d;
 	size_t i;
 
 	for (i = 0; i < 256 && !target_get(t->pid, dynamic + i * sizeof(d), &d, sizeof(d)) && d.d_tag != DT_NULL; i++)
 		if (d.d_tag == DT_DEBUG)
-			return d.d_un.d_ptr && !target_get(t->pid, d.d_un.d_ptr, &debug, sizeof(debug)) ? debug.map : 0;
+			return d.d_un.d_ptr && !target_get(t->pid, d.d_un.d_ptr, &debug, sizeof(debug)) && !debug.state
+				       ? debug.map
+				       : 0;
 	return 0;
 }
 

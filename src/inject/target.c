@@ -273,7 +273,7 @@ int target_read(struct target *t, pid_t pid, struct text *why)
 	t->memory = open_memory(pid);
 	err = target_read_loaded(t);
 	if (err) {
-		text_printf(why, err == -EAGAIN ? "process %d is starting" : "process %d: out of memory", pid);
+		text_printf(why, err == -EAGAIN ? "process %d is starting, or loading libraries" : "process %d: out of memory", pid);
 		return err;
 	}
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);

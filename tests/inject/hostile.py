@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""ferry attach on processes that make it hard: hostile.py FERRY. Each goes on, or it is said why not. TAP."""
+"""ferry attach on processes that make it hard: hostile.py FERRY BEGINS. Each goes on, or it is said why not. TAP."""
 import os
 import re
 import shutil
@@ -14,7 +14,7 @@ from tap import check, done, need_tracing  # noqa: E402
 
 need_tracing()
 
-FERRY = sys.argv[1]
+FERRY, BEGINS = sys.argv[1:3]
 RUNTIME = tempfile.mkdtemp(prefix="ferry-hostile-")
 ENV = {k: v for k, v in os.environ.items() if k not in ("FERRY_SESSION", "LD_PRELOAD", "FERRY")}
 ENV["XDG_RUNTIME_DIR"] = RUNTIME
@@ -178,6 +178,17 @@ def main():
             said.append(f"{r.returncode}: {r.stdout}{r.stderr}")
     well, detail = end(p)
     report(well and not said, "a_process_that_replaces_its_program_all_the_time", "\n".join(said + [detail]))
+    p = subprocess.Popen([BEGINS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         env=ENV)
+    p.stdout.readline()
+    early = ferry("attach", p.pid)
+    p.stdin.write("x")
+    p.stdin.flush()
+    p.stdout.readline()
+    late = ferry("attach", p.pid)
+    well, detail = end(p)
+    report(well and early.returncode and clear(early) and not late.returncode,
+           "a_process_whose_libraries_are_not_ready_is_waited_for", f"{early} {late} {detail}")
     folder = tempfile.mkdtemp(dir=RUNTIME)
     altered(folder)
     try_on("files_that_claim_to_be_the_c_library", start(FILES, folder), rounds=1, must=False)
