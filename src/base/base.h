@@ -41,6 +41,7 @@ extern _Thread_local bool base_ending __attribute__((tls_model("initial-exec")))
  * Of those of another process (fork) nothing is said.
  */
 void base_thread_own(bool own);
+void base_thread_own_as(u32 tid, bool own); /* by who made it, before it runs */
 bool base_thread_is_own(u32 tid);
 
 /* ---- memory ----------------------------------------------------------------------------------- */

@@ -27,7 +27,9 @@
 
 #define STACK    (1u << 20) /* the verifier's needs; pages come when they are touched */
 #define LACKING_MS 200 /* until a process without descriptors tries again */
-#define START_MS 1000       /* most that the start of the process waits */
+/* Most that the start of the process waits for the next of what it is sent, and for all: adopting it takes what it takes. */
+#define START_MS 1000
+#define START_ALL_MS 20000
 
 /* What others attached here. */
 struct installed {
@@ -493,11 +495,13 @@ static int listen_once(struct wire_msg *m)
 /* Everything that there is for us at the start, on the thread that starts. */
 static void listen_until_ready(struct wire_msg *m)
 {
-	u64 end = now_ms() + START_MS, now;
+	u64 end = now_ms() + START_ALL_MS;
 	struct pollfd p = { .fd = sock, .events = POLLIN };
 
-	while ((now = now_ms()) < end && poll(&p, 1, (int)(end - now)) == 1)
-		if (listen_once(m))
+	int n;
+
+	while (now_ms() < end && (n = poll(&p, 1, START_MS)) && (n > 0 || errno == EINTR))
+		if (n > 0 && listen_once(m))
 			break;
 }
 
@@ -554,6 +558,7 @@ static bool start_thread(struct wire_msg *m)
 {
 	pthread_attr_t attr;
 	sigset_t none, old;
+	clockid_t clock;
 	int err;
 
 	sigfillset(&none); /* signals are the host's threads', but for what programs themselves do */
@@ -566,6 +571,9 @@ static bool start_thread(struct wire_msg *m)
 	pthread_attr_setstacksize(&attr, STACK);
 	pthread_sigmask(SIG_SETMASK, &none, &old);
 	err = pthread_create(&thread, &attr, run, m);
+	/* A short process ends before the thread comes to say so itself. The clock's number has the thread's in it. */
+	if (!err && !pthread_getcpuclockid(thread, &clock))
+		base_thread_own_as(~(u32)(clock >> 3), true);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (err) {

@@ -140,7 +140,8 @@ struct broker {
 	u32 settle_at;  /* where to go on looking at those who wait */
 	bool settle_again;
 	struct death deaths[MAX_DEATHS];
-	u32 ndeaths;
+	u32 ndeaths, put_off; /* put_off: how often telling of them was, for those who came meanwhile */
+	bool news; /* since the last look at the epoll set somebody has come, or become a member */
 	struct wire_msg in, out;
 };
 
@@ -160,8 +161,10 @@ int conns_pidfd(const struct conn *c); /* of the process that connected; -1 */
 
 void deaths_look(struct death *d); /* at what there is of the process now */
 void deaths_expect(struct broker *b, const struct conn *c); /* it is gone, with or without a word */
-void deaths_not(struct broker *b, s32 pid);                  /* it is here again */
-void deaths_happened(struct broker *b); /* after an event of b->deaths in the broker's epoll set */
+/* It is here again: the connection that says so is what counts, whatever others of its are still to end. */
+void deaths_not(struct broker *b, s32 pid);
+/* After an event of b->deaths in the broker's epoll set, when all that the dead have said was heard. */
+void deaths_happened(struct broker *b);
 void deaths_close(struct broker *b);
 
 /* ---- store.c: objects and pins -------------------------------------------------------------- */

@@ -151,6 +151,7 @@ static bool accept_one(struct broker *b)
 		return true;
 	}
 	b->conns[b->nconns++] = c;
+	b->news = true;
 	return true;
 }
 

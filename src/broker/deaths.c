@@ -141,10 +141,12 @@ static void forget(struct broker *b, struct death *d)
 static bool said_bye(struct broker *b, const struct conn *c)
 {
 	struct wire_fds fds;
-	int n, err;
+	int n, err, reset = 0;
 
 	for (n = 0; n < 1000; n++) {
 		err = wire_recv(c->fd, &b->in, &fds, MSG_DONTWAIT);
+		if (err == -ECONNRESET && !reset++)
+			continue; /* it left something of ours unread: told once, before what it said itself */
 		if (err == -EAGAIN || err == -EPIPE || err == -ECONNRESET)
 			return false;
 		if (!err)
@@ -160,12 +162,7 @@ void deaths_expect(struct broker *b, const struct conn *c)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = b->deaths };
 	struct attachment *a;
 	struct death *d;
-	u32 i;
 
-	/* The next program may have said hello before the end of the last one's connection was seen. */
-	for (i = 0; i < b->nconns; i++)
-		if (b->conns[i] != c && b->conns[i]->member && !b->conns[i]->dead && b->conns[i]->pid == c->pid)
-			return;
 	for (a = b->attachments; a && !is_exit(a, c->pid); a = a->next)
 		;
 	if (!a || c->bye || c->pidfd < 0 || b->ndeaths == MAX_DEATHS || said_bye(b, c))
@@ -176,10 +173,8 @@ void deaths_expect(struct broker *b, const struct conn *c)
 	if (d->pidfd < 0)
 		return;
 	deaths_look(d);
-	if (is_over(d)) {
-		tell(b, d);
-		close(d->pidfd);
-	} else if (epoll_ctl(b->epoll, EPOLL_CTL_ADD, d->pidfd, &ev)) {
+	/* Not told at once, over or not: it may have come back on another connection that nobody has read yet. */
+	if (epoll_ctl(b->epoll, EPOLL_CTL_ADD, d->pidfd, &ev)) {
 		close(d->pidfd);
 	} else {
 		b->ndeaths++;
@@ -191,10 +186,12 @@ void deaths_not(struct broker *b, s32 pid)
 	u32 i;
 
 	for (i = 0; i < b->ndeaths; i++)
-		if (b->deaths[i].pid == pid && !is_over(&b->deaths[i])) {
+		if (b->deaths[i].pid == pid) {
 			forget(b, &b->deaths[i]);
-			return;
+			break;
 		}
+	for (i = 0; i < b->nconns; i++)
+		b->conns[i]->bye |= b->conns[i]->pid == pid;
 }
 
 void deaths_happened(struct broker *b)

@@ -28,6 +28,7 @@
 #define IDLE_MS  5000 /* until a broker that nobody needs ends */
 #define GRACE_MS 500  /* after a broker's death: for members to say again what they have */
 #define SLICE_US 20000 /* about what all members together take at a time */
+#define MAX_PUT_OFF 100 /* turns of the loop */
 #define BATCH    256   /* most events at a time: more than what is accepted at a time */
 
 u64 broker_now_us(void)
@@ -384,6 +385,8 @@ static void hello(struct broker *b, struct conn *c, const struct wire_msg *m)
 	c->exe = base_strdup(exe && strlen(exe) < PATH_MAX ? exe : "");
 	c->member = true;
 	deaths_not(b, c->pid);
+	c->bye = false;
+	b->news = true;
 	c->life = (struct death){ .pid = c->pid, .ppid = m->id, .prio = 120, .pidfd = -1 };
 	snprintf(c->life.comm, sizeof(c->life.comm), "%.15s", c->comm);
 	deaths_look(&c->life);
@@ -474,12 +477,14 @@ static void batch(struct broker *b, struct epoll_event *ev, int n)
 {
 	struct conn *c;
 	u32 members = 0;
+	bool died = false;
 	int i;
 
+	b->news = n == BATCH; /* there may be more */
 	for (i = 0; i < n; i++) {
 		c = ev[i].data.ptr;
 		if ((void *)c == (void *)b->deaths) {
-			deaths_happened(b);
+			died = true;
 			ev[i].data.ptr = c = NULL;
 		}
 		members += c && (void *)c != (void *)b && c->member;
@@ -495,6 +500,11 @@ static void batch(struct broker *b, struct epoll_event *ev, int n)
 			conns_accept(b);
 		else if (c && !c->member && !c->dead)
 			serve_one(b, c);
+	}
+	/* A program may have begun, told of its end and ended since its process left: it is heard first. */
+	if (died && (!b->news || b->put_off++ == MAX_PUT_OFF)) {
+		deaths_happened(b);
+		b->put_off = 0;
 	}
 }
 

@@ -23,16 +23,17 @@ struct child {
 	int wrong;   /* with another code */
 };
 static struct child children[MAX];
-static int nchildren;
+static int nchildren, threads; /* threads: ends of such, of which the children have none */
 
 static int keep(void *ctx, void *data, size_t size)
 {
 	const struct life *l = data;
 	int i;
 
-	if (l->ppid != *(pid_t *)ctx)
+	if (size < sizeof(*l) || l->ppid != *(pid_t *)ctx)
 		return 0; /* numbers are used again */
-	for (i = 0; i < nchildren && size >= sizeof(*l); i++)
+	threads += l->tid != l->pid;
+	for (i = 0; i < nchildren; i++)
 		if (children[i].pid == l->pid && l->tid == l->pid) {
 			children[i].told[l->what == RAW_EXIT]++;
 			children[i].wrong += l->a != children[i].status;
@@ -44,9 +45,10 @@ static int keep(void *ctx, void *data, size_t size)
 static pid_t begin(int i)
 {
 	const volatile int code = i % 100; /* children of vfork() have this frame */
+	char text[16];
 	pid_t pid;
 
-	switch (i % 5) {
+	switch (i % 6) {
 	case 0: /* as soon as it can */
 		pid = fork();
 		if (!pid)
@@ -66,6 +68,14 @@ static pid_t begin(int i)
 		pid = fork();
 		if (!pid)
 			kill(getpid(), SIGKILL);
+		break;
+	case 4: /* another program, that ends as soon as it begins */
+		snprintf(text, sizeof(text), "-%d", code);
+		pid = fork();
+		if (!pid) {
+			execl("/proc/self/exe", "life_ends", text, NULL);
+			_exit(127);
+		}
 		break;
 	default:
 		pid = fork();
@@ -128,6 +138,8 @@ int main(int argc, char **argv)
 	double end;
 	pid_t pid;
 
+	if (argc == 2 && argv[1][0] == '-')
+		return atoi(argv[1] + 1);
 	if (argc == 2)
 		return run(atoi(argv[1]), STDOUT_FILENO);
 	if (!obj || bpf_object__load(obj) || pipe(ends))
@@ -163,9 +175,10 @@ int main(int argc, char **argv)
 			printf("# %d of status %#x: told %d, raw %d, wrong %d\n", c->pid, c->status, c->told[0], c->told[1],
 			       c->wrong);
 	}
-	printf("1..3\n");
+	printf("1..4\n");
 	i = check("all_processes_ran", 1, status || nchildren != atoi(argv[2]));
 	i |= check("each_end_is_told_once", 2, missed || twice);
 	i |= check("each_end_has_its_code", 3, wrong);
+	i |= check("no_thread_of_theirs_ends", 4, threads);
 	return i;
 }

@@ -71,7 +71,7 @@ try:
             f.write(on_kernel()[0])
     else:
         compare("kernel", *on_kernel())
-        r = subprocess.run([*TRACEFS, os.path.join(HERE, "life_ends"), os.path.join(HERE, "life.bpf.o"), "500"],
+        r = subprocess.run([*TRACEFS, os.path.join(HERE, "life_ends"), os.path.join(HERE, "life.bpf.o"), "200"],
                            stdout=subprocess.PIPE, text=True, timeout=60, env=dict(os.environ, FERRY="off"))
         check("kernel_tells_each_of_many_ends_once", not r.returncode, r.stdout)
 finally:
