@@ -13,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
-from tap import Talk, check, done, skip  # noqa: E402
+from tap import Talk, check, done, skip, wait_for  # noqa: E402
 
 FERRY, HERE, SHARE, BPFTOOL = sys.argv[1:5]
 RUNTIME = tempfile.mkdtemp(prefix="ferry-look-")
@@ -27,7 +27,7 @@ def talk(*args):
 
 
 def ferry(*args):
-    return subprocess.run([FERRY, *args], capture_output=True, text=True, env=ENV, timeout=30)
+    return subprocess.run([FERRY, *args], capture_output=True, text=True, env=ENV, timeout=60)
 
 
 def looked(*args):
@@ -42,15 +42,22 @@ def load(prog, binary, symbol, pid):
 def top(interval, *act):
     """What ferry top shows of an interval in which `act` is done: program -> line."""
     p = subprocess.Popen([FERRY, "top", "--once", "--json", "--interval", str(interval)], stdout=subprocess.PIPE, text=True, env=ENV)
-    time.sleep(0.4)
+    time.sleep(interval / 4)
     for a in act:
         a()
-    shown = json.loads(p.communicate(timeout=30)[0])
+    shown = json.loads(p.communicate(timeout=60)[0])
     return {x["name"]: x for x in shown["programs"]}
 
 
 def hits(pid):
     return [x["hits"] for x in looked("link", "list") if x["pid"] == pid]
+
+
+def counts(process):
+    """Are its runs counted?"""
+    before = hits(process.pid)
+    process.say("1")
+    return hits(process.pid) != before
 
 
 def main():
@@ -69,7 +76,10 @@ def main():
     text = ferry("ps").stdout.splitlines()
     check("ps_has_a_line_for_each_process", len(text) == 4 and any(f"{t.pid}  share_target" in x for x in text), text)
 
-    shown = top(1.2, lambda: t.say("1000"), lambda: u.say("500"))["entered"]
+    for interval in 1.2, 4, 12:  # it is to begin before the runs, and to end behind them
+        shown = top(interval, lambda: t.say("1000"), lambda: u.say("500"))["entered"]
+        if shown["runs"] == 1500:
+            break
     check("top_counts_each_run_and_sums_over_processes", shown["runs"] == 1500 and shown["processes"] == 2 and
           0 < shown["run_ns"] < 1e9, shown)
     # The kernel's clock of the thread is the other witness: 1,500 short runs take no second.
@@ -77,14 +87,13 @@ def main():
     t.say("77")
     check("runs_are_not_counted_when_nobody_looks", hits(t.pid) == before, f"{before} {hits(t.pid)}")
     p = subprocess.Popen([FERRY, "top", "--interval", "5"], stdout=subprocess.DEVNULL, env=ENV)
-    time.sleep(0.4)
+    check("a_running_ferry_top_has_them_counted", wait_for(lambda: counts(t)), before)
+    before = hits(t.pid)
     t.say("5")
+    counted = hits(t.pid)
     p.kill()
     p.wait()
-    time.sleep(0.2)
-    counted = hits(t.pid)
-    t.say("50")
-    check("a_killed_ferry_top_leaves_no_counting_behind", counted == [before[0] + 5] and hits(t.pid) == counted,
+    check("a_killed_ferry_top_leaves_no_counting_behind", counted == [before[0] + 5] and wait_for(lambda: not counts(t)),
           f"{before} {counted} {hits(t.pid)}")
 
     links = looked("link", "list")
@@ -136,12 +145,11 @@ def bpftool(t, u, every):
     """Another terminal of the same user."""
     if BPFTOOL == "none":
         return skip("bpftool_in_another_process_shows_what_runs", "no bpftool here")
-    look = subprocess.Popen([FERRY, "top", "--interval", "20", "--once"], stdout=subprocess.DEVNULL, env=ENV)
-    time.sleep(0.4)
+    look = subprocess.Popen([FERRY, "top", "--interval", "100", "--once"], stdout=subprocess.DEVNULL, env=ENV)
+    wait_for(lambda: counts(t) and counts(u))
     before = [x for x in tool("prog", "list") if x["name"] == "entered"][0].get("run_cnt", 0)
     t.say("300")
     u.say("21")
-    time.sleep(0.2)
     progs = {x["name"]: x for x in tool("prog", "list")}
     check("bpftool_prog_list_has_the_runs_of_all_processes", set(progs) == {"entered", "recorded", "returned"} and
           progs["entered"]["run_cnt"] == before + 321 and progs["entered"]["run_time_ns"] > 0, f"{before} {progs}")

@@ -28,11 +28,11 @@ def on_python():
     def copies():
         t.say("for i in range(37): {}.copy()", "done")
 
-    out = s.watch(tool("funccount", "-p", t.pid, "-d", 2, f"{EXE}:PyDict_Copy"), "Tracing", copies)
+    out = s.watch(tool("funccount", "-p", t.pid, f"{EXE}:PyDict_Copy"), "Tracing", copies, sig=signal.SIGINT)
     check("funccount_counts_calls", re.search(r"^PyDict_Copy +37$", out, re.M), out)
-    out = s.watch(tool("funclatency", "-p", t.pid, "-d", 2, f"{EXE}:PyDict_Copy"), "Tracing", copies)
+    out = s.watch(tool("funclatency", "-p", t.pid, f"{EXE}:PyDict_Copy"), "Tracing", copies, sig=signal.SIGINT)
     check("funclatency_times_each_call", "count: 37" in out, out)
-    out = s.watch(tool("stackcount", "-p", t.pid, "-D", 2, f"{EXE}:PyDict_Copy"), "Tracing", copies)
+    out = s.watch(tool("stackcount", "-p", t.pid, f"{EXE}:PyDict_Copy"), "Tracing", copies, sig=signal.SIGINT)
     check("stackcount_counts_stacks", re.search(r"^ +37$", out, re.M), out)
     out = s.watch(tool("argdist", "-p", t.pid, "-i", 1, "-n", 4, "-C",
                        "p:c:malloc(size_t size):size_t:size:size==77777"), r"^\[",
@@ -50,8 +50,8 @@ def on_python():
     out = s.watch(tool("memleak", "-p", t.pid, 1, 3), "outstanding",
                   lambda: t.say("[libc.malloc(54321) for i in range(7)]", "done"))
     check("memleak_finds_what_was_not_freed", f"{7 * 54321} bytes in 7 allocations" in out, out)
-    out = s.watch(tool("syscount", "-p", t.pid, "-d", 3), "Tracing",
-                  lambda: t.say("for i in range(123): os.getppid()", "done"))
+    out = s.watch(tool("syscount", "-p", t.pid), "Tracing",
+                  lambda: t.say("for i in range(123): os.getppid()", "done"), sig=signal.SIGINT)
     check("syscount_counts_system_calls", re.search(r"^getppid +123$", out, re.M), out)
     t.p.stdin.close()
     check("the_target_ends_well", t.p.wait(timeout=20) == 0, t.out)
@@ -68,7 +68,7 @@ def on_sqlite():
             t.say(f"select 1000 + {i};", str(1000 + i))
 
     t.say("select 1;", "1")
-    out = s.watch(tool("funccount", "-p", t.pid, "-d", 2, f"{lib}:sqlite3_step"), "Tracing", work)
+    out = s.watch(tool("funccount", "-p", t.pid, f"{lib}:sqlite3_step"), "Tracing", work, sig=signal.SIGINT)
     t.p.stdin.close()
     # A row and the end: sqlite3's shell steps twice for each.
     check("funccount_counts_statements_of_sqlite3", re.search(r"^sqlite3_step +50$", out, re.M), out)
