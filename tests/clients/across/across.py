@@ -101,7 +101,7 @@ def usdt():
     a.detach(on)
     check("detaching_counts_down", t.do("fire", 1)["enabled"] == 1 and usdt_seen(a, 5)[0] == 14, t.text)
     b.kill()
-    gone = wait_for(lambda: all(x.do("fire", 1)["enabled"] == 0 for x in (t, other, later)), 5)
+    gone = wait_for(lambda: all(x.do("fire", 1)["enabled"] == 0 for x in (t, other, later)))
     check("so_does_the_death_of_a_loader", gone, t.text + other.text + later.text)
     for x in (a, t, other, later):
         x.end()

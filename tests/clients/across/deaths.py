@@ -108,9 +108,9 @@ def killed_loaders():
         for a in loaders:
             a.kill()
     check("targets_go_on_and_do_what_they_did", not wrong, wrong)
-    down = wait_for(lambda: all(t.do("fire", 1)["enabled"] == 0 for t in targets), 5)
+    down = wait_for(lambda: all(t.do("fire", 1)["enabled"] == 0 for t in targets))
     check("semaphores_of_the_dead_are_down", down, [t.text for t in targets])
-    check("nothing_is_left_of_them", wait_for(lambda: links() == [], 5), links())
+    check("nothing_is_left_of_them", wait_for(lambda: links() == []), links())
     a = loader("across")
     for t in targets:
         t.do("ask", 17)
@@ -150,7 +150,7 @@ def both():
     check("who_is_left_goes_on", not wrong, [getattr(x, "said", getattr(x, "text", "")) for x in wrong])
     for a in loaders:
         a.end()
-    check("and_nothing_is_left_of_the_others", wait_for(lambda: links() == [], 5), links())
+    check("and_nothing_is_left_of_the_others", wait_for(lambda: links() == []), links())
     a = loader("across")
     targets[0].do("ask", 8)
     asked = {struct.unpack("<I", k)[0]: struct.unpack("<Q", v)[0] for k, v in a.map("asked")}
