@@ -72,9 +72,16 @@ static void program_of(unsigned long seed, struct verdict_prog *p)
 {
 	const struct verdict_prog *base = &corpus.progs[seed * 7919 % corpus.n];
 
-	if (seed % 3 == 0 && is_base(base))
+	bool mutated = seed % 3 == 0 && is_base(base);
+
+	if (mutated)
 		mutate(base, seed, p);
-	else
+	/* A change can make a call one of a function that the kernel does not have. */
+	if (mutated && verdict_calls_native(p)) {
+		base_free(p->insns);
+		mutated = false;
+	}
+	if (!mutated)
 		generate(seed, true, p);
 	snprintf(p->name, sizeof(p->name), "seed %lu", seed);
 }
