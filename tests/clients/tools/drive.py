@@ -63,6 +63,14 @@ class Process:
         self.p.stdin.flush()
         return answer is None or self.wait_for(answer)
 
+    def state(self):
+        """R, S... of proc_pid_stat(5); empty when it has gone."""
+        try:
+            with open(f"/proc/{self.pid}/stat") as f:
+                return f.read().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return ""
+
     def end(self, sig=None):
         """Lets it end (by a signal to its group, as a terminal's), and returns all that it printed."""
         if not sig and self.p.stdin:
@@ -114,6 +122,10 @@ class Session:
         if until and not t.wait_for(until):
             t.end(signal.SIGKILL)
             return f"(not seen)\n{t.out}"
+        # Behind what it says that it is ready it is not yet where it catches a signal: that is where it sleeps.
+        end = time.monotonic() + PATIENCE
+        while sig and t.state() in ("R", "D") and time.monotonic() < end:
+            time.sleep(0.01)
         return t.end(sig)
 
     def close(self):
