@@ -76,6 +76,9 @@ class Process:
         if not sig and self.p.stdin:
             self.p.stdin.close()
         end = time.monotonic() + PATIENCE
+        # Where it prints, what was seen among it, it may lose the rest, or not catch the signal yet: it is to sleep.
+        while sig == signal.SIGINT and self.state() in ("R", "D") and time.monotonic() < end:
+            time.sleep(0.01)
         while time.monotonic() < end and self.open:
             # Python drops what interrupts a callback of C code, as bcc's for events are: then once more.
             if sig and self.p.poll() is None:
@@ -122,10 +125,6 @@ class Session:
         if until and not t.wait_for(until):
             t.end(signal.SIGKILL)
             return f"(not seen)\n{t.out}"
-        # Behind what it says that it is ready it is not yet where it catches a signal: that is where it sleeps.
-        end = time.monotonic() + PATIENCE
-        while sig and t.state() in ("R", "D") and time.monotonic() < end:
-            time.sleep(0.01)
         return t.end(sig)
 
     def close(self):
