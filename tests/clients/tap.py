@@ -74,6 +74,15 @@ def wait_for(what, seconds=30):
     return False
 
 
+def state(pid):
+    """R, S... of proc_pid_stat(5); empty when it has gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return ""
+
+
 def done():
     print(f"1..{count}")
     sys.exit(failed != 0)

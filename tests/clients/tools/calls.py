@@ -140,6 +140,8 @@ def on_servers():
     ready = all([t.wait_for("Tracing") for t in ts])
     redis.ask(123, "SET", "key", "value")
     good = nginx.get(57)
+    redis.settle()
+    nginx.settle()
     outs = [t.end(signal.SIGINT) for t in ts]
     r, late, n, each = (counts(out) for out in outs)
     check("servers_under_syscount_serve", ready and good == 57 and redis.ask(1, "GET", "key") == "$5\r\nvalue\r\n", outs)

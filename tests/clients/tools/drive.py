@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from tap import run, skip_all
+from tap import run, skip_all, state
 
 PYTHON = "/usr/bin/python3"
 PATIENCE = 60  # seconds: for compilers on machines that others use as well
@@ -63,21 +63,13 @@ class Process:
         self.p.stdin.flush()
         return answer is None or self.wait_for(answer)
 
-    def state(self):
-        """R, S... of proc_pid_stat(5); empty when it has gone."""
-        try:
-            with open(f"/proc/{self.pid}/stat") as f:
-                return f.read().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            return ""
-
     def end(self, sig=None):
         """Lets it end (by a signal to its group, as a terminal's), and returns all that it printed."""
         if not sig and self.p.stdin:
             self.p.stdin.close()
         end = time.monotonic() + PATIENCE
         # Where it prints, what was seen among it, it may lose the rest, or not catch the signal yet: it is to sleep.
-        while sig == signal.SIGINT and self.state() in ("R", "D") and time.monotonic() < end:
+        while sig == signal.SIGINT and state(self.pid) in ("R", "D") and time.monotonic() < end:
             time.sleep(0.01)
         while time.monotonic() < end and self.open:
             # Python drops what interrupts a callback of C code, as bcc's for events are: then once more.

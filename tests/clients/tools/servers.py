@@ -5,6 +5,8 @@ import shutil
 import socket
 import time
 
+from tap import state
+
 PATIENCE = 60  # seconds
 
 NGINX = """daemon off;
@@ -47,6 +49,12 @@ class Server:
                 if time.monotonic() > end or self.p.p.poll() is not None:
                     raise
                 time.sleep(0.02)
+
+    def settle(self):
+        """Until it waits for the next request: the call that answered the last one has returned."""
+        end = time.monotonic() + PATIENCE
+        while state(self.pid) != "S" and time.monotonic() < end:
+            time.sleep(0.005)
 
 
 class Redis(Server):
