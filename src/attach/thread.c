@@ -190,7 +190,8 @@ static bool on_other_stack(void)
 {
 	stack_t now;
 
-	return SYS(SYS_sigaltstack, 0, &now, 0, 0) || now.ss_flags & SS_ONSTACK;
+	/* A tick's program has one of Ferry's, of which the kernel knows nothing. */
+	return base_in_signal || SYS(SYS_sigaltstack, 0, &now, 0, 0) || now.ss_flags & SS_ONSTACK;
 }
 
 /* Stacks grow downwards: a hit that is not below the hook's own frame is one that came after it. */
@@ -220,17 +221,14 @@ static void ask(void *question, void *unused)
 
 	(void)unused;
 	q->inside = t->busy || sys_short_inside();
-	if (regs_of(fast)) {
-		q->inside = !is_left(regs_of(fast), q->regs);
-		if (!q->inside)
-			sys_short_leave();
+	if (regs_of(fast) && is_left(regs_of(fast), q->regs)) {
+		sys_short_leave();
+		q->inside = t->busy;
 	}
-	if (q->inside && regs_of(t->busy)) {
-		q->inside = !is_left(regs_of(t->busy), q->regs);
-		if (!q->inside) {
-			sys_run_left(t->depth);
-			thread_leave(t);
-		}
+	if (regs_of(t->busy) && is_left(regs_of(t->busy), q->regs)) {
+		sys_run_left(t->depth);
+		thread_leave(t);
+		q->inside = sys_short_inside();
 	}
 }
 

@@ -44,8 +44,9 @@ static inline void sys_run_enter(void)
 
 static inline void sys_run_leave(void)
 {
-	u32 depth = atomic_load_explicit(&sys_runner.depth, memory_order_relaxed) - 1;
+	u32 depth = atomic_load_explicit(&sys_runner.depth, memory_order_relaxed);
 
+	depth -= depth != 0; /* sys_run_left() can only guess: a wrong guess is not to be waited for for ever */
 	if (!depth)
 		atomic_store_explicit(&sys_runner.left, sys_runner.left + 1, memory_order_release);
 	atomic_store_explicit(&sys_runner.depth, depth, memory_order_release);
