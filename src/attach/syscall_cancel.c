@@ -207,6 +207,7 @@ int sc_plan_point(struct sc_text *t, u64 func, u64 call)
 /* Called by the assembly. What is left to do is in f->action and f->args. */
 void syscall_cancel_enter(struct sc_frame *f)
 {
+	code_stack_given(f, sizeof(*f));
 	switch (f->regs.orig_rax) {
 	/* Nobody makes these so: what they need is not here (syscall_special.c). */
 	case SYS_clone:

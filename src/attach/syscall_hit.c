@@ -400,8 +400,10 @@ void syscall_program_began(bool called)
 
 struct sc_frame *syscall_enter(struct sc_frame *f)
 {
-	u8 want = syscall_want[(u16)f->regs.orig_rax];
+	u8 want;
 
+	code_stack_given(f, sizeof(*f));
+	want = syscall_want[(u16)f->regs.orig_rax];
 	f->action = SC_CALL;
 	f->exit = want & (SC_EXIT | SC_SPECIAL);
 	f->child = 0;

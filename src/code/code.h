@@ -143,6 +143,17 @@ void code_mask_inherit(u64 mask); /* by a new thread, whose libc will set its ma
 bool code_mask_is_libcs(int how, u64 set); /* one of libc's own changes, for a moment: it has been dealt with */
 s64 code_mask_place(void); /* where a thread's is, counted from its pointer (x86-64) */
 /*
+ * What the kernel or assembly laid on a stack: functions that a cancelled thread left there never took AddressSanitizer's
+ * poison away.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_handle_no_return(void);
+void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
+#define code_stack_given(at, size) __asan_unpoison_memory_region(at, size)
+#else
+#define code_stack_given(at, size) ((void)(at))
+#endif
+/*
  * The program's handler of a signal that we own begins, for which it has `bits` blocked; `frame` is its caller's, `sp` where it came by.
  * Those are not blocked: programs of ours may run in there, and read by faulting. False: so many run inside of one
  * another that it can only be one that faults itself, which would have ended the process.

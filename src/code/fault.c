@@ -238,6 +238,8 @@ static void on_signal(int sig, siginfo_t *info, void *ucontext)
 	code_signal_fn claim = claims[signal_index(sig)];
 	bool done;
 
+	code_stack_given(ucontext, sizeof(ucontext_t));
+	code_stack_given(info, sizeof(*info));
 	/* A signal that was sent is not a fault of the instruction it interrupts. */
 	if (claim)
 		done = claim(info, ucontext);
@@ -642,11 +644,6 @@ s64 code_copy_string_safe(char *dst, const char *src, size_t n)
 	err = ready();
 	return err ? err : code_arch.copy_string(dst, src, n);
 }
-
-#if defined(__SANITIZE_ADDRESS__)
-void __asan_handle_no_return(void);
-void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
-#endif
 
 /* ---- guarded calls ------------------------------------------------------------------------------- */
 
