@@ -92,7 +92,8 @@ def on_redis_memory():
     if not program("redis-server"):
         return skip("memleak_finds_what_redis_keeps", "redis-server is not installed")
     libc = {"LD_PRELOAD": library("redis-server", "libc.so")}
-    alone = run("timeout", "1", program("redis-server"), "--port", "0", "--dir", DIR, "--save", "", env=dict(os.environ, **libc))
+    alone = run("timeout", "1", program("redis-server"), "--port", "0", "--unixsocket", f"{DIR}/alone", "--dir", DIR, "--save", "",
+                env=dict(os.environ, **libc))
     if alone.returncode != 124:  # newer ones ask jemalloc about memory, whoever it is from
         return skip("memleak_finds_what_redis_keeps", "this redis-server does not run with libc's memory")
     r = Redis(s, f"{DIR}/memory", env=libc)
