@@ -217,19 +217,16 @@ static void ask(void *question, void *unused)
 {
 	struct question *q = question;
 	struct thread *t = q->t;
-	u64 fast = sys_runner.fast;
+	const struct pt_regs *fast = regs_of(sys_runner.fast), *busy = regs_of(t->busy);
 
 	(void)unused;
-	q->inside = t->busy || sys_short_inside();
-	if (regs_of(fast) && is_left(regs_of(fast), q->regs)) {
+	if (fast && is_left(fast, q->regs))
 		sys_short_leave();
-		q->inside = t->busy;
-	}
-	if (regs_of(t->busy) && is_left(regs_of(t->busy), q->regs)) {
+	if (busy && is_left(busy, q->regs)) {
 		sys_run_left(t->depth);
 		thread_leave(t);
-		q->inside = sys_short_inside();
 	}
+	q->inside = t->busy || sys_short_inside();
 }
 
 /* What the hook itself calls: right below it, on the same stack. */
