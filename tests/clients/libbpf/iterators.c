@@ -490,12 +490,8 @@ static void a_pinned_link_is_read_as_a_file(void **state)
 static int setup(void **state)
 {
 	(void)state;
-	obj = open_object("iterators.bpf.o");
-	if (bpf_object__load(obj))
-		return -1;
-	data = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-		    bpf_map__fd(bpf_object__find_map_by_name(obj, ".bss")), 0);
-	return data == MAP_FAILED ? -1 : 0;
+	data = load_with_bss("iterators.bpf.o", &obj);
+	return data ? 0 : -1;
 }
 
 static int teardown(void **state)
