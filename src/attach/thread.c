@@ -30,6 +30,12 @@ static void thread_gone(void *p)
 {
 	struct thread *t = p;
 
+	/*
+	 * A record that was made behind the destructors, on the last calls of a thread, stays in glibc's storage,
+	 * which a later thread gets with the same stack: that is no record of the later one's.
+	 */
+	if (t != thread_self)
+		return;
 	t->busy = 1; /* the lock is not for handlers of signals */
 	ret_give_back(t);
 	t->busy = 0;
@@ -92,6 +98,12 @@ static struct thread *chunk_new(u32 i)
 	return none;
 }
 
+/* The record of a thread that is no more is free, unless it is another's already. */
+static void give_up(struct thread *t, u32 tid)
+{
+	atomic_compare_exchange_strong_explicit(&t->tid, &tid, 0, memory_order_acq_rel, memory_order_relaxed);
+}
+
 /* Threads that ended after their destructors had run left their record behind. */
 static void reap(struct thread *c)
 {
@@ -101,8 +113,7 @@ static void reap(struct thread *c)
 	for (j = 0; j < CHUNK; j++) {
 		tid = c[j].tid;
 		if (tid && SYS(SYS_tgkill, pid, tid, 0, 0) == -ESRCH)
-			atomic_compare_exchange_strong_explicit(&c[j].tid, &tid, 0, memory_order_acq_rel,
-								memory_order_relaxed);
+			give_up(&c[j], tid);
 	}
 }
 
@@ -256,6 +267,7 @@ void thread_wait(void)
 	struct pt_regs copy;
 	struct thread *c;
 	u32 i, j, n;
+	u32 tid;
 	u64 hits;
 
 	if (!have_barrier ||
@@ -269,9 +281,13 @@ void thread_wait(void)
 				regs = regs_of(c[j].busy);
 				if (++n % 1000 == 0 && regs && is_overwritten(regs, &copy))
 					break;
-				/* A thread that ended in a hook (pthread_exit) took its word along. */
-				if (syscall(SYS_tgkill, getpid(), c[j].tid, 0) && errno == ESRCH)
-					c[j].tid = 0;
+				/*
+				 * A thread that ended in a hook (pthread_exit) took its word along. Its record
+				 * may be another's by now, which is not to be taken from that.
+				 */
+				tid = c[j].tid;
+				if (tid && SYS(SYS_tgkill, getpid(), tid, 0, 0) == -ESRCH)
+					give_up(&c[j], tid);
 				sched_yield();
 			}
 		}

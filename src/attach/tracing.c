@@ -48,8 +48,11 @@ static _Thread_local struct calls *calls __attribute__((tls_model("initial-exec"
 
 /* ---- calls under way ----------------------------------------------------------------------------- */
 
+/* What is called behind the thread's destructors makes new ones; a later thread on the same stack may free those. */
 static void calls_free(void *c)
 {
+	if (c == calls)
+		calls = NULL;
 	SYS(SYS_munmap, c, sizeof(struct calls), 0, 0);
 }
 
