@@ -1,30 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Objects, their ids and descriptors. An object owns a memfd; the descriptors given out are
- * duplicates of it, and any descriptor with its inode is one, however it was made.
- */
+/* Objects and their ids. An object owns a memfd, which descriptors are duplicates of (descriptor.c). */
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "bpf/iter.h"
 #include "bpf/link.h"
-#include "bpf/remote.h"
-#include "bpf/session.h"
+#include "bpf/object_int.h"
 #include "bpf/run_int.h"
-#include "bpf/sys_int.h"
+#include "bpf/session.h"
 #include "code/code.h"
 #include "helper/helper.h"
 
@@ -33,33 +21,24 @@ _Thread_local int sys_inside_fork __attribute__((tls_model("initial-exec")));
 _Atomic u32 sys_objects;
 u64 sys_visitor;
 
-/* Held for look-ups only: never while an object is made or freed. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t slow = PTHREAD_MUTEX_INITIALIZER;
-static struct hash by_ino;           /* inode -> object */
+struct hash sys_by_ino;
 static struct hash by_id[SYS_KINDS]; /* id -> object */
-static struct hash own_fds;          /* descriptor -> anything */
-static _Atomic int first_own = INT32_MAX; /* no descriptor below is in it */
 static u32 last_id[SYS_KINDS];
-static pid_t our_pid;
-
-/* None of the program's system calls, as events have it. */
-static pid_t this_pid(void)
-{
-	return (pid_t)code_syscall(SYS_getpid, 0, 0, 0, 0, 0);
-}
+pid_t sys_pid;
 
 /*
  * Whoever holds a lock counts as inside: a signal handler that interrupts it and closes a
  * descriptor goes straight to libc instead of waiting for itself.
  */
-static void lock_tables(void)
+void sys_tables_lock(void)
 {
 	sys_inside++;
 	pthread_mutex_lock(&lock);
 }
 
-static void unlock_tables(void)
+void sys_tables_unlock(void)
 {
 	pthread_mutex_unlock(&lock);
 	sys_inside--;
@@ -81,21 +60,21 @@ static void before_fork(void)
 {
 	base_forking++;
 	sys_slow_lock();
-	lock_tables();
+	sys_tables_lock();
 	sys_inside_fork = sys_inside;
 }
 
 static void after_fork(void)
 {
 	sys_inside_fork = 0;
-	unlock_tables();
+	sys_tables_unlock();
 	sys_slow_unlock();
 	base_forking--;
 }
 
 static void in_child(void)
 {
-	our_pid = this_pid();
+	sys_pid = sys_pid_now();
 	sys_run_forked();
 	sys_clock_forked();
 	after_fork();
@@ -116,7 +95,7 @@ static void run_enter(void)
 
 static void init(void)
 {
-	our_pid = this_pid();
+	sys_pid = sys_pid_now();
 	pthread_atfork(before_fork, after_fork, in_child);
 	map_drop_obj = sys_map_drop;
 	map_objs_placed = sys_elems_placed;
@@ -133,500 +112,6 @@ static void init_once(void)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, init);
-}
-
-/* ---- descriptors ---------------------------------------------------------------------------- */
-
-static int own_fd(int fd, void *value)
-{
-	int err = hash_put(&own_fds, fd, value);
-
-	if (!err && fd < first_own)
-		first_own = fd;
-	return err;
-}
-
-void sys_fd_own(int fd, bool own)
-{
-	lock_tables();
-	if (own)
-		own_fd(fd, &own_fds); /* without memory it is merely unprotected */
-	else
-		hash_del(&own_fds, fd);
-	unlock_tables();
-}
-
-bool sys_fd_any_internal(void)
-{
-	return first_own != INT32_MAX && !sys_inside;
-}
-
-bool sys_fd_internal(int fd)
-{
-	bool own;
-
-	if (fd < first_own)
-		return false;
-	lock_tables();
-	own = hash_get(&own_fds, fd);
-	unlock_tables();
-	return own;
-}
-
-int sys_fd_own_from(s32 pid)
-{
-	struct rlimit rl;
-
-	if (prlimit(pid, RLIMIT_NOFILE, NULL, &rl) || rl.rlim_cur <= 64)
-		return -1;
-	return rl.rlim_cur > 2048 ? 1024 : (int)rl.rlim_cur / 2;
-}
-
-int sys_fd_move(int fd)
-{
-	int from = sys_fd_own_from(0), high = -1;
-
-	/* Small numbers are the host's: select(2) wants them, and people count them. */
-	if (from > 0)
-		high = fcntl(fd, F_DUPFD_CLOEXEC, from);
-	if (high < 0)
-		return fd;
-	close(fd);
-	return high;
-}
-
-int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size)
-{
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
-	const char *parts[] = { head, data };
-	size_t sizes[] = { head_size, size }, i;
-
-	if (fd < 0)
-		return -errno;
-	for (i = 0; i < 2; i++) {
-		while (sizes[i]) {
-			ssize_t n = write(fd, parts[i], sizes[i]);
-
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n <= 0) {
-				err = n ? -errno : -EIO;
-				close(fd);
-				return err;
-			}
-			parts[i] += n;
-			sizes[i] -= n;
-		}
-	}
-	lseek(fd, 0, SEEK_SET);
-	return fd;
-}
-
-void sys_seal(int fd)
-{
-	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
-}
-
-static struct sys_obj *lookup_fd(int fd)
-{
-	struct sys_obj *o;
-	struct stat st;
-	bool is_file;
-
-	if (fd < 0 || !sys_objects)
-		return NULL;
-	sys_inside++; /* none of the program's system calls */
-	is_file = !fstat(fd, &st) && S_ISREG(st.st_mode);
-	sys_inside--;
-	if (!is_file)
-		return NULL;
-	lock_tables();
-	o = hash_get(&by_ino, st.st_ino);
-	if (o && o->dev == st.st_dev)
-		o->refs++;
-	else
-		o = NULL;
-	unlock_tables();
-	return o;
-}
-
-/* Others of the session may find what has a descriptor: it is complete then. Not under the lock. */
-static void publish(struct sys_obj *o)
-{
-	const struct sys_share_ops *share = o->published ? NULL : sys_shared();
-
-	if (!share || !sys_is_shared(o->kind))
-		return;
-	o->published = true;
-	share->publish(o);
-}
-
-/* One that came from elsewhere: over a socket, by exec. */
-static struct sys_obj *arrived(int fd)
-{
-	struct sys_obj *o = sys_adopt(fd, 0, 0);
-
-	if (!o)
-		return NULL;
-	lock_tables();
-	if (!o->has_fd) {
-		o->has_fd = true;
-		o->refs++;
-	}
-	if (o->kind == SYS_MAP && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
-		container_of(o, struct sys_map, o)->modes = true;
-	unlock_tables();
-	publish(o);
-	return o;
-}
-
-struct sys_obj *sys_ino_get(u64 dev, u64 ino)
-{
-	struct sys_obj *o;
-
-	lock_tables();
-	o = hash_get(&by_ino, ino);
-	if (o && o->dev == dev)
-		o->refs++;
-	else
-		o = NULL;
-	unlock_tables();
-	return o;
-}
-
-u32 sys_obj_needs(const struct sys_obj *o, struct sys_obj **needs, u32 max)
-{
-	const struct sys_prog *sp;
-	const struct sys_link *l;
-	u32 n = 0, i;
-
-	if (o->kind == SYS_LINK && max > 1) {
-		l = container_of(o, struct sys_link, o);
-		if (!l->prog)
-			return 0; /* its functions are this process's */
-		needs[n++] = &l->prog->o;
-		if (l->iter && l->iter->map)
-			needs[n++] = &l->iter->map->o;
-		return n + sys_obj_needs(&l->prog->o, needs + n, max - n);
-	}
-	if (o->kind == SYS_MAP && container_of(o, struct sys_map, o)->btf && max)
-		needs[n++] = &container_of(o, struct sys_map, o)->btf->o;
-	if (o->kind != SYS_PROG)
-		return n;
-	sp = container_of(o, struct sys_prog, o);
-	if (sp->btf && n < max)
-		needs[n++] = &sp->btf->o;
-	for (i = 0; i < sp->nmaps && n < max; i++)
-		needs[n++] = &sp->maps[i]->o;
-	return n;
-}
-
-/* The same for a descriptor of the process that is served: through one of ours for the moment. */
-static struct sys_obj *remote_get(int fd)
-{
-	struct sys_remote *r = sys_remote;
-	struct sys_obj *o = NULL;
-	int here = sys_remote_fd(fd);
-
-	if (here < 0)
-		return NULL;
-	sys_remote = NULL;
-	o = lookup_fd(here);
-	if (!o)
-		o = sys_adopt(here, 0, 0);
-	close(here);
-	sys_remote = r;
-	return o;
-}
-
-/* Open, but as a mere path (O_PATH), which to most system calls is not open at all (open(2)). */
-static bool is_path(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	return flags >= 0 && flags & O_PATH;
-}
-
-int sys_fd_error(int fd)
-{
-	int here;
-	bool path;
-
-	if (!sys_remote)
-		return fcntl(fd, F_GETFD) < 0 || is_path(fd) ? -EBADF : -EINVAL;
-	here = sys_remote_fd(fd);
-	if (here < 0)
-		return -EBADF;
-	path = is_path(here);
-	close(here);
-	return path ? -EBADF : -EINVAL;
-}
-
-struct sys_obj *sys_fd_get(int fd, u32 kind)
-{
-	struct sys_obj *o = sys_remote ? remote_get(fd) : lookup_fd(fd);
-
-	if (!o && !sys_remote)
-		o = arrived(fd);
-	if (o && ((kind && o->kind != kind) || (!sys_remote && is_path(fd)))) {
-		sys_put(o);
-		return NULL;
-	}
-	return o;
-}
-
-bool sys_fd_is_ours(int fd)
-{
-	struct sys_obj *o = lookup_fd(fd);
-
-	if (o)
-		sys_put(o);
-	return o;
-}
-
-struct map *sys_fd_map(int fd)
-{
-	struct sys_obj *o = sys_fd_get(fd, SYS_MAP);
-	struct map *m;
-
-	if (!o)
-		return NULL;
-	m = map_get(container_of(o, struct sys_map, o)->map);
-	sys_put(o);
-	return m;
-}
-
-struct prog *sys_fd_prog(int fd)
-{
-	struct sys_obj *o = sys_fd_get(fd, SYS_PROG);
-
-	return o ? container_of(o, struct sys_prog, o)->p : NULL;
-}
-
-void sys_prog_put(struct prog *p)
-{
-	if (p)
-		sys_put(p->owner);
-}
-
-int sys_fd_new(struct sys_obj *o, u32 flags)
-{
-	bool watched;
-	char path[40];
-	int fd;
-
-	/* As the kernel's (btf_new_fd, bpf_link_prime). */
-	if (o->kind == SYS_BTF || o->kind == SYS_LINK)
-		flags |= BPF_F_RDONLY;
-	/* Together under the lock: a sweep between the two would not know of the descriptor. */
-	lock_tables();
-	watched = o->kind == SYS_LINK || (o->kind == SYS_EVENT && sys_remote);
-	if (flags & (BPF_F_RDONLY | BPF_F_WRONLY) || watched) {
-		/* A description of its own, so that the kernel too holds mmap(2) to the mode. */
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
-		fd = open(path, (flags & BPF_F_RDONLY ? O_RDONLY : flags & BPF_F_WRONLY ? O_WRONLY : O_RDWR) | O_CLOEXEC);
-		if (o->kind == SYS_MAP)
-			container_of(o, struct sys_map, o)->modes = true;
-	} else {
-		fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
-	}
-	if (fd >= 0 && watched)
-		sys_link_given(fd);
-	if (fd < 0) {
-		fd = -errno;
-	} else if (sys_remote) {
-		int here = fd;
-
-		if (o->kind == SYS_MAP)
-			map_user_ringbuf_make_linear(container_of(o, struct sys_map, o)->map);
-		fd = sys_remote_give(here, true);
-		close(here);
-		o->remote = true;
-		if (fd >= 0 && watched)
-			sys_link_await(o->fd); /* nobody tells when they close it */
-	} else {
-		sys_fast_forget(fd); /* whatever that number was */
-	}
-	if (fd >= 0 && o->kind == SYS_MAP)
-		container_of(o, struct sys_map, o)->map->no_users = false;
-	if (fd >= 0 && !o->has_fd) {
-		o->has_fd = true;
-		o->refs++;
-	}
-	unlock_tables();
-	if (fd >= 0)
-		publish(o);
-	return fd;
-}
-
-int sys_fd_mode(const struct sys_map *m, int fd, bool write)
-{
-	int mode;
-
-	if (!m->modes)
-		return 0;
-	if (sys_remote)
-		fd = sys_remote_fd(fd);
-	mode = fcntl(fd, F_GETFL) & O_ACCMODE;
-	if (sys_remote && fd >= 0)
-		close(fd);
-	return mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY) ? 0 : -EPERM;
-}
-
-bool sys_memory_is_lent(void)
-{
-	return our_pid && this_pid() != our_pid;
-}
-
-bool sys_fd_watched(void)
-{
-	return sys_objects && !sys_inside && this_pid() == our_pid;
-}
-
-struct sys_obj *sys_fd_closing(int fd)
-{
-	struct sys_obj *o;
-
-	/*
-	 * The child of vfork(2) shares this memory but not the descriptors: what it closes is still
-	 * open in the parent.
-	 */
-	if (!sys_fd_watched())
-		return NULL;
-	o = lookup_fd(fd);
-	if (o && !o->has_fd) {
-		sys_put(o);
-		o = NULL;
-	}
-	return o;
-}
-
-/* Of processes that are served: any that may be looked at can have one. */
-static void mark_remote(void)
-{
-	DIR *proc = opendir("/proc"), *dir;
-	struct dirent *p, *e;
-	char path[64 + 256];
-	struct sys_obj *o;
-	struct stat st;
-
-	while (proc && (p = readdir(proc))) {
-		if (!isdigit((unsigned char)p->d_name[0]) || atoi(p->d_name) == our_pid)
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", p->d_name);
-		dir = opendir(path);
-		while (dir && (e = readdir(dir))) {
-			if (fstatat(dirfd(dir), e->d_name, &st, 0) || !S_ISREG(st.st_mode))
-				continue;
-			o = hash_get(&by_ino, st.st_ino);
-			if (o && o->dev == st.st_dev)
-				o->seen = true;
-		}
-		if (dir)
-			closedir(dir);
-	}
-	if (proc)
-		closedir(proc);
-}
-
-/* Marks the objects of which there is a descriptor besides their own: false when that is not known.
- */
-static bool mark_seen(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	struct sys_obj *o;
-	struct dirent *e;
-	struct stat st;
-	size_t pos = 0;
-	bool remote = false;
-	void *value;
-
-	if (!dir)
-		return false;
-	while (hash_next(&by_ino, &pos, NULL, &value)) {
-		((struct sys_obj *)value)->seen = false;
-		remote |= ((struct sys_obj *)value)->remote;
-	}
-	while ((e = readdir(dir))) {
-		int fd = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : -1;
-
-		if (fd < 0 || fd == dirfd(dir) || fstat(fd, &st) || !S_ISREG(st.st_mode))
-			continue;
-		o = hash_get(&by_ino, st.st_ino);
-		if (o && o->dev == st.st_dev && o->fd != fd)
-			o->seen = true;
-	}
-	closedir(dir);
-	if (remote)
-		mark_remote();
-	return true;
-}
-
-/* Of links, and events of who is served, locks tell; their files alone the broker has as well (held.c). */
-static bool is_held(struct sys_obj *o)
-{
-	if (o->remote && (o->kind == SYS_LINK || o->kind == SYS_EVENT))
-		return sys_file_held(o->fd);
-	return o->seen || (o->kind == SYS_LINK && sys_link_held(container_of(o, struct sys_link, o)));
-}
-
-/*
- * All objects are looked at, not only that whose descriptor was closed: libc closes some without
- * anybody noticing.
- */
-void sys_fd_sweep(void)
-{
-	struct sys_obj *gone = NULL, *o;
-	size_t pos = 0;
-	void *value;
-
-	if (!sys_objects || this_pid() != our_pid)
-		return;
-	sys_inside++;
-	/* Under the lock no descriptor is given out between the look and the decision. */
-	lock_tables();
-	if (mark_seen()) {
-		while (hash_next(&by_ino, &pos, NULL, &value)) {
-			o = value;
-			if (!o->has_fd || is_held(o))
-				continue;
-			o->has_fd = false;
-			o->next_gone = gone;
-			gone = o;
-		}
-	}
-	unlock_tables();
-	while ((o = gone)) {
-		gone = o->next_gone;
-		if (o->kind == SYS_MAP)
-			sys_map_unreachable(container_of(o, struct sys_map, o));
-		sys_put(o);
-	}
-	sys_inside--;
-}
-
-void sys_fd_closed(struct sys_obj *o)
-{
-	if (!o)
-		return;
-	sys_inside++;
-	sys_fd_sweep();
-	sys_put(o);
-	sys_inside--;
-}
-
-unsigned int sys_fd_next_internal(unsigned int fd)
-{
-	unsigned int best = ~0u;
-	size_t pos = 0;
-	u64 key;
-
-	lock_tables();
-	while (hash_next(&own_fds, &pos, &key, NULL))
-		if (key >= fd && key < best)
-			best = key;
-	unlock_tables();
-	return best;
 }
 
 /* ---- objects and ids ------------------------------------------------------------------------ */
@@ -657,9 +142,9 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 	o->load_time = ts.tv_sec * 1000000000ull + ts.tv_nsec;
 	o->uid = code_uid();
 	o->refs = 1;
-	lock_tables();
-	if (hash_get(&by_ino, o->ino)) {
-		unlock_tables();
+	sys_tables_lock();
+	if (hash_get(&sys_by_ino, o->ino)) {
+		sys_tables_unlock();
 		return -EEXIST;
 	}
 	if (hash_get(&by_id[kind], o->id))
@@ -671,20 +156,20 @@ int sys_obj_add(struct sys_obj *o, int kind, int fd)
 		else
 			o->id = last_id[kind] = last_id[kind] < INT32_MAX ? last_id[kind] + 1 : 1;
 	}
-	err = hash_put(&by_ino, o->ino, o);
+	err = hash_put(&sys_by_ino, o->ino, o);
 	if (!err)
 		err = hash_put(&by_id[kind], o->id, o);
 	if (!err)
-		err = own_fd(fd, o);
+		err = sys_fd_protect(fd);
 	if (err) {
-		if (hash_get(&by_ino, o->ino) == o)
-			hash_del(&by_ino, o->ino);
+		if (hash_get(&sys_by_ino, o->ino) == o)
+			hash_del(&sys_by_ino, o->ino);
 		hash_del(&by_id[kind], o->id);
 		o->id = 0;
 	} else {
 		sys_objects++;
 	}
-	unlock_tables();
+	sys_tables_unlock();
 	return err;
 }
 
@@ -695,9 +180,9 @@ void sys_hold(struct sys_obj *o)
 
 static void forget(struct sys_obj *o)
 {
-	hash_del(&by_ino, o->ino);
+	hash_del(&sys_by_ino, o->ino);
 	hash_del(&by_id[o->kind], o->id);
-	hash_del(&own_fds, o->fd);
+	sys_fd_unprotect(o->fd);
 	sys_objects--;
 }
 
@@ -730,26 +215,67 @@ void sys_put(struct sys_obj *o)
 		if (atomic_compare_exchange_weak(&o->refs, &refs, refs - 1))
 			return;
 	/* The last one under the lock: nobody can find it and take a reference meanwhile. */
-	lock_tables();
+	sys_tables_lock();
 	gone = --o->refs == 0;
 	if (gone)
 		forget(o);
-	unlock_tables();
+	sys_tables_unlock();
 	if (gone && (o->published || o->announced) && sys_shared())
 		sys_shared()->drop(o->dev, o->ino);
 	if (gone)
 		sys_obj_free(o);
 }
 
+struct sys_obj *sys_ino_get(u64 dev, u64 ino)
+{
+	struct sys_obj *o;
+
+	sys_tables_lock();
+	o = hash_get(&sys_by_ino, ino);
+	if (o && o->dev == dev)
+		o->refs++;
+	else
+		o = NULL;
+	sys_tables_unlock();
+	return o;
+}
+
+u32 sys_obj_needs(const struct sys_obj *o, struct sys_obj **needs, u32 max)
+{
+	const struct sys_prog *sp;
+	const struct sys_link *l;
+	u32 n = 0, i;
+
+	if (o->kind == SYS_LINK && max > 1) {
+		l = container_of(o, struct sys_link, o);
+		if (!l->prog)
+			return 0; /* its functions are this process's */
+		needs[n++] = &l->prog->o;
+		if (l->iter && l->iter->map)
+			needs[n++] = &l->iter->map->o;
+		return n + sys_obj_needs(&l->prog->o, needs + n, max - n);
+	}
+	if (o->kind == SYS_MAP && container_of(o, struct sys_map, o)->btf && max)
+		needs[n++] = &container_of(o, struct sys_map, o)->btf->o;
+	if (o->kind != SYS_PROG)
+		return n;
+	sp = container_of(o, struct sys_prog, o);
+	if (sp->btf && n < max)
+		needs[n++] = &sp->btf->o;
+	for (i = 0; i < sp->nmaps && n < max; i++)
+		needs[n++] = &sp->maps[i]->o;
+	return n;
+}
+
 struct sys_obj *sys_id_get(int kind, u32 id)
 {
 	struct sys_obj *o;
 
-	lock_tables();
+	sys_tables_lock();
 	o = hash_get(&by_id[kind], id);
 	if (o)
 		o->refs++;
-	unlock_tables();
+	sys_tables_unlock();
 	return o;
 }
 
@@ -759,8 +285,8 @@ static void each(bool any, void (*fn)(struct sys_obj *o, void *arg), void *arg)
 	size_t n = 0, cap = 0, pos = 0, i;
 	void *value;
 
-	lock_tables();
-	while (hash_next(&by_ino, &pos, NULL, &value)) {
+	sys_tables_lock();
+	while (hash_next(&sys_by_ino, &pos, NULL, &value)) {
 		struct sys_obj *o = value;
 
 		grown = any || o->has_fd || o->published ? base_grow(all, &cap, n + 1, sizeof(o)) : NULL;
@@ -770,7 +296,7 @@ static void each(bool any, void (*fn)(struct sys_obj *o, void *arg), void *arg)
 		all[n++] = o;
 		o->refs++;
 	}
-	unlock_tables();
+	sys_tables_unlock();
 	for (i = 0; i < n; i++) {
 		fn(all[i], arg);
 		sys_put(all[i]);
@@ -794,11 +320,11 @@ u32 sys_id_next(int kind, u32 id)
 	size_t pos = 0;
 	u64 key;
 
-	lock_tables();
+	sys_tables_lock();
 	while (hash_next(&by_id[kind], &pos, &key, NULL))
 		if (key > id && (!best || key < best))
 			best = key;
-	unlock_tables();
+	sys_tables_unlock();
 	return best;
 }
 

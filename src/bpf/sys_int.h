@@ -117,7 +117,7 @@ static inline u64 sys_log_field(u64 uattr, u32 size, u32 offset)
 #define SYS_PROG_TRUE_SIZE 140 /* of BPF_PROG_LOAD's */
 #define SYS_BTF_TRUE_SIZE 28   /* of BPF_BTF_LOAD's */
 
-/* ---- objects (object.c) --------------------------------------------------------------------- */
+/* ---- objects (object.c), their descriptors (descriptor.c) --------------------------------------- */
 
 /* A memfd with these bytes; close-on-exec. */
 int sys_memfd(const char *name, const void *head, size_t head_size, const void *data, size_t size);
