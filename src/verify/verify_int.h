@@ -261,7 +261,7 @@ int vglobal_call(struct verifier *v, u32 func);
 bool vglobal_start(struct verifier *v, int *err);
 int vglobal_result(struct verifier *v); /* at its exit */
 
-/* call.c, native.c */
+/* call.c, call_arg.c, native.c */
 int vcall_helper(struct verifier *v, const struct bpf_insn *insn);
 int vcall_func(struct verifier *v, const struct bpf_insn *insn);
 int vcall_exit(struct verifier *v);
