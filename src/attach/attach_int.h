@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 
 #include "attach/attach.h"
-#include "bpf/attach.h"
-#include "bpf/run.h"
+#include "bpf/event/attach.h"
+#include "bpf/run/run.h"
 #include "code/code.h"
 
 #define JUMP_SIZE 5  /* jmp rel32 */

@@ -4,8 +4,8 @@
  * in them.
  */
 #include "attach/attach_int.h"
-#include "bpf/attach.h"
-#include "bpf/run.h"
+#include "bpf/event/attach.h"
+#include "bpf/run/run.h"
 #include "bpf/sys.h"
 #include "code/code.h"
 #include "helper/helper.h"

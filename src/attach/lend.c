@@ -9,7 +9,7 @@
 #include <pthread.h>
 
 #include "attach/attach_int.h"
-#include "bpf/run.h"
+#include "bpf/run/run.h"
 #include "helper/helper.h"
 
 static void lends(struct pt_regs *regs, void *arg)

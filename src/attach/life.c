@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 
 #include "attach/syscall_int.h"
-#include "bpf/share.h"
+#include "bpf/session/share.h"
 #include "bpf/sys.h"
 #include "code/code.h"
 #include "helper/helper.h"

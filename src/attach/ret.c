@@ -12,7 +12,7 @@
 #include <sched.h>
 
 #include "attach/attach_int.h"
-#include "bpf/run.h"
+#include "bpf/run/run.h"
 #include "code/code.h"
 
 struct pending {

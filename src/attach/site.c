@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "attach/attach_int.h"
-#include "bpf/run.h"
+#include "bpf/run/run.h"
 #include "code/code.h"
 
 #define BUCKETS 4096

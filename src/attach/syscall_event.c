@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "attach/syscall_int.h"
-#include "bpf/attach.h"
-#include "bpf/look.h"
+#include "bpf/event/attach.h"
+#include "bpf/session/look.h"
 #include "bpf/sys.h"
 
 /* Names that the kernel's functions have, where those of the numbers are others. */

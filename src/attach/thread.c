@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "attach/syscall_int.h"
-#include "bpf/run.h"
+#include "bpf/run/run.h"
 #include "code/code.h"
 
 #define CHUNK 256

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 
 #include "attach/syscall_int.h"
-#include "bpf/attach.h"
+#include "bpf/event/attach.h"
 #include "bpf/sys.h"
 #include "module/module.h"
 

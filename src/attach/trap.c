@@ -6,7 +6,7 @@
 #include <ucontext.h>
 
 #include "attach/attach_int.h"
-#include "bpf/attach.h"
+#include "bpf/event/attach.h"
 #include "code/code.h"
 
 static bool on_trap(siginfo_t *info, void *ctx)

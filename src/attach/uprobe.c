@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "attach/attach_int.h"
-#include "bpf/attach.h"
-#include "bpf/look.h"
-#include "bpf/run.h"
+#include "bpf/event/attach.h"
+#include "bpf/session/look.h"
+#include "bpf/run/run.h"
 #include "bpf/sys.h"
 #include "code/code.h"
 

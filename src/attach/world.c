@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "attach/attach_int.h"
-#include "bpf/run.h"
+#include "bpf/run/run.h"
 #include "code/code.h"
 
 #define MAX_THREADS 8192

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bpf/remote.h"
+#include "bpf/session/remote.h"
 #include "bpf/sys_int.h"
 #include "code/code.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bpf/attach.h"
+#include "bpf/event/attach.h"
 #include "bpf/sys_int.h"
 
 #define BTF_MAX_BYTES (16u << 20) /* the kernel's BTF_MAX_SIZE */

@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bpf/link.h"
+#include "bpf/event/link.h"
 #include "bpf/object_int.h"
-#include "bpf/remote.h"
-#include "bpf/share.h"
+#include "bpf/session/remote.h"
+#include "bpf/session/share.h"
 
 /* ---- from a descriptor to its object ------------------------------------------------------------ */
 

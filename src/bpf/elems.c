@@ -10,7 +10,7 @@
  */
 #include <stdatomic.h>
 
-#include "bpf/run_int.h"
+#include "bpf/run/run_int.h"
 #include "bpf/sys_int.h"
 
 #define RETRIES 8 /* of what others change all the time */

@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "bpf/remote.h"
-#include "bpf/run_int.h"
+#include "bpf/session/remote.h"
+#include "bpf/run/run_int.h"
 #include "bpf/sys_int.h"
 #include "code/code.h"
 

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bpf/iter.h"
-#include "bpf/remote_int.h"
+#include "bpf/event/iter.h"
+#include "bpf/session/remote_int.h"
 #include "bpf/sys_int.h"
 
 /* "/proc/self/fdinfo/N", also by number of the process or thread: N, or -1. */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "bpf/sys_int.h"
 #include "helper/helper.h"
 

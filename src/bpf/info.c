@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bpf/link.h"
-#include "bpf/look.h"
+#include "bpf/event/link.h"
+#include "bpf/session/look.h"
 #include "bpf/sys_int.h"
 #include "jit/jit.h"
 

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "bpf/attach.h"
+#include "bpf/event/attach.h"
 #include "bpf/sys_int.h"
 
 #define NEAREST 3

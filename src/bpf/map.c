@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "bpf/ops.h"
-#include "bpf/remote.h"
+#include "bpf/session/remote.h"
 #include "bpf/sys_int.h"
 
 void sys_map_free(struct sys_obj *o)

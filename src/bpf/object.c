@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "bpf/iter.h"
-#include "bpf/link.h"
+#include "bpf/event/iter.h"
+#include "bpf/event/link.h"
 #include "bpf/object_int.h"
-#include "bpf/run_int.h"
-#include "bpf/session.h"
+#include "bpf/run/run_int.h"
+#include "bpf/session/session.h"
 #include "code/code.h"
 #include "helper/helper.h"
 

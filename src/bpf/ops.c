@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bpf/closure_int.h"
+#include "bpf/run/closure_int.h"
 #include "bpf/ops.h"
-#include "bpf/run_int.h"
+#include "bpf/run/run_int.h"
 #include "ferry/call.h"
 #include "ferry/ops.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "bpf/object_int.h"
-#include "bpf/share.h"
+#include "bpf/session/share.h"
 
 static struct hash own_fds;               /* the descriptors */
 static _Atomic int first_own = INT32_MAX; /* none below is in it */

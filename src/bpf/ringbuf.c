@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "bpf/remote.h"
+#include "bpf/session/remote.h"
 #include "bpf/sys_int.h"
 
 /* Objects that somebody waits for; the lock is the slow one. */

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "bpf/look.h"
+#include "bpf/session/look.h"
 #include "bpf/sys_int.h"
 
 void sys_stats_count(bool on)

@@ -3,7 +3,7 @@
 #ifndef FERRY_SYS_INT_H
 #define FERRY_SYS_INT_H
 
-#include "bpf/share.h"
+#include "bpf/session/share.h"
 #include "bpf/sys.h"
 #include "btf/fbtf.h"
 #include "map/map.h"

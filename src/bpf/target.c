@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "bpf/iter.h"
+#include "bpf/event/iter.h"
 
 #define ITER_PREFIX "bpf_iter_"
 

@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bpf/look.h"
-#include "bpf/session.h"
+#include "bpf/session/look.h"
+#include "bpf/session/session.h"
 #include "broker/client_int.h"
 #include "code/code.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sharing between the processes of a session: the broker, which holds what they publish and hands it
- * out, and the member's side. src/bpf reaches it through its table of operations (bpf/share.h).
+ * out, and the member's side. src/bpf reaches it through its table of operations (bpf/session/share.h).
  */
 #ifndef FERRY_BROKER_H
 #define FERRY_BROKER_H
 
 #include "base/base.h"
-#include "bpf/look.h"
+#include "bpf/session/look.h"
 
 /* ---- the broker's process ------------------------------------------------------------------- */
 

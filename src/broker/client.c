@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "broker/client_int.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list, for moments only */

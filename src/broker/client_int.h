@@ -3,7 +3,7 @@
 #ifndef FERRY_CLIENT_INT_H
 #define FERRY_CLIENT_INT_H
 
-#include "bpf/share.h"
+#include "bpf/session/share.h"
 #include "broker/broker.h"
 #include "broker/wire.h"
 

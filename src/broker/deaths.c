@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bpf/attach.h"
+#include "bpf/event/attach.h"
 #include "broker/broker_int.h"
 
 static bool is_exit(const struct attachment *a, s32 pid)

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "broker/broker.h"
 #include "broker/wire.h"
 

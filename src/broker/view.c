@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "broker/client_int.h"
 
 #define FRESH_MS    100

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "broker/broker.h"
 #include "cli/cli.h"
 

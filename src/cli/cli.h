@@ -8,7 +8,7 @@
 #include <limits.h>
 
 #include "base/base.h"
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 
 #ifndef FERRY_LIBDIR
 #define FERRY_LIBDIR "/usr/local/lib"

@@ -17,8 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bpf/remote.h"
-#include "bpf/session.h"
+#include "bpf/session/remote.h"
+#include "bpf/session/session.h"
 #include "broker/broker.h"
 #include "cli/cli.h"
 

@@ -32,7 +32,7 @@ static const char *kind_name(u32 kind, char buf[32])
 {
 	static const char *const names[] = {
 #define ATTACH(kind, type, name) #kind,
-#include "bpf/attach.def"
+#include "bpf/event/attach.def"
 #undef ATTACH
 	};
 	size_t i;

@@ -71,7 +71,7 @@ enum helper_flag {
 	HELPER_TAIL_CALL = 1 << 4,  /* done by the engine; fn is NULL */
 	HELPER_CALLS_BACK = 1 << 5, /* its ARG_FUNC */
 	HELPER_PLAIN = 1 << 6,      /* it touches no vector register */
-	HELPER_SHORT = 1 << 7,      /* it runs no program, reaches no host code, needs no frame (bpf/run.h) */
+	HELPER_SHORT = 1 << 7,      /* it runs no program, reaches no host code, needs no frame (bpf/run/run.h) */
 };
 
 typedef u64 (*helper_fn)(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);

@@ -12,8 +12,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "bpf/session.h"
-#include "bpf/share.h"
+#include "bpf/session/session.h"
+#include "bpf/session/share.h"
 #include "broker/broker.h"
 #include "preload/preload.h"
 

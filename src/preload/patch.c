@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bpf/attach.h"
-#include "bpf/session.h"
+#include "bpf/event/attach.h"
+#include "bpf/session/session.h"
 #include "bpf/sys.h"
 #include "broker/broker.h"
 #include "ferry/ferry.h"

@@ -2,7 +2,7 @@
 /* Hooks of reading: an iterator's descriptor runs its program (sys_iter_read()). Streams of ours. */
 #include <errno.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "bpf/sys.h"
 #include "preload/preload_int.h"
 

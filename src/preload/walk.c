@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "bpf/sys.h"
 #include "preload/preload_int.h"
 

@@ -2,7 +2,7 @@
 /* Hooks of writing: lines for uprobe_events and kprobe_events (sys_probe_write()). */
 #include <errno.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "bpf/sys.h"
 #include "preload/preload_int.h"
 

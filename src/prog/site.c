@@ -49,7 +49,7 @@ static void report(const struct prog_site *s, const char *what)
 /* A callee that did not come back has perhaps not written what it was to write. */
 static void clear_outputs(const struct module_func *f, const u64 *args)
 {
-	/* In registers, one an argument: others end the program (src/bpf/limit.c). */
+	/* In registers, one an argument: others end the program (src/bpf/run/limit.c). */
 	for (u32 n = 0; n < f->nargs && n < 5; n++) {
 		const struct module_arg *a = &f->args[n];
 

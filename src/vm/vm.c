@@ -303,7 +303,7 @@ static int add_checks(const struct prog *p, struct vm_code *c, const u16 *op, co
 	return 0;
 }
 
-/* It may just be exchanged (src/bpf/limit.c). */
+/* It may just be exchanged (src/bpf/run/limit.c). */
 static const struct vm_code *code_of(const struct prog *p)
 {
 	return __atomic_load_n((struct vm_code **)&p->vm, __ATOMIC_ACQUIRE);

@@ -21,7 +21,7 @@
 
 #include "test.h"
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "bpf/sys.h"
 #include "broker/broker.h"
 #include "broker/wire.h"

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bpf/attach.h"
-#include "bpf/session.h"
-#include "bpf/share.h"
+#include "bpf/event/attach.h"
+#include "bpf/session/session.h"
+#include "bpf/session/share.h"
 #include "broker/broker.h"
 #include "file_offset.h"
 #include "member.h"

@@ -2,7 +2,7 @@
 /* Filters of events: those of the kernel's documents, and hostile ones. tests/clients/tracefs asks the kernel too. */
 #include "test.h"
 
-#include "bpf/filter.h"
+#include "bpf/event/filter.h"
 
 static const char format[] = "name: f\nID: 1\nformat:\n"
 			     "\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n"

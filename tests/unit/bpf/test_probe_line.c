@@ -2,7 +2,7 @@
 /* Lines for uprobe_events and kprobe_events: those of the kernel's documents, and hostile ones. */
 #include "test.h"
 
-#include "bpf/probe_line.h"
+#include "bpf/event/probe_line.h"
 
 static int parse(const char *line, size_t len, bool user, struct text *listed)
 {

@@ -12,7 +12,7 @@
 
 #include "test.h"
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "bpf/sys.h"
 
 static char base[64];

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bpf/session.h"
+#include "bpf/session/session.h"
 #include "broker/broker.h"
 
 static char dir[SESSION_DIR_MAX];

@@ -19,8 +19,8 @@
 
 #include "test.h"
 
-#include "bpf/session.h"
-#include "bpf/share.h"
+#include "bpf/session/session.h"
+#include "bpf/session/share.h"
 #include "broker/broker.h"
 #include "broker/wire.h"
 #include "broker_test.h"

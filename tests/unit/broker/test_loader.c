@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "../bpf/sys_test.h"
-#include "bpf/attach.h"
-#include "bpf/session.h"
-#include "bpf/share.h"
+#include "bpf/event/attach.h"
+#include "bpf/session/session.h"
+#include "bpf/session/share.h"
 #include "broker/broker.h"
 #include "file_offset.h"
 
