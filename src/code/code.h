@@ -29,6 +29,28 @@ bool code_has(const void *addr);             /* in some region that was not free
 /* May this process make machine code at all? No with FERRY_NO_JIT=1 and under hardened kernels. */
 bool code_allowed(void);
 
+/* ---- others.c: other threads --------------------------------------------------------------------- */
+
+/*
+ * The process that this memory is of. A child of vfork(2) and its like runs in it with another number, in which
+ * none of the threads are.
+ */
+u32 code_memory_pid(void);
+bool code_memory_lent(void); /* to the caller: it is such a child */
+/* Has this thread of it ended? A number that no thread has, as ~0, never does. */
+bool code_thread_gone(u32 tid);
+/* Behind it the stores of all other threads that were made before are seen. False: it takes a while, always. */
+bool code_barrier_init(void);
+void code_barrier(void);
+void code_settle(void); /* takes that while */
+/*
+ * For a moment, and where malloc and pthread_mutex_lock may be what is probed. What a thread has that ended, that
+ * jumped away or that did not come along into a child of fork(2) is the next one's: what it is for has to be in
+ * order at any instruction. Nothing is nested inside.
+ */
+void code_lock(u64 *lock);
+void code_unlock(u64 *lock);
+
 /*
  * Copies that survive bad addresses: 0 (or the string's length with its NUL, at most `n`) on
  * success, -EFAULT otherwise; what could be copied before the fault may have been copied.

@@ -374,7 +374,8 @@ void beat_scan(u64 interval)
 	}
 	closedir(dir);
 	for (i = 0; i < nbeats; i++)
-		if (beats[i]->tid && beats[i]->round != round_now)
+		/* While others end, the directory may leave out one that has not. */
+		if (beats[i]->tid && beats[i]->round != round_now && code_thread_gone((u32)beats[i]->tid))
 			end(beats[i]);
 }
 
@@ -402,7 +403,7 @@ void beat_wait(void)
 		b = beats[i];
 		left = b->left;
 		while (b->tid != self && atomic_load(&b->inside) && b->left == left) {
-			if (b->tid && syscall(SYS_tgkill, getpid(), b->tid, 0) && errno == ESRCH)
+			if (b->tid && code_thread_gone((u32)b->tid))
 				break;
 			sched_yield();
 		}

@@ -191,6 +191,8 @@ void sys_run_left(u32 depth)
 		return;
 	atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
 	atomic_store_explicit(&self.depth, depth, memory_order_release);
+	if (!depth && self.counted)
+		sys_run_leave_unlisted();
 }
 
 /* ---- short runs -------------------------------------------------------------------------------- */
@@ -242,21 +244,14 @@ u64 sys_short_run(const struct prog *p, void *ctx, u64 cookie, u64 func_ip)
 
 u64 sys_prog_run_as(const struct helper_run *how)
 {
-	bool ending = false;
 	u32 ended;
 	u64 ret = 0;
 
 	sys_run_enter();
-	if (__builtin_expect(!self.serial, 0)) {
-		ending = true;
-		sys_ending_inside++;
-	}
 	if (self.depth <= SYS_MAX_DEPTH)
 		ret = run_inside(how, NULL, &ended);
 	else
 		((struct prog *)how->prog)->recursion_misses++;
-	if (__builtin_expect(ending, 0))
-		sys_ending_inside--;
 	sys_run_leave();
 	return ret;
 }
@@ -277,6 +272,8 @@ u64 sys_run_how_unlisted(const struct helper_run *how)
 	ret = run_inside(how, NULL, &ended);
 	atomic_store_explicit(&self.left, self.left + 1, memory_order_release);
 	atomic_store_explicit(&self.depth, depth, memory_order_release);
+	if (!depth && self.counted)
+		sys_run_leave_unlisted();
 	return ret;
 }
 

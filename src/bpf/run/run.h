@@ -25,6 +25,7 @@ struct sys_runner {
 	_Atomic u32 depth; /* other sections this thread is inside of; written by it alone */
 	_Atomic u32 left;  /* how often it left the last one */
 	_Atomic u32 shorts; /* how often it left a short run at a probe */
+	bool counted;      /* among those that are inside and not in the list */
 	u64 serial;        /* 0: not in the list yet */
 };
 extern _Thread_local struct sys_runner sys_runner

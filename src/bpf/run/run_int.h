@@ -9,11 +9,9 @@
 
 extern bool sys_have_membarrier;
 extern _Atomic bool sys_any_deferred;
-/*
- * Threads whose destructors have run, or that found no room, are not listed: how many such are inside is
- * counted.
- */
-extern _Atomic u32 sys_ending_inside;
+/* Threads whose destructors have run, or that found no room, are not listed: how many such are inside is counted. */
+void sys_run_enter_unlisted(void);
+void sys_run_leave_unlisted(void);
 /* Until all that are inside have left: short runs, and programs too. */
 void sys_run_wait_all(bool programs);
 void sys_run_list_forked(void);
@@ -33,9 +31,9 @@ u64 sys_run_how_unlisted(const struct helper_run *how);
  */
 static inline void sys_run_enter(void)
 {
-	if (__builtin_expect(!sys_runner.serial, 0))
-		sys_run_list_self();
 	atomic_store_explicit(&sys_runner.depth, sys_runner.depth + 1, memory_order_relaxed);
+	if (__builtin_expect(!sys_runner.serial, 0))
+		sys_run_enter_unlisted();
 	if (sys_have_membarrier)
 		atomic_signal_fence(memory_order_seq_cst);
 	else
@@ -50,6 +48,8 @@ static inline void sys_run_leave(void)
 	if (!depth)
 		atomic_store_explicit(&sys_runner.left, sys_runner.left + 1, memory_order_release);
 	atomic_store_explicit(&sys_runner.depth, depth, memory_order_release);
+	if (__builtin_expect(!depth && sys_runner.counted, 0))
+		sys_run_leave_unlisted();
 	if (__builtin_expect(
 		    !depth && atomic_load_explicit(&sys_any_deferred, memory_order_relaxed), 0))
 		sys_run_free_deferred();

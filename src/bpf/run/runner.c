@@ -6,7 +6,6 @@
  * only with care.
  */
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,11 +20,12 @@
 
 #define CHUNK 256
 #define MAX_CHUNKS 256 /* 65,536 threads; others are counted while they are inside */
+#define NOBODY ((u32)-1)
 #define self sys_runner
 #define SYS(n, a, b, c, d) code_syscall(n, (long)(a), (long)(b), (long)(c), (long)(d), -1)
 
 struct note {
-	u32 tid; /* 0: free */
+	u32 tid; /* 0: free; NOBODY: not known */
 	u64 serial;
 	const struct sys_runner *runner;
 };
@@ -35,7 +35,7 @@ static u64 last_serial;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_end;
 bool sys_have_membarrier;
-_Atomic u32 sys_ending_inside;
+static _Atomic u32 unlisted_inside;
 
 static struct note *note_at(u32 i)
 {
@@ -64,7 +64,7 @@ static void unlist(void *arg)
 static void init(void)
 {
 	pthread_key_create(&thread_end, unlist);
-	sys_have_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	sys_have_membarrier = code_barrier_init();
 }
 
 void sys_run_init(void)
@@ -93,7 +93,7 @@ static struct note *take(u32 tid)
 	u32 i;
 
 	for (i = 0; (n = note_at(i)); i++) {
-		if (n->tid == tid || n->runner == &self)
+		if ((n->tid == tid && tid != NOBODY) || n->runner == &self)
 			n->tid = 0;
 		if (!n->tid && !found)
 			found = n;
@@ -103,7 +103,8 @@ static struct note *take(u32 tid)
 
 static void list_self(void *unused, void *unused2)
 {
-	u32 tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0);
+	/* A child of vfork(2) is not whose storage this is: its number says nothing once it is gone. */
+	u32 tid = code_memory_lent() ? NOBODY : (u32)SYS(SYS_gettid, 0, 0, 0, 0);
 	struct note *n;
 
 	(void)unused, (void)unused2;
@@ -130,6 +131,23 @@ void sys_run_list_self(void)
 		code_keep_vectors(list_self, NULL, NULL);
 }
 
+void sys_run_enter_unlisted(void)
+{
+	sys_run_list_self();
+	if (self.serial)
+		return;
+	/* Handlers of signals come by anywhere here: whoever is the first to count is not the last to leave. */
+	unlisted_inside++;
+	if (__atomic_exchange_n(&self.counted, true, __ATOMIC_RELAXED))
+		unlisted_inside--;
+}
+
+void sys_run_leave_unlisted(void)
+{
+	if (__atomic_exchange_n(&self.counted, false, __ATOMIC_RELAXED))
+		unlisted_inside--;
+}
+
 /* ---- waiting ---------------------------------------------------------------------------------------- */
 
 /* What of a thread that was inside when the wait began is to be waited for. */
@@ -151,7 +169,7 @@ static bool look(struct note *n, struct inside *out)
 	*out = (struct inside){ n->serial, r.left, r.shorts, r.depth != 0, (r.fast & ~SYS_FAST_OFF) != 0 };
 	if (!out->in_program && !out->in_fast)
 		return false;
-	if (SYS(SYS_tgkill, SYS(SYS_getpid, 0, 0, 0, 0), n->tid, 0, 0) == -ESRCH) {
+	if (code_thread_gone(n->tid)) {
 		n->tid = 0;
 		return false;
 	}
@@ -211,9 +229,9 @@ void sys_run_wait_all(bool programs)
 	u64 serial = 0, last;
 	u32 n, i;
 
-	if (sys_have_membarrier)
-		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	atomic_thread_fence(memory_order_seq_cst);
+	if (sys_have_membarrier)
+		code_barrier();
 	pthread_mutex_lock(&lock);
 	last = last_serial; /* whoever comes later cannot have read what is to be freed */
 	pthread_mutex_unlock(&lock);
@@ -226,7 +244,7 @@ void sys_run_wait_all(bool programs)
 				wait_for(list[i]);
 		}
 	} while (n == ARRAY_SIZE(list));
-	while (sys_ending_inside)
+	while (unlisted_inside)
 		sched_yield();
 	beat_wait();
 }
@@ -238,6 +256,7 @@ void sys_run_list_forked(void)
 
 	/* The other threads are not here; the lock may have been theirs. */
 	pthread_mutex_init(&lock, NULL);
+	unlisted_inside = self.counted;
 	for (i = 0; (n = note_at(i)); i++)
 		n->tid = self.serial && n->tid && n->serial == self.serial ? (u32)SYS(SYS_gettid, 0, 0, 0, 0) : 0;
 }
