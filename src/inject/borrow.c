@@ -279,11 +279,7 @@ static int refused(const struct target *t, int err, struct text *why)
 		text_printf(why, "process %d is being traced by process %d: one tracer at a time", t->pid, (int)tracer);
 		return -EBUSY;
 	}
-	text_printf(why,
-		    "process %d may not be traced: it is not dumpable or has capabilities, or the machine allows only "
-		    "parents to trace (/proc/sys/kernel/yama/ptrace_scope)",
-		    t->pid);
-	return -EPERM;
+	return target_refused(t->pid, why);
 }
 
 int borrow_thread(const struct target *t, pid_t tid, struct borrowed *b, struct text *why)

@@ -43,6 +43,7 @@ struct target {
 
 /* Why it cannot be done, before anything is touched: 0 or -errno. */
 int target_check(pid_t pid, u32 flags, struct text *why);
+int target_refused(pid_t pid, struct text *why); /* -EPERM: it may not be traced, and what would allow it */
 int target_read(struct target *t, pid_t pid, struct text *why);
 void target_free(struct target *t);
 const struct mapping *target_mapping(const struct target *t, u64 addr);

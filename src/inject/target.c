@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,42 @@ static int check_machine(pid_t pid, struct text *why)
 	return err;
 }
 
+/* What Yama lets who has not CAP_SYS_PTRACE trace: 0 all of its own, 1 descendants, 2 and 3 nothing. */
+static int trace_scope(void)
+{
+	s64 able = target_status(getpid(), getpid(), "CapEff:", 16);
+	int scope = 0;
+	FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
+
+	if (f) {
+		if (fscanf(f, "%d", &scope) != 1)
+			scope = 0;
+		fclose(f);
+	}
+	return scope < 3 && able > 0 && able >> CAP_SYS_PTRACE & 1 ? 0 : scope;
+}
+
+int target_refused(pid_t pid, struct text *why)
+{
+	int scope = trace_scope();
+
+	text_printf(why, "process %d may not be traced: ", pid);
+	if (scope <= 0)
+		text_puts(why, "it is not dumpable, has capabilities, or the machine's policy forbids it (AppArmor, SELinux)");
+	else if (scope < 3)
+		text_printf(why,
+			    "kernel.yama.ptrace_scope is %d here, which leaves that to %s. 'sudo sysctl "
+			    "kernel.yama.ptrace_scope=0' allows it until the next boot; what is started with 'ferry exec' "
+			    "needs no tracing",
+			    scope, scope == 1 ? "a process's parents" : "root");
+	else
+		text_printf(why,
+			    "kernel.yama.ptrace_scope is %d here, which forbids it to all until the next boot; what is "
+			    "started with 'ferry exec' needs no tracing",
+			    scope);
+	return -EPERM;
+}
+
 int target_check(pid_t pid, u32 flags, struct text *why)
 {
 	int err;
@@ -263,6 +300,7 @@ static int open_memory(pid_t pid)
 int target_read(struct target *t, pid_t pid, struct text *why)
 {
 	char path[40], *line = NULL;
+	bool refused = false;
 	size_t room = 0;
 	int err = 0;
 	FILE *f;
@@ -271,6 +309,8 @@ int target_read(struct target *t, pid_t pid, struct text *why)
 	t->pid = pid;
 	/* Before anything is read of the program: what is written then reaches this one or none. */
 	t->memory = open_memory(pid);
+	if (t->memory < 0)
+		refused = errno == EACCES || errno == EPERM;
 	err = target_read_loaded(t);
 	if (err) {
 		text_printf(why, err == -EAGAIN ? "process %d is starting, or loading libraries" : "process %d: out of memory", pid);
@@ -283,6 +323,11 @@ int target_read(struct target *t, pid_t pid, struct text *why)
 		text_printf(why, "process %d %s", pid,
 			    err == -ESRCH ? "has ended" : "does not let others look at it (it is not dumpable, or privileged)");
 		return err;
+	}
+	/* Who may look at it, but not into its memory, may not trace it either (ptrace(2), access mode checking). */
+	if (refused) {
+		fclose(f);
+		return target_refused(pid, why);
 	}
 	while (!err && getline(&line, &room, f) >= 0)
 		err = add_mapping(t, line);

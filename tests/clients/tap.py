@@ -28,17 +28,22 @@ def skip_all(why):
     sys.exit(0)
 
 
-def need_tracing():
-    """ferry attach traces a process that is no child of its own, which Yama may leave to parents and to CAP_SYS_PTRACE."""
+def no_tracing():
+    """Why no process may enter another one that is no child of its own (ferry attach), nor write into it: what Yama leaves
+    to parents and to CAP_SYS_PTRACE. None where it may."""
     try:
         with open("/proc/sys/kernel/yama/ptrace_scope") as f:
             scope = int(f.read())
     except FileNotFoundError:
-        return
+        return None
     with open("/proc/self/status") as f:
         able = next(int(line.split()[1], 16) for line in f if line.startswith("CapEff")) >> 19 & 1
-    if scope and not able:
-        skip_all(f"kernel.yama.ptrace_scope is {scope}: no other process can be entered here")
+    return f"kernel.yama.ptrace_scope is {scope}: no other process can be entered here" if scope and not able else None
+
+
+def need_tracing():
+    if no_tracing():
+        skip_all(no_tracing())
 
 
 def run(*args, timeout=60, **kw):

@@ -14,7 +14,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from drive import PATIENCE, PYTHON, Session, need_bcc, tool  # noqa: E402
-from tap import check, done, run  # noqa: E402
+from tap import check, done, no_tracing, run, skip  # noqa: E402
 
 need_bcc()
 DIR = tempfile.mkdtemp(prefix="ferry-endings-")
@@ -84,6 +84,8 @@ def tool_ends(t):
 
 def membership():
     """A tool on all processes, and one that comes and goes."""
+    if no_tracing():
+        return skip("tools_on_processes_that_come_and_go", no_tracing())
     t = s.start(PYTHON, "-c", "import os, sys\nfor line in sys.stdin:\n    exec(line)\n    print('done')", ferry=False)
     t.say("", "done")
     w = start("-i", 1, "c:getppid")

@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from drive import Session, need_bcc, tool  # noqa: E402
 from servers import Nginx, Redis, children, program  # noqa: E402
-from tap import check, done, run, skip  # noqa: E402
+from tap import check, done, no_tracing, run, skip  # noqa: E402
 
 need_bcc()
 DIR = tempfile.mkdtemp(prefix="ferry-targets-")
@@ -63,8 +63,8 @@ def counted(out, name):
 def on_redis():
     """Entered while it runs."""
     exe = program("redis-server")
-    if not exe:
-        return skip("tools_on_redis", "redis-server is not installed")
+    if not exe or no_tracing():
+        return skip("tools_on_redis", no_tracing() or "redis-server is not installed")
     r = Redis(s, f"{DIR}/redis", ferry=False)
     entered = attach(r.pid)
     ts = tools((["funccount", "-p", r.pid, "-r", f"{exe}:^(process|set|get)Command$"], "Tracing"),
@@ -143,8 +143,8 @@ def on_nginx():
 def on_entered_nginx():
     """Master and worker entered while they run; the worker that the master forks then is of the session too."""
     exe = program("nginx")
-    if not exe:
-        return skip("tools_on_entered_nginx", "nginx-light is not installed")
+    if not exe or no_tracing():
+        return skip("tools_on_entered_nginx", no_tracing() or "nginx-light is not installed")
     n = Nginx(s, f"{DIR}/entered", ferry=False)
     entered = [attach(pid) for pid in (n.p.pid, n.pid)]
     ts = tools((["funccount", f"{exe}:ngx_http_process_request"], "Tracing"),)
@@ -221,8 +221,8 @@ def on_bash():
 
 def on_sqlite():
     """Entered while it runs."""
-    if not program("sqlite3"):
-        return skip("tools_on_sqlite3", "sqlite3 is not installed")
+    if not program("sqlite3") or no_tracing():
+        return skip("tools_on_sqlite3", no_tracing() or "sqlite3 is not installed")
     lib = library("sqlite3", "libsqlite3")
     t = s.start(program("sqlite3"), "-batch", ferry=False)
     t.say("select 'be' || 'gin';", "begin")
@@ -254,6 +254,8 @@ def on_postgres():
     where = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     if not where or not os.geteuid():
         return skip("tools_on_postgres", "postgresql is not installed, or it is root who asks")
+    if no_tracing():  # bcc itself counts semaphores up, in the target's memory
+        return skip("tools_on_postgres", no_tracing())
     made = run(f"{where[-1]}/initdb", "-N", "-A", "trust", "-U", "me", "-D", f"{DIR}/postgres")
     server = s.start(f"{where[-1]}/postgres", "-D", f"{DIR}/postgres", "-k", DIR, "-c", "listen_addresses=", "-F")
     up = server.wait_for("ready to accept")
