@@ -160,9 +160,9 @@ static u64 due_of_processor(const struct clock *c, struct spent *s, u64 time, u6
 	 * On a machine that is busy with others a beat takes long to come, and the ticks meanwhile were the idle task's.
 	 * For the time that the thread ran since its last beat it gets its own all the same, and the idle task fewer.
 	 */
-	u32 sure = (u32)(interval / each) < due ? (u32)(interval / each) : due;
+	u32 beat = each < interval ? (u32)(interval / each) : 1, sure = beat < due ? beat : due;
 
-	if (c->what.period <= CLOCK_BEAT && n < sure) {
+	if (c->what.period <= most && n < sure) {
 		clock_borrow(c->slot, sure - n);
 		n = sure;
 	}
