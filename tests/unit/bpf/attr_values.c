@@ -59,7 +59,8 @@ void attr_values_make(void)
 	other("a memfd", memfd_create("plain", 0));
 	other("an object's bytes", fake_object(false));
 	other("an object's bytes, sealed", fake_object(true));
-	pages = mmap(NULL, 5 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* Far from where the kernel puts what anybody maps meanwhile: the hole is to stay one. */
+	pages = mmap((void *)0x200000000000, 5 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pages == MAP_FAILED)
 		fail_msg("no memory");
 	munmap(pages + 2 * 4096, 4096);
