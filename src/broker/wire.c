@@ -22,6 +22,19 @@ void wire_close(struct wire_fds *fds)
 		close(fds->fd[--fds->n]);
 }
 
+/*
+ * ETOOMANYREFS (unix(7)): descriptors that this user's processes, anybody's, have on the way are more than this
+ * process may have open. Those are read sooner or later: true when there is more patience (as for a full socket),
+ * which `tries` counts.
+ */
+static bool wait_for_others(int *tries, int flags)
+{
+	if (++*tries > (flags & MSG_DONTWAIT ? 20 : 10000))
+		return false;
+	usleep(1000);
+	return true;
+}
+
 int wire_send(int sock, const struct wire_msg *m, const struct wire_fds *fds, int flags)
 {
 	u32 op = WIRE_TAG | (m->op & 0xffff);
@@ -33,6 +46,7 @@ int wire_send(int sock, const struct wire_msg *m, const struct wire_fds *fds, in
 	};
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 3 };
 	union control c;
+	int tries = 0;
 	ssize_t n;
 
 	if (fds && fds->n) {
@@ -46,7 +60,9 @@ int wire_send(int sock, const struct wire_msg *m, const struct wire_fds *fds, in
 	}
 	do
 		n = sendmsg(sock, &msg, MSG_NOSIGNAL | flags);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || (errno == ETOOMANYREFS && wait_for_others(&tries, flags))));
+	if (n < 0 && errno == ETOOMANYREFS && flags & MSG_DONTWAIT)
+		return -EAGAIN;
 	return n < 0 ? -errno : 0;
 }
 

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -384,6 +385,46 @@ static void loaders_with_thousands_of_attachments_hold_nobody_up(void **state)
 	free(m);
 }
 
+static void *read_in_a_while(void *sock)
+{
+	struct wire_msg *m = calloc(1, sizeof(*m));
+	struct wire_fds fds;
+
+	usleep(20000);
+	while (!wire_recv(*(int *)sock, m, &fds, 0))
+		wire_close(&fds);
+	free(m);
+	return NULL;
+}
+
+/* unix(7), ETOOMANYREFS: the kernel counts those of all processes of a user against the limit of the one that sends. */
+static void descriptors_that_others_have_on_the_way_are_waited_for(void **state)
+{
+	struct wire_msg *m = calloc(1, sizeof(*m));
+	struct rlimit old, few;
+	struct wire_fds fds = { 1, { memfd() } };
+	int pair[2], err = 0, i;
+	pthread_t reader;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	few.rlim_cur = 32;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (i = 0; i < 100 && !err; i++)
+		err = wire_send(pair[0], m, &fds, MSG_DONTWAIT);
+	assert_true(!err || err == -EAGAIN); /* root is not counted */
+	assert_int_equal(pthread_create(&reader, NULL, read_in_a_while, &pair[1]), 0);
+	assert_int_equal(wire_send(pair[0], m, &fds, 0), 0);
+	close(pair[0]);
+	pthread_join(reader, NULL);
+	setrlimit(RLIMIT_NOFILE, &old);
+	close(pair[1]);
+	wire_close(&fds);
+	free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +433,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(floods_keep_nobody_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_member_leaves_room_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(loaders_with_thousands_of_attachments_hold_nobody_up, setup, teardown),
+		cmocka_unit_test(descriptors_that_others_have_on_the_way_are_waited_for),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
