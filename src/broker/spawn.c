@@ -68,10 +68,12 @@ static int spawn(const char *dir)
 
 int broker_start(const char *dir)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], link[PATH_MAX];
 	int tries, sock, lock = -1, err = 0;
 	bool mine = false;
 
+	if (snprintf(link, sizeof(link), "%s/ferry", dir) >= (int)sizeof(link))
+		return -ENAMETOOLONG;
 	for (tries = 0; tries < 200; tries++) {
 		sock = wire_connect(dir);
 		if (sock >= 0) {
@@ -81,6 +83,11 @@ int broker_start(const char *dir)
 		err = sock;
 		if (err != -ECONNREFUSED && err != -ENOENT)
 			break;
+		/* A session of one command has no name in it, and may be about to be removed: nothing is to come into it. */
+		if (faccessat(AT_FDCWD, link, F_OK, AT_SYMLINK_NOFOLLOW)) {
+			err = -ENOENT;
+			break;
+		}
 		/* One of those who notice starts it; a starter that hangs keeps nobody from trying later. */
 		if (lock < 0) {
 			snprintf(path, sizeof(path), "%s/starting", dir);
