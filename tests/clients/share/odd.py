@@ -158,9 +158,10 @@ def no_descriptors():
     t.stdin.close()
     bad = []
     t = start(FERRY, "exec", "--", TARGET)
-    for n in (6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64):
+    # Enough is also what the user's other processes have on the way (unix(7), ETOOMANYREFS), which is waited for.
+    for n in (6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 1024):
         r = loader(t.pid, "prlimit", f"--nofile={n}:{n}")
-        if r.returncode < 0 or r.took > 10 or not (r.stdout or r.stderr):
+        if r.returncode < 0 or r.took > 50 or not (r.stdout or r.stderr):
             bad.append((n, r.all, r.took))
     check("a_loader_with_few_descriptors_fails_and_says_so_or_works", not bad, bad)
     check("with_enough_it_works", r.stdout.startswith("attached"), r.all)
