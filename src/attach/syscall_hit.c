@@ -422,8 +422,10 @@ struct sc_frame *syscall_enter(struct sc_frame *f)
 struct sc_frame *syscall_exit(struct sc_frame *f)
 {
 	struct sc_frame *go_on = f;
-	u8 want = syscall_want[(u16)f->regs.orig_rax];
+	u8 want;
 
+	code_stack_given(f, sizeof(*f));
+	want = syscall_want[(u16)f->regs.orig_rax];
 	if (want & SC_SPECIAL && f->action != SC_SKIP)
 		syscall_returned(f, &go_on);
 	if (want & SC_EXIT && !f->quiet && !(f->child & SC_CHILD_FOREIGN && !f->regs.rax) &&

@@ -106,6 +106,7 @@ void cli_sleep(double seconds);
 
 /* libferry-preload.so: false when there is none (library.c). */
 bool cli_find_library(char out[PATH_MAX]);
+const char *cli_sanitizer(void); /* what is preloaded before it, "" mostly */
 
 /* Maps, as text for people or JSON; entries in the map's own order. */
 void cli_maps_text(const struct cli_object *o, struct text *out);

@@ -44,16 +44,15 @@ static bool is_member; /* of the session already, as started by a member */
 /* Before what is preloaded already, so that ours answers first. */
 static int set_preload(const char *lib)
 {
-	const char *old = getenv("LD_PRELOAD");
+	const char *old = getenv("LD_PRELOAD"), *first = cli_sanitizer();
 	char *value;
 	int err;
 
-	if (!old || !*old)
-		return setenv("LD_PRELOAD", lib, 1);
+	old = old ? old : "";
 	is_member = strstr(old, lib);
 	if (is_member)
 		return 0;
-	if (asprintf(&value, "%s:%s", lib, old) < 0)
+	if (asprintf(&value, "%s%s%s%s%s", first, *first ? ":" : "", lib, *old ? ":" : "", old) < 0)
 		return -1;
 	err = setenv("LD_PRELOAD", value, 1);
 	free(value);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where libferry-preload.so is: what commands are started with, and brought into running processes. */
+#include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,4 +27,20 @@ bool cli_find_library(char out[PATH_MAX])
 			return true;
 	}
 	return realpath(FERRY_LIBDIR "/libferry-preload.so", out);
+}
+
+/*
+ * A library that was built with AddressSanitizer (-Db_sanitize=address) needs its runtime before all others, where
+ * malloc() is the runtime's from the first call on: "" in other builds, and where the runtime is no library.
+ */
+const char *cli_sanitizer(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	extern void __asan_init(void);
+	Dl_info info;
+
+	if (dladdr((void *)(uintptr_t)__asan_init, &info) && info.dli_fname && strstr(info.dli_fname, ".so"))
+		return info.dli_fname;
+#endif
+	return "";
 }

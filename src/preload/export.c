@@ -8,18 +8,35 @@
 void *ferry_preload_find(const char *name);
 void ferry_preload_start(void);
 
+typedef long (*hook_fn)(long, long, long, long, long, long, long);
+
+/*
+ * AddressSanitizer's runtime comes here while it begins, when code built with it cannot run yet: until the constructors
+ * of what this library needs have run, calls are libc's.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+void *dlsym(void *handle, const char *name);
+static int begun;
+#define NEXT ((void *)-1L) /* RTLD_NEXT */
+#endif
+
 /* What others of the session attached to this process is in place before main(). */
 __attribute__((constructor)) static void start(void)
 {
+#if defined(__SANITIZE_ADDRESS__)
+	begun = 1;
+#endif
 	ferry_preload_start();
 }
 
-typedef long (*hook_fn)(long, long, long, long, long, long, long);
-
-static hook_fn find(hook_fn *slot, const char *name)
+__attribute__((no_sanitize("address"))) static hook_fn find(hook_fn *slot, const char *name)
 {
 	hook_fn fn = __atomic_load_n(slot, __ATOMIC_RELAXED);
 
+#if defined(__SANITIZE_ADDRESS__)
+	if (!begun)
+		return (hook_fn)dlsym(NEXT, name);
+#endif
 	if (!fn) {
 		fn = (hook_fn)ferry_preload_find(name);
 		__atomic_store_n(slot, fn, __ATOMIC_RELAXED);

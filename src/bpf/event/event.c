@@ -166,17 +166,20 @@ static int fill(struct sys_event *e, const struct perf_event_attr *attr)
 	}
 }
 
+/* The event is what its descriptor keeps; without one it is freed. */
 static long add(struct sys_event *e, u64 flags)
 {
 	u64 count = 0; /* what read(2) gives */
-	int fd = sys_memfd("ferry-event", &count, sizeof(count), NULL, 0), err;
+	int fd = sys_memfd("ferry-event", &count, sizeof(count), NULL, 0), err = fd;
 
-	if (fd < 0)
-		return fd;
-	fd = sys_fd_move(fd);
-	err = sys_obj_add(&e->o, SYS_EVENT, fd);
-	if (err) {
-		close(fd);
+	if (fd >= 0) {
+		fd = sys_fd_move(fd);
+		err = sys_obj_add(&e->o, SYS_EVENT, fd);
+		if (err)
+			close(fd);
+	}
+	if (err < 0) {
+		sys_event_free(&e->o);
 		return err;
 	}
 	sys_seal(fd);
@@ -212,10 +215,10 @@ long sys_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, u64 fl
 	ret = cpu < -1 || cpu >= (s32)map_cpus() || (cpu == -1 && pid == -1) || pid < -1 ? -EINVAL : 0;
 	if (!ret)
 		ret = fill(e, attr);
-	if (!ret)
-		ret = add(e, flags);
-	if (ret < 0 && !e->o.id)
+	if (ret)
 		sys_event_free(&e->o);
+	else
+		ret = add(e, flags);
 	sys_inside--;
 	return ret;
 }

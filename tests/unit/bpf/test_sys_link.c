@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -287,6 +288,35 @@ static void what_has_no_source_of_events_is_refused(void **state)
 	close(map);
 }
 
+/* perf_event_open(2): EMFILE. Whichever of the descriptors that Ferry takes for it is the one too many. */
+static void an_event_without_room_for_its_descriptor_leaves_nothing(void **state)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr), .type = PERF_TYPE_SOFTWARE,
+					.config = PERF_COUNT_SW_CPU_CLOCK, .sample_period = 1000000000, .disabled = 1 };
+	u32 before = count_fds(), refused = 0;
+	struct rlimit was, few;
+	int first, room, fd;
+
+	(void)state;
+	first = dup(0);
+	assert_true(first >= 0);
+	close(first);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	for (room = 0; room < 4; room++) {
+		few = (struct rlimit){ (rlim_t)(first + room), was.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		fd = (int)sys_perf_open(&attr, 0, -1, -1, 0);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+		if (fd < 0)
+			assert_int_equal(fd, -EMFILE);
+		else
+			close(fd);
+		refused += fd < 0;
+		assert_int_equal(count_fds(), before);
+	}
+	assert_in_range(refused, 2, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +326,7 @@ int main(void)
 		cmocka_unit_test(links_have_numbers_information_and_fdinfo),
 		cmocka_unit_test(events_take_one_program_of_their_type),
 		cmocka_unit_test(what_has_no_source_of_events_is_refused),
+		cmocka_unit_test(an_event_without_room_for_its_descriptor_leaves_nothing),
 	};
 
 	preload_hook();
