@@ -119,13 +119,11 @@ static u8 *map_near(u64 near)
 	return best ? try_map(best) : NULL;
 }
 
-u8 *area_alloc(const void *near, size_t size)
+static u8 *take(u64 n, size_t size)
 {
-	u64 n = (u64)(uintptr_t)near;
 	u8 *p;
 	u32 i;
 
-	size = ALIGN_UP(size, 16);
 	for (i = 0; i < nchunks; i++)
 		if (CHUNK - chunks[i].used >= size && near_enough(chunks[i].at, n)) {
 			p = chunks[i].at + chunks[i].used;
@@ -137,8 +135,21 @@ u8 *area_alloc(const void *near, size_t size)
 	p = map_near(n);
 	if (!p)
 		return NULL;
+	chunks[nchunks].used = size;
 	chunks[nchunks].at = p;
-	chunks[nchunks++].used = size;
+	__atomic_store_n(&nchunks, nchunks + 1, __ATOMIC_RELEASE);
+	return p;
+}
+
+/* For probes and for system calls, which know nothing of one another. */
+u8 *area_alloc(const void *near, size_t size)
+{
+	static u64 lock;
+	u8 *p;
+
+	code_lock(&lock);
+	p = take((u64)(uintptr_t)near, ALIGN_UP(size, 16));
+	code_unlock(&lock);
 	return p;
 }
 

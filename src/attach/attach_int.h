@@ -177,7 +177,7 @@ enum thread_care {
 struct pending;
 struct site;
 struct thread {
-	_Atomic u32 tid; /* 0: free */
+	_Atomic u32 tid; /* 0: free; ~0: not known */
 	_Atomic u64 busy; /* in a hook: the address of its registers; 1: in other work of ours */
 	_Atomic u64 hits;
 	u32 npending;
@@ -231,7 +231,7 @@ void thread_wait(void);
 bool ret_hijack(struct thread *t, struct site *s, struct pt_regs *regs);
 int ret_init(void);
 bool ret_has(const void *addr); /* the slots' code */
-void ret_forget(struct thread *t); /* what it awaited never comes */
+void ret_forget(struct thread *t); /* what it awaited and never comes */
 void ret_give_back(struct thread *t); /* it needs no more slots */
 
 /* ---- trap.c ------------------------------------------------------------------------------------ */

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sched.h>
 
 #include "attach/attach_int.h"
 #include "bpf/run/run.h"
@@ -33,7 +32,7 @@ static u8 *code;                /* NSLOTS slots */
 static struct pending *records; /* right behind */
 static struct pending *unused;  /* under lock */
 static size_t made;             /* slots whose code is written */
-static _Atomic u32 locked;      /* short, and no malloc: hits come from anywhere */
+static u64 lock;                /* code_lock(): hits come from anywhere */
 
 /* ---- what unwinders are told ------------------------------------------------------------------- */
 
@@ -143,23 +142,14 @@ static bool make_page(void)
 		write_slot(page + i * STRIDE, (u32)made + i);
 	if (area_write(code + made * STRIDE, page, sizeof(page)))
 		return false;
-	for (i = 0; i < PER_PAGE; i++) {
-		records[made + i].next = unused;
-		unused = &records[made + i];
+	/* Counted first: who is left in the middle of this leaves some that nobody has, and none that two have. */
+	i = (u32)made;
+	__atomic_store_n(&made, made + PER_PAGE, __ATOMIC_RELEASE);
+	for (; i < made; i++) {
+		records[i].next = unused;
+		__atomic_store_n(&unused, &records[i], __ATOMIC_RELEASE);
 	}
-	made += PER_PAGE;
 	return true;
-}
-
-static void take_lock(void)
-{
-	u32 zero = 0;
-
-	while (!atomic_compare_exchange_strong_explicit(&locked, &zero, 1, memory_order_acquire,
-							memory_order_relaxed)) {
-		zero = 0;
-		sched_yield();
-	}
 }
 
 static void refill(struct thread *t)
@@ -167,15 +157,15 @@ static void refill(struct thread *t)
 	struct pending *r;
 	u32 i;
 
-	take_lock();
+	code_lock(&lock);
 	for (i = 0; i < 16 && (unused || make_page()); i++) {
 		r = unused;
-		unused = r->next;
+		__atomic_store_n(&unused, r->next, __ATOMIC_RELEASE);
 		r->next = t->spare;
 		t->spare = r;
 		t->nspare++;
 	}
-	atomic_store_explicit(&locked, 0, memory_order_release);
+	code_unlock(&lock);
 }
 
 static void give_back(void *thread, void *keep)
@@ -183,17 +173,17 @@ static void give_back(void *thread, void *keep)
 	struct thread *t = thread;
 	struct pending *r;
 
-	take_lock();
+	code_lock(&lock);
 	while (t->spare && t->nspare > *(u32 *)keep) {
 		r = t->spare;
-		t->spare = r->next;
+		__atomic_store_n(&t->spare, r->next, __ATOMIC_RELEASE);
 		t->nspare--;
 		r->next = unused;
-		unused = r;
+		__atomic_store_n(&unused, r, __ATOMIC_RELEASE);
 	}
 	if (!t->spare)
 		t->nspare = 0; /* handlers of signals that change the list leave it wrong by one */
-	atomic_store_explicit(&locked, 0, memory_order_release);
+	code_unlock(&lock);
 }
 
 void ret_give_back(struct thread *t)
@@ -235,11 +225,18 @@ static bool is_stale(const struct pending *r)
 	       (there != slot_addr(r) && there != (u64)(r - records));
 }
 
+/* The owner has ended. What it called on a stack that goes on with another thread still comes back, there. */
 void ret_forget(struct thread *t)
 {
-	while (t->pending)
-		drop(t, &t->pending);
-	t->looked = t->starved = 0;
+	struct pending **p = &t->pending;
+
+	while (*p)
+		if (is_stale(*p))
+			drop(t, p);
+		else
+			p = &(*p)->next;
+	t->looked = t->npending;
+	t->starved = 0;
 }
 
 /* To look for stale ones: when there are many, and twice as many as were left the last time. */

@@ -483,6 +483,11 @@ static void choose_way(struct site *s)
 	s->hit = s->short_entry ? probe_hit_short : probe_hit;
 }
 
+static void nothing(struct pt_regs *regs, void *arg)
+{
+	(void)regs, (void)arg;
+}
+
 static void unhook(struct probe *p, struct hooks **dead)
 {
 	struct hooks *_Atomic *list = list_of(p);
@@ -493,8 +498,7 @@ static void unhook(struct probe *p, struct hooks **dead)
 		/* No memory: the same list, with a hook that does nothing. */
 		for (i = 0; i < old->n; i++)
 			if (old->hook[i].arg == p->hook.arg && old->hook[i].fn == p->hook.fn)
-				old->hook[i] = old->hook[old->n - 1];
-		old->n--;
+				__atomic_store_n(&old->hook[i].fn, nothing, __ATOMIC_RELAXED);
 		*dead = NULL;
 	} else {
 		*list = h;

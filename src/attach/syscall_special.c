@@ -15,7 +15,11 @@
 #include "code/code.h"
 
 #define FORK_STACK ((size_t)64 << 10)
-#define MASK 13 /* of `room`: what a new thread is to believe blocked */
+/* Of `room`: what a new thread is to believe blocked, and what its parent was inside of, which waits for it. */
+#define MASK  13
+#define BUSY  12
+#define DEPTH 11 /* and SHORT */
+#define SHORT (1ull << 32)
 
 /* No memcpy(): libc's may use vector registers. */
 static void copy_words(void *to, const void *from, size_t n)
@@ -114,6 +118,8 @@ static void child_kind(struct sc_frame *f, u64 flags)
 	if (flags & CLONE_SETTLS && !f->child)
 		f->child |= SC_CHILD_THREAD;
 	f->room[MASK] = code_mask_believed();
+	f->room[BUSY] = t ? t->busy : 0;
+	f->room[DEPTH] = sys_runner.depth | (sys_short_inside() ? SHORT : 0);
 	if (flags & CLONE_VM && flags & CLONE_VFORK && !(flags & CLONE_SETTLS))
 		f->child |= SC_CHILD_WAITS;
 	/* It runs at the same time with the same storage. (Ferry's own makes no such calls: world.c.) */
@@ -156,7 +162,7 @@ static struct sc_frame *call_clone3(struct sc_frame *f)
 	/* What the kernel will refuse, it refuses itself; more than we know it may know too. */
 	if (size < CLONE_ARGS_SIZE_VER0)
 		return f;
-	if (size > sizeof(f->room) - sizeof(f->room[0]))
+	if (size > DEPTH * sizeof(f->room[0]))
 		return fail(f, -E2BIG);
 	if (code_copy_safe(a, (const void *)(uintptr_t)f->regs.rdi, size))
 		return fail(f, -EFAULT);
@@ -263,10 +269,8 @@ struct sc_frame *syscall_special(struct sc_frame *f)
 	case SYS_clone: return call_clone(f);
 	case SYS_clone3: return call_clone3(f);
 	case SYS_vfork:
-		lend_flags(CLONE_VM | CLONE_VFORK);
 		note_birth(f, CLONE_VFORK | CLONE_VM);
-		f->child = SC_CHILD_WAITS;
-		make_known();
+		child_kind(f, CLONE_VM | CLONE_VFORK);
 		return share_stack(f);
 	case SYS_rt_sigreturn: return call_sigreturn(f);
 	case SYS_exit:
@@ -309,9 +313,13 @@ void syscall_returned(struct sc_frame *f, struct sc_frame **go_on)
 			sys_inside++;
 		return;
 	}
-	/* The parent. The child may have been killed in a hook, with this record. */
-	if (t && f->child & SC_CHILD_WAITS && !f->quiet)
-		t->busy = 0;
+	/* The parent. The child may have been killed in a hook, with this record, and in a program. */
+	if (t && f->child & SC_CHILD_WAITS) {
+		t->busy = f->room[BUSY];
+		sys_run_left((u32)f->room[DEPTH]);
+		if (sys_short_inside() && !(f->room[DEPTH] & SHORT))
+			sys_short_leave();
+	}
 	if (!f->home)
 		return;
 	/* The child no longer uses the stack, which is where we were. */

@@ -20,10 +20,10 @@
 
 #define CHUNK 256
 #define MAX_CHUNKS 256 /* 65,536 threads at once; further ones are not probed */
+#define NOBODY ((u32)-1) /* in place of a number that is not known */
 
 static struct thread *_Atomic chunks[MAX_CHUNKS];
 static pthread_key_t key;
-static bool have_barrier;
 _Thread_local struct thread *thread_self;
 
 static void thread_gone(void *p)
@@ -61,15 +61,13 @@ static void forked(void)
 				chunks[i][j].tid = 0;
 	if (thread_self)
 		thread_self->tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0);
-	have_barrier = !SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0);
-	SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
 }
 
 /* Every processor fetches its instructions anew before it comes back to this process's code. */
 void thread_sync(void)
 {
 	if (SYS(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0))
-		usleep(20000);
+		code_settle();
 }
 
 int thread_init(void)
@@ -78,7 +76,7 @@ int thread_init(void)
 
 	if (!err)
 		err = pthread_atfork(NULL, NULL, forked);
-	have_barrier = !SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0);
+	code_barrier_init();
 	SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
 	return -err;
 }
@@ -107,12 +105,11 @@ static void give_up(struct thread *t, u32 tid)
 /* Threads that ended after their destructors had run left their record behind. */
 static void reap(struct thread *c)
 {
-	long pid = SYS(SYS_getpid, 0, 0, 0, 0);
 	u32 j, tid;
 
 	for (j = 0; j < CHUNK; j++) {
 		tid = c[j].tid;
-		if (tid && SYS(SYS_tgkill, pid, tid, 0, 0) == -ESRCH)
+		if (tid && code_thread_gone(tid))
 			give_up(&c[j], tid);
 	}
 }
@@ -127,7 +124,7 @@ static struct thread *take(struct thread *c, u32 tid)
 		if (t->tid || !atomic_compare_exchange_strong_explicit(&t->tid, &zero, tid, memory_order_acq_rel,
 								       memory_order_relaxed))
 			continue;
-		/* The slots stay with the record; returns that the last owner awaited never come. */
+		/* The slots stay with the record. */
 		ret_forget(t);
 		t->override = NULL;
 		t->alive = false;
@@ -144,9 +141,10 @@ static struct thread *take(struct thread *c, u32 tid)
 	return NULL;
 }
 
+/* A child of vfork(2) is not whose storage this is: its number, which is soon nobody's, does not stand for that. */
 struct thread *thread_get(void)
 {
-	u32 tid = (u32)SYS(SYS_gettid, 0, 0, 0, 0), i;
+	u32 tid = code_memory_lent() ? NOBODY : (u32)SYS(SYS_gettid, 0, 0, 0, 0), i;
 	struct thread *c, *t;
 
 	for (i = 0; i < MAX_CHUNKS; i++) {
@@ -270,9 +268,7 @@ void thread_wait(void)
 	u32 tid;
 	u64 hits;
 
-	if (!have_barrier ||
-	    SYS(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0))
-		usleep(20000); /* stores of other CPUs are long seen by then */
+	code_barrier();
 	for (i = 0; i < MAX_CHUNKS && (c = chunks[i]); i++)
 		for (j = 0; j < CHUNK; j++) {
 			hits = c[j].hits;
@@ -286,7 +282,7 @@ void thread_wait(void)
 				 * may be another's by now, which is not to be taken from that.
 				 */
 				tid = c[j].tid;
-				if (tid && SYS(SYS_tgkill, getpid(), tid, 0, 0) == -ESRCH)
+				if (tid && code_thread_gone(tid))
 					give_up(&c[j], tid);
 				sched_yield();
 			}

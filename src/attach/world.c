@@ -353,6 +353,9 @@ static int by_addr(const void *a, const void *b)
 	return (*x)->addr < (*y)->addr ? -1 : (*x)->addr > (*y)->addr;
 }
 
+/* One at a time: a thread has one tracer, and the process names one. */
+static u64 lock;
+
 static int change(const struct world_patch *patches, size_t n, const struct world_dispatch *d)
 {
 	const struct world_patch **sorted = base_array(n ? n : 1, sizeof(*sorted));
@@ -379,8 +382,11 @@ static int change(const struct world_patch *patches, size_t n, const struct worl
 	w->result = -EPERM;
 	w->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	w->tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (w->mem >= 0 && w->tasks >= 0)
+	if (w->mem >= 0 && w->tasks >= 0) {
+		code_lock(&lock);
 		err = run_tracer(w);
+		code_unlock(&lock);
+	}
 	if (w->mem >= 0)
 		close(w->mem);
 	if (w->tasks >= 0)
