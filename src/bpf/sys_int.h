@@ -135,7 +135,6 @@ int sys_fd_new(struct sys_obj *o, u32 flags);
 /* Each object, with a reference for the moment. */
 void sys_obj_each_any(void (*fn)(struct sys_obj *o, void *arg), void *arg);
 struct sys_obj *sys_id_get(int kind, u32 id); /* with a reference; NULL */
-struct sys_obj *sys_ino_get(u64 dev, u64 ino); /* the same, by the memfd's inode */
 /*
  * The object of another process behind a descriptor, with a reference; NULL. The descriptor stays
  * the caller's. `kind` and `id` are wishes (adopt.c).

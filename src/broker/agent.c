@@ -179,6 +179,7 @@ static int take_welcome(int fd, struct wire_msg *m)
 {
 	struct wire_fds fds;
 	int err = wire_recv(fd, m, &fds, 0);
+	bool lost;
 
 	if (!err) {
 		wire_close(&fds);
@@ -195,11 +196,14 @@ static int take_welcome(int fd, struct wire_msg *m)
 	token = m->token;
 	member = getpid();
 	pthread_mutex_unlock(&lock);
+	lost = m->kind;
 	client_announce_all();
 	client_count_again();
 	sys_obj_each(publish_one, NULL); /* links say what they stand for, which is known by now */
 	sys_elems_say_all();
 	sys_elems_sync(0, 0); /* what was changed while nobody told us */
+	if (lost)
+		client_restore_pins();
 	return 0;
 }
 

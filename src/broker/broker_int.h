@@ -133,6 +133,7 @@ struct broker {
 	u32 nattachments;
 	u64 idle_since; /* ms; 0: not idle */
 	u64 grace;      /* ms: members may still say again what they own */
+	u64 lost_at;    /* ms: names that nobody has handed back by then go (lost.c); 0: there are none */
 	u64 full;       /* ms: until then nobody is let in; 0 */
 	u64 look;       /* requests to look so far */
 	u32 nlookers;   /* connections that runs are counted for */
@@ -188,6 +189,11 @@ bool store_is_pinned(const struct broker *b, const struct object *o);
 bool store_sweep(struct broker *b, bool now);
 u32 store_weight(const struct object *o); /* of a publication, in objects */
 u32 store_room(const struct broker *b);    /* for more objects */
+
+/* ---- lost.c: names of pins from before this broker and its guardian ---------------------------- */
+
+void lost_expect(struct broker *b); /* when it begins to serve */
+void lost_remove(struct broker *b); /* at b->lost_at */
 
 /* ---- events.c: attachments ------------------------------------------------------------------ */
 

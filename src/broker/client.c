@@ -222,6 +222,27 @@ static int pin(int file, struct sys_obj *o)
 	return err;
 }
 
+static void restore(int folder, const char *name, int fd, const struct pin_is *is, void *arg)
+{
+	struct sys_obj *o = sys_ino_get(is->dev, is->ino);
+
+	(void)folder, (void)name, (void)arg;
+	if (!o)
+		return;
+	/* A link that only its maker carried out is nothing without it. */
+	if (o->kind == is->kind && o->id == is->id && (o->kind != SYS_LINK || sys_link_works(o)))
+		pin(fd, o);
+	sys_put(o);
+}
+
+void client_restore_pins(void)
+{
+	const char *dir = sys_session(false);
+
+	if (dir && sys_objects)
+		sys_pins_each(dir, restore, NULL);
+}
+
 static void sweep(void)
 {
 	struct wire_msg *m = new_msg(WIRE_SWEEP);

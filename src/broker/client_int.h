@@ -28,6 +28,7 @@ struct client_event {
 };
 int client_announce(struct client_event *e, bool wait, struct text *why);
 void client_announce_all(void); /* without waiting */
+void client_restore_pins(void); /* to a broker that knows of none: those whose objects this process has */
 void client_forked(void);
 
 /* ---- view.c: what other members show -------------------------------------------------------- */

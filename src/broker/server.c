@@ -398,6 +398,7 @@ static void hello(struct broker *b, struct conn *c, const struct wire_msg *m)
 	memset(&b->out, 0, offsetof(struct wire_msg, item));
 	b->out.op = WIRE_WELCOME;
 	b->out.token = c->token;
+	b->out.kind = b->lost_at > 0;
 	answer(b, c, NULL);
 	events_hello(b, c, m);
 }
@@ -528,6 +529,8 @@ static int timeout_of(struct broker *b)
 
 	if (b->grace && b->grace < first)
 		first = b->grace;
+	if (b->lost_at && b->lost_at < first)
+		first = b->lost_at;
 	if (b->full && b->full < first)
 		first = b->full;
 	if (b->idle_since && b->idle_since + IDLE_MS < first)
@@ -576,6 +579,8 @@ void broker_run(struct broker *b, int stop_fd)
 		batch(b, ev, n < 0 ? 0 : n);
 		if (b->grace && broker_now() >= b->grace)
 			events_end_of_grace(b);
+		if (b->lost_at && broker_now() >= b->lost_at)
+			lost_remove(b);
 		bury(b);
 		waits_settle(b);
 		bury(b);
@@ -619,6 +624,7 @@ static int serve_from_now(struct broker *b)
 	    epoll_ctl(b->epoll, EPOLL_CTL_ADD, b->listener, &ev))
 		return b->listener < 0 ? b->listener : -errno;
 	b->grace = broker_now() + GRACE_MS;
+	lost_expect(b);
 	if (b->guard < 0)
 		renew_guardian(b);
 	else

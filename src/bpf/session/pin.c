@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BPF_OBJ_PIN and BPF_OBJ_GET. A pin is an empty file in the session's directory that stands for
- * bpffs; what it holds is known by its inode, so that renaming and removing are the file system's.
+ * BPF_OBJ_PIN and BPF_OBJ_GET. A pin is a file in the session's directory that stands for bpffs; what
+ * it holds is known by its inode, so that renaming and removing are the file system's.
  * This process keeps a reference as long as the file has a name; the broker of the session, if there
  * is one, keeps the descriptors for processes that come later.
  */
@@ -13,6 +13,9 @@
 
 #include "bpf/session/session.h"
 #include "bpf/sys_int.h"
+
+#define LOST_US    20000 /* between looks at a name that nobody knows, */
+#define LOST_TRIES 250   /* which is gone within two seconds, on a busy machine a little later */
 
 struct pin {
 	int file; /* the name's, O_PATH */
@@ -149,11 +152,13 @@ static struct sys_obj *find(u64 dev, u64 ino)
 static int pin_at(const char *real, struct sys_obj *o)
 {
 	struct stat st;
-	int file = open(real, O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0600), err;
+	int text = open(real, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600), file = -1, err;
 
-	if (file < 0)
+	if (text < 0)
 		return -errno;
-	close(file);
+	err = sys_pin_say(text, o);
+	if (err)
+		goto undo;
 	file = open(real, O_PATH | O_CLOEXEC);
 	if (file < 0 || fstat(file, &st)) {
 		err = -errno;
@@ -165,10 +170,12 @@ static int pin_at(const char *real, struct sys_obj *o)
 		err = remember(file, &st, o);
 	if (!err) {
 		sys_fd_own(file, true);
+		close(text);
 		return 0;
 	}
 undo:
 	unlink(real);
+	close(text);
 	if (file >= 0)
 		close(file);
 	return err;
@@ -202,15 +209,35 @@ long sys_cmd_obj_pin(struct sys_call *c)
 	return err;
 }
 
+static bool is_pin(const char *real)
+{
+	int fd = open(real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct pin_is is;
+	bool yes = fd >= 0 && sys_pin_says(fd, &is);
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+/*
+ * A pin that the broker does not know is being made, or is of before its time: whoever has the object hands it back, or
+ * the name goes (broker/lost.c).
+ */
 struct sys_obj *sys_pin_get(const char *real)
 {
 	struct sys_obj *o;
 	struct stat st;
+	int tries = 0;
 
-	if (stat(real, &st) || !S_ISREG(st.st_mode))
-		return NULL;
-	o = find(st.st_dev, st.st_ino);
-	return o || !sys_shared() ? o : sys_shared()->pinned(st.st_dev, st.st_ino);
+	do {
+		if (stat(real, &st) || !S_ISREG(st.st_mode))
+			return NULL;
+		o = find(st.st_dev, st.st_ino);
+		if (!o && sys_shared())
+			o = sys_shared()->pinned(st.st_dev, st.st_ino);
+	} while (!o && sys_shared() && tries++ < LOST_TRIES && is_pin(real) && !usleep(LOST_US));
+	return o;
 }
 
 static long get(const char *real, u32 flags)

@@ -59,8 +59,20 @@ extern _Atomic u32 sys_probe_writers;
 bool sys_probe_is(int fd);
 bool sys_probe_write(int fd, const void *buf, size_t n, s64 *ret);
 
-/* ---- pins (pin.c) --------------------------------------------------------------------------- */
+/* ---- pins (pin.c, pin_file.c) --------------------------------------------------------------- */
 
 void sys_pins_sweep(void); /* after names were removed: what they held goes */
+
+/* What a pin's file says, for a broker that was not told: an object's kind, number and memfd. */
+struct pin_is {
+	u32 kind, id;
+	u64 dev, ino;
+};
+struct sys_obj;
+int sys_pin_say(int fd, const struct sys_obj *o); /* and locks the file, until fd is closed; 0 or -errno */
+bool sys_pin_says(int fd, struct pin_is *is); /* false: it is no pin's */
+/* Each file of the session's bpffs that says so: its folder and name, and the file, to read. */
+typedef void sys_pin_fn(int folder, const char *name, int fd, const struct pin_is *is, void *arg);
+void sys_pins_each(const char *session, sys_pin_fn *fn, void *arg);
 
 #endif

@@ -79,6 +79,13 @@ const struct prog *sys_obj_prog(struct sys_obj *o)
 	return container_of(o, struct sys_prog, o)->p;
 }
 
+bool sys_link_works(const struct sys_obj *o)
+{
+	const struct sys_link *l = container_of(o, struct sys_link, o);
+
+	return o->kind == SYS_LINK && (!l->foreign || l->iter);
+}
+
 u64 sys_link_attachment(const struct sys_obj *o)
 {
 	const struct sys_link *l = container_of(o, struct sys_link, o);

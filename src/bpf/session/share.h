@@ -76,6 +76,7 @@ int sys_attach_here(enum sys_attach_kind kind, const struct sys_attach *a, struc
 /* ---- for who answers ------------------------------------------------------------------------ */
 
 void sys_hold(struct sys_obj *o);
+struct sys_obj *sys_ino_get(u64 dev, u64 ino); /* of this process, by the memfd's inode: with a reference; NULL */
 const struct prog *sys_obj_prog(struct sys_obj *o); /* of one of kind SYS_PROG */
 int sys_fd_own_from(s32 pid); /* the first of those that a process (0: this) has itself; -1: any number */
 int sys_fd_move(int fd);          /* out of the way of small numbers; the old one is closed */
@@ -92,5 +93,6 @@ void sys_elems_drop(void);
 /* Each object that has descriptors, with a reference for the moment. */
 void sys_obj_each(void (*fn)(struct sys_obj *o, void *arg), void *arg);
 u64 sys_link_attachment(const struct sys_obj *link); /* that it stands for elsewhere; 0 */
+bool sys_link_works(const struct sys_obj *link);     /* does this process carry it out, or is it only another's? */
 
 #endif

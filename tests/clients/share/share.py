@@ -78,6 +78,14 @@ def brokers():
     return sorted(found, key=lambda pid: found[pid] in found)
 
 
+def kill_both():
+    both = brokers()
+    for how in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in both:
+            os.kill(pid, how)
+    return both
+
+
 def records():
     t = target()
     a, b = loader("recorded", t.pid, 77), loader("returned", t.pid, 78)
@@ -283,11 +291,7 @@ def deaths():
     check("the_guardian_is_replaced", wait_for(lambda: guardian not in brokers() and len(brokers()) == 2), brokers())
     os.kill(brokers()[0], signal.SIGKILL)
     check("pins_outlive_both_in_turn", count() == 8, count())
-    both = brokers()
-    for pid in both:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in both:
-        os.kill(pid, signal.SIGKILL)
+    both = kill_both()
     t.say("1")
     check("probes_outlive_both_at_once", a.say(f"count {t.pid}") == "9")
     check("members_start_a_new_one", wait_for(lambda: any(b not in both for b in brokers()[:1])))
@@ -303,6 +307,64 @@ def deaths():
 
     check("probes_of_a_killed_loader_disappear", wait_for(silent))
     run(FERRY, "exec", "--", "rm", "-f", folder + "/again", folder + "/calls", env=ENV)
+    t.end()
+
+
+def both_at_once():
+    """Broker and guardian killed together: who has a pinned object hands it back, and names of what nobody has go."""
+    folder = "/sys/fs/bpf/kept"
+    t = target()
+    a, gone = loader("entered", t.pid), loader("entered", t.pid)
+    run(FERRY, "exec", "--", "mkdir", folder, env=ENV)
+    mine = bpftool("link", "list")[0]
+    prog = next(p for p in bpftool("prog", "list") if p["id"] == mine["prog_id"])
+    calls = next(m for m in bpftool("map", "list") if m["id"] in prog["map_ids"] and m["name"] == "calls")
+    bpftool("map", "create", "/sys/fs/bpf/nobodys", "type", "array", "key", "4", "value", "4", "entries", "1", "name", "nobodys")
+    check("a_map_whose_maker_has_ended_lives_by_its_pin", bpftool("map", "show", "pinned", "/sys/fs/bpf/nobodys")["name"] == "nobodys")
+    for kind, number in (("map", calls["id"]), ("prog", prog["id"]), ("link", mine["id"])):
+        bpftool(kind, "pin", "id", str(number), f"{folder}/{kind}")
+    t.say("3")
+    kill_both()
+    # Asked at once: before anybody can have handed anything back.
+    dump = bpftool("map", "dump", "pinned", folder + "/map")
+    check("a_pinned_map_that_a_member_has_is_handed_back", isinstance(dump, list) and [e["formatted"]["value"] for e in dump] == [3], dump)
+    shown = bpftool("prog", "show", "pinned", folder + "/prog")
+    check("and_a_program", (shown or {}).get("id") == prog["id"], shown)
+    shown = bpftool("link", "show", "pinned", folder + "/link")
+    check("and_a_link_that_its_maker_has", (shown or {}).get("prog_id") == prog["id"], shown)
+    r = run(FERRY, "exec", "--", BPFTOOL, "map", "show", "pinned", "/sys/fs/bpf/nobodys", env=ENV)
+    check("a_pin_of_what_nobody_has_is_ENOENT", r.returncode and "No such file" in r.all, r.all)
+
+    def names():
+        return run(FERRY, "exec", "--", "find", "/sys/fs/bpf", "-type", "f", env=ENV).stdout.split()
+
+    check("and_its_name_has_gone", names() and all(n.startswith(folder) for n in names()), names())
+    bpftool("map", "create", "/sys/fs/bpf/nobodys", "type", "array", "key", "4", "value", "4", "entries", "1", "name", "again")
+    check("and_may_be_used_again", (bpftool("map", "show", "pinned", "/sys/fs/bpf/nobodys") or {}).get("name") == "again")
+    # What was handed back is pinned as before: it lives when who handed it back does not.
+    number = calls["id"]
+    for x in (a, gone):
+        x.p.kill()
+        x.p.wait()
+    t.say("4")
+    dump = bpftool("map", "dump", "pinned", folder + "/map")
+    check("what_was_handed_back_outlives_who_did", isinstance(dump, list) and [e["formatted"]["value"] for e in dump] == [7], dump)
+    os.kill(brokers()[0], signal.SIGKILL)
+    check("and_the_broker_after_that", (bpftool("map", "show", "pinned", folder + "/map") or {}).get("id") == number)
+    # The link's maker is dead, its target has the program and the map.
+    kill_both()
+    check("a_pinned_link_whose_maker_has_ended_goes_with_its_name", wait_for(lambda: folder + "/link" not in names() and not bpftool("link", "list")), names())
+    check("its_program_and_map_are_handed_back_by_the_target",
+          [(bpftool(k, "show", "pinned", f"{folder}/{k}") or {}).get("id") for k in ("prog", "map")] == [prog["id"], number])
+
+    def silent():
+        before = bpftool("map", "dump", "pinned", folder + "/map")
+        t.say("2")
+        return before and bpftool("map", "dump", "pinned", folder + "/map") == before
+
+    check("and_its_probes_have_gone", wait_for(silent))
+    run(FERRY, "exec", "--", "rm", "-r", folder, "/sys/fs/bpf/nobodys", env=ENV)
+    check("and_ends_with_its_name", wait_for(lambda: not (bpftool("link", "list") or bpftool("map", "list"))), bpftool("map", "list"))
     t.end()
 
 
@@ -548,13 +610,13 @@ def idle():
 
 
 PARTS = [one_target, records, any_process, elements, refusals, seen_by_tools, closed_descriptors, children, namespaces, stopped_target]
-DEATHS = [deaths, pinned_link, taken_back, pinned_storm, dead_loader, circles, killed_target, storm, idle]
+DEATHS = [deaths, both_at_once, pinned_link, taken_back, pinned_storm, dead_loader, circles, killed_target, storm, idle]
 
 
 def main():
     parts = [p for p in PARTS + DEATHS if p.__name__ in sys.argv[4:]] if sys.argv[4:] else PARTS + DEATHS
     for part in parts:
-        if BPFTOOL == "none" and part in (deaths, pinned_link, taken_back, pinned_storm, dead_loader, storm):
+        if BPFTOOL == "none" and part in (deaths, both_at_once, pinned_link, taken_back, pinned_storm, dead_loader, storm):
             skip(part.__name__, "there is no bpftool")
         else:
             part()
