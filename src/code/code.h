@@ -18,6 +18,11 @@
  */
 struct code_region;
 int code_alloc(size_t size, const void *near, struct code_region **out); /* 0, -ENOMEM, -EPERM */
+/*
+ * An address to be beside for what the main program calls by pointer, as its own functions are: processors follow
+ * branches whose ends differ in the upper 32 bits more slowly.
+ */
+const void *code_main(void);
 u8 *code_write(struct code_region *r);       /* where to write; NULL once sealed */
 const u8 *code_addr(const struct code_region *r); /* where it will run, known before sealing */
 size_t code_size(const struct code_region *r);

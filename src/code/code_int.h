@@ -30,6 +30,9 @@ struct code_arch {
 };
 extern const struct code_arch code_arch;
 
+/* region.c: inaccessible address space of whole pages, within reach of `near` (may be NULL) if that is free; or NULL. */
+void *code_reserve(size_t size, const void *near);
+
 extern u32 code_vectors; /* keep.c */
 
 #endif

@@ -14,11 +14,14 @@
 #define CHUNK ((size_t)256 << 10)
 #define MAX_PIECE ((size_t)64 << 10)
 
-static struct {
+struct chunk {
 	u8 *run;     /* the executable view; NULL before the first piece and when full */
 	size_t used;
 	int fd;
-} chunk = { .fd = -1 };
+	size_t align;
+};
+/* What is called by the main program is so short that a cache line more or less counts. */
+static struct chunk anywhere = { .fd = -1, .align = 16 }, beside_main = { .fd = -1, .align = 64 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
@@ -60,7 +63,18 @@ static void register_unwind(u8 *run)
 	code_tell_debugger(run, CHUNK, f, sizeof(*f));
 }
 
-static bool new_chunk(void)
+/* A view of the file within reach of `near`; without one anywhere. */
+static void *map_executable(int fd, const void *near)
+{
+	void *room = near ? code_reserve(CHUNK, near) : NULL, *run;
+
+	run = mmap(room, CHUNK, PROT_READ | PROT_EXEC, MAP_SHARED | (room ? MAP_FIXED : 0), fd, 0);
+	if (run == MAP_FAILED && room)
+		munmap(room, CHUNK);
+	return run;
+}
+
+static bool new_chunk(struct chunk *c)
 {
 	void *run;
 	int fd = memfd_create("ferry-code", MFD_CLOEXEC);
@@ -70,45 +84,55 @@ static bool new_chunk(void)
 			close(fd);
 		return false;
 	}
-	run = mmap(NULL, CHUNK, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	run = map_executable(fd, c == &beside_main ? code_main() : NULL);
 	if (run == MAP_FAILED) {
 		close(fd);
 		return false;
 	}
-	if (chunk.fd >= 0)
-		close(chunk.fd);
-	chunk.run = run;
-	chunk.used = 0;
-	chunk.fd = fd;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->run = run;
+	c->used = 0;
+	c->fd = fd;
 	register_unwind(run);
 	return true;
 }
 
-static u8 *add(const void *code, size_t size)
+static u8 *add(struct chunk *c, const void *code, size_t size)
 {
 	u8 *w, *piece;
 
-	if ((!chunk.run || CHUNK - chunk.used < size) && !new_chunk())
+	if ((!c->run || CHUNK - c->used < size) && !new_chunk(c))
 		return NULL;
-	w = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, chunk.fd, 0);
+	w = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
 	if (w == MAP_FAILED)
 		return NULL;
-	memcpy(w + chunk.used, code, size);
+	memcpy(w + c->used, code, size);
 	munmap(w, CHUNK);
-	piece = chunk.run + chunk.used;
+	piece = c->run + c->used;
 	__builtin___clear_cache((char *)piece, (char *)piece + size);
-	chunk.used = ALIGN_UP(chunk.used + size, (size_t)16);
+	c->used = ALIGN_UP(c->used + size, c->align);
 	return piece;
 }
 
-const void *code_pool_add(const void *code, size_t size)
+static const void *pool_add(struct chunk *c, const void *code, size_t size)
 {
 	const u8 *piece;
 
 	if (size > MAX_PIECE || !code_allowed())
 		return NULL;
 	pthread_mutex_lock(&lock);
-	piece = add(code, size);
+	piece = add(c, code, size);
 	pthread_mutex_unlock(&lock);
 	return piece;
+}
+
+const void *code_pool_add(const void *code, size_t size)
+{
+	return pool_add(&anywhere, code, size);
+}
+
+const void *code_pool_add_beside_main(const void *code, size_t size)
+{
+	return pool_add(&beside_main, code, size);
 }

@@ -11,5 +11,7 @@
  * the code must set up rbp (x29) as the ABI's frame pointer before it calls.
  */
 const void *code_pool_add(const void *code, size_t size);
+/* The same, beside code_main(). */
+const void *code_pool_add_beside_main(const void *code, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -101,6 +102,7 @@ bool code_allowed(void)
 #define NEAR_REACH ((intptr_t)0x70000000) /* below 2 GiB by more than the largest region */
 #define NEAR_STEP ((uintptr_t)64 << 20)
 #define NEAR_TRIES 24
+#define MAIN_ABOVE_HEAP ((uintptr_t)0xe0000000)
 
 static bool reaches(const void *p, size_t size, const void *near)
 {
@@ -116,16 +118,25 @@ static void *reserve(void *hint, size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Address space of `size` bytes, within reach of `near` if some hint is granted. */
-static void *reserve_near(size_t size, const void *near)
+/* A program at fixed addresses has its heap behind it, in the same 4 GiB: far from that. */
+const void *code_main(void)
 {
-	static _Atomic uintptr_t last; /* where a hint was granted before: the next is beside it */
+	uintptr_t entry = getauxval(AT_ENTRY);
+
+	return (const void *)(entry && entry < MAIN_ABOVE_HEAP ? MAIN_ABOVE_HEAP : entry);
+}
+
+void *code_reserve(size_t size, const void *near)
+{
+	/* Where a hint was granted before, beside the main program and elsewhere: the next is beside it. */
+	static _Atomic uintptr_t granted[2];
+	_Atomic uintptr_t *last = &granted[near == code_main()];
 	u8 *p = reserve(NULL, size);
 	uintptr_t at;
 
 	if (!p || !near || size > (size_t)NEAR_REACH / 2 || reaches(p, size, near))
 		return p;
-	at = last;
+	at = *last;
 	if (!at || !reaches((void *)at, size, near))
 		at = (uintptr_t)near & ~(NEAR_STEP - 1);
 	for (int i = 0; i < NEAR_TRIES; i++) {
@@ -135,7 +146,7 @@ static void *reserve_near(size_t size, const void *near)
 
 		if (q && reaches(q, size, near)) {
 			munmap(p, size);
-			last = (uintptr_t)q + size;
+			*last = (uintptr_t)q + size;
 			return q;
 		}
 		if (q)
@@ -186,7 +197,7 @@ int code_alloc(size_t size, const void *near, struct code_region **out)
 	r->fd = -1;
 	r->used = size;
 	r->size = total - 2 * page;
-	r->base = reserve_near(total, near);
+	r->base = code_reserve(total, near);
 	if (!r->base) {
 		base_free(r);
 		return -ENOMEM;

@@ -33,16 +33,22 @@ static void free_code(struct jit_code *code)
 
 /*
  * Where most calls go: this library, where the helpers are, or the host's native functions, which may
- * lie further away than a 32-bit displacement reaches.
+ * lie further away than a 32-bit displacement reaches. A C function that makes no calls (prog/sig.c) is beside those
+ * that call it.
  */
 static const void *neighbour(const struct prog *p)
 {
+	bool arrays = true; /* look-ups are in line */
 	u32 helpers = 0, natives = 0;
 
+	for (u32 n = 0; n < p->nmaps; n++)
+		arrays = arrays && p->maps[n]->ops->inline_kind == MAP_INLINE_ARRAY;
 	for (u32 n = 0; n < p->insn_cnt; n += isa_slots(&p->insns[n])) {
-		helpers += isa_is_call(&p->insns[n], 0);
+		helpers += isa_is_call(&p->insns[n], 0) && !(arrays && p->insns[n].imm == BPF_FUNC_map_lookup_elem);
 		natives += isa_is_call(&p->insns[n], BPF_PSEUDO_KFUNC_CALL);
 	}
+	if (p->type == BPF_PROG_TYPE_EXT && !helpers && !natives && !p->limits)
+		return code_main();
 	return natives > helpers && p->nnatives ? p->natives[0]->addr : (const void *)jit_install;
 }
 

@@ -21,15 +21,16 @@ struct jit_arg {
 /*
  * A C function that says that this thread is inside (*inside, thread-local and at the same distance in each: 0
  * becomes 1, and 0 again) and calls the program whose code *target then is. Of its arguments as many bytes
- * count as the C type has. When the thread is inside already, or there is no program, `otherwise` is called
- * instead, as the function was. It stays for the life of the process: the code, or NULL.
+ * count as the C type has. When the thread is inside already, or *target is what jit_entry() writes there,
+ * which stands for no program, `otherwise` is called instead, as the function was. It stays for the life of the
+ * process: the code, or NULL.
  */
 struct jit_entry {
 	const struct jit_arg *args;
 	u32 n;
 	u32 ret_float; /* the program's result is the bits of a float of 4, 8 bytes; 0: an integer */
 	const u32 *inside;
-	const void *const *target;
+	const void *_Atomic *target;
 	const void *otherwise;
 };
 const void *jit_entry(const struct jit_entry *e);

@@ -20,7 +20,8 @@
 
 struct closure {
 	struct ferry_closure c;
-	const void *_Atomic target;   /* the short way: the program's code; NULL: take the other */
+	const void *_Atomic target;   /* the short way: the program's code, or: */
+	const void *otherwise;        /* take the other way */
 	struct prog *_Atomic prog;    /* NULL: gone */
 	u64 on_error;
 	struct closure_plan plan;
@@ -118,7 +119,7 @@ static bool take_direct(struct prog *p)
 /* Does the program go the short way? Its code then stays as it is: by take_direct(). */
 static bool is_short(const struct closure *cl, const struct prog *p)
 {
-	return cl->plan.registers && p->tail && !p->limits && !p->nsites && !is_widened(&cl->plan, p) && is_leaf(p);
+	return cl->otherwise && p->tail && !p->limits && !p->nsites && !is_widened(&cl->plan, p) && is_leaf(p);
 }
 
 /*
@@ -132,13 +133,15 @@ static void add_entry(struct closure *cl)
 		.n = cl->plan.nargs,
 		.ret_float = cl->plan.ret == CLOSURE_BYTES ? cl->plan.ret_width : 0,
 		.inside = (const u32 *)&sys_runner.fast,
-		.target = (const void *const *)&cl->target,
+		.target = &cl->target,
 		.otherwise = cl->c.code,
 	};
 	const void *code = cl->plan.registers ? jit_entry(&e) : NULL;
 
-	if (code)
-		cl->c.code = (void *)(uintptr_t)code;
+	if (!code)
+		return;
+	cl->c.code = (void *)(uintptr_t)code;
+	cl->otherwise = cl->target;
 }
 
 /* ---- making and freeing ------------------------------------------------------------------------- */
@@ -167,7 +170,7 @@ static void set_program(struct closure *cl, struct prog *p, bool direct)
 	cl->old_direct = cl->direct;
 	cl->direct = direct;
 	atomic_store(&cl->prog, p);
-	atomic_store(&cl->target, direct ? p->tail : NULL);
+	atomic_store(&cl->target, direct ? p->tail : cl->otherwise);
 }
 
 static void free_later(struct sys_deferred *d)

@@ -96,6 +96,17 @@ SEC("closure") long floats_first(unsigned int f, unsigned long x, int a, unsigne
 	return f + 3 * x + 5 * a + 7 * y + 11 * b;
 }
 
+/* The same by the long way: who asks for the process is entered as any event. */
+SEC("closure") unsigned long mixed_long(int a, unsigned long x, short b, unsigned int f, long c)
+{
+	return a + 3 * x + 5 * b + 7ul * f + 11 * c + !bpf_get_current_pid_tgid();
+}
+
+SEC("closure") long floats_first_long(unsigned int f, unsigned long x, int a, unsigned long y, unsigned char b)
+{
+	return f + 3 * x + 5 * a + 7 * y + 11 * b + !bpf_get_current_pid_tgid();
+}
+
 struct bits {
 	unsigned long x, y;
 };

@@ -221,22 +221,28 @@ static unsigned int bits_of_float(float x)
 	return b;
 }
 
-static void integers_and_floats_each_come_to_their_place(void **state)
+static void check_mixed(const char *mixed_prog, const char *floats_first_prog)
 {
-	struct ferry_closure *m = make("mixed", "double (int, double, short, float, long)");
-	struct ferry_closure *l = make("floats_first", "long (float, double, int, double, unsigned char)");
+	struct ferry_closure *m = make(mixed_prog, "double (int, double, short, float, long)");
+	struct ferry_closure *l = make(floats_first_prog, "long (float, double, int, double, unsigned char)");
 	double (*mixed)(int, double, short, float, long) =
 		(double (*)(int, double, short, float, long))ferry_closure_code(m);
 	long (*floats_first)(float, double, int, double, unsigned char) =
 		(long (*)(float, double, int, double, unsigned char))ferry_closure_code(l);
 	unsigned long want = (unsigned long)-3 + 3 * bits_of(0.5) - 20 + 7ul * bits_of_float(-2.5f) + 11ul * (1ul << 40);
 
-	(void)state;
 	assert_true(bits_of(mixed(-3, 0.5, -4, -2.5f, 1l << 40)) == want);
 	want = bits_of_float(1.5f) + 3 * bits_of(-1e300) - 35 + 7 * bits_of(1e-5) + 11 * 200;
 	assert_true((unsigned long)floats_first(1.5f, -1e300, -7, 1e-5, 200) == want);
 	ferry_closure_free(m);
 	ferry_closure_free(l);
+}
+
+static void integers_and_floats_each_come_to_their_place(void **state)
+{
+	(void)state;
+	check_mixed("mixed", "floats_first");
+	check_mixed("mixed_long", "floats_first_long");
 }
 
 static void more_than_five_arguments_come_as_a_block(void **state)
