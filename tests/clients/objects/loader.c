@@ -21,9 +21,13 @@ static int map(const char *name)
 
 static void on_sample(void *sum, int cpu, void *data, unsigned int size)
 {
+	unsigned long long words[2]; /* aligned to 4 bytes there (perf_event_open(2), PERF_SAMPLE_RAW) */
+
 	(void)cpu;
-	if (size >= 16)
-		*(unsigned long long *)sum += ((unsigned long long *)data)[1];
+	if (size < sizeof(words))
+		return;
+	memcpy(words, data, sizeof(words));
+	*(unsigned long long *)sum += words[1];
 }
 
 static long long elem(const char *name, unsigned int key)

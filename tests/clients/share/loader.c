@@ -30,14 +30,17 @@ static int show(void *ctx, void *data, size_t size)
 	return 0;
 }
 
+/* What is behind the word with its size is aligned to 4 bytes (perf_event_open(2), PERF_SAMPLE_RAW). */
 static void sample(void *ctx, int cpu, void *data, __u32 size)
 {
-	struct record *r = data;
+	struct record r;
 
 	(void)ctx;
 	(void)cpu;
-	if (size >= sizeof(*r))
-		printf("%u output %llu %llu\n", r->pid, r->arg, r->cookie);
+	if (size < sizeof(r))
+		return;
+	memcpy(&r, data, sizeof(r));
+	printf("%u output %llu %llu\n", r.pid, r.arg, r.cookie);
 }
 
 static double now(void)
