@@ -51,7 +51,6 @@ void libffiBindTest(void) {
     argTypes[0] = &ffi_type_sint;
     argTypes[1] = &ffi_type_sint;
 
-    returnTypes = malloc(sizeof(ffi_type *));
     returnTypes = &ffi_type_pointer;
 
     ffi_cif *cif = malloc(sizeof(ffi_cif));
