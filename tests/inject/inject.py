@@ -379,7 +379,7 @@ def test_nginx():
     dir = tempfile.mkdtemp(prefix="ferry-nginx-")
     sock = dir + "/sock"
     with open(dir + "/conf", "w") as f:
-        f.write(f"daemon off; error_log {dir}/error; pid {dir}/pid; worker_processes 1;\n"
+        f.write(f"daemon off; user root root; error_log {dir}/error; pid {dir}/pid; worker_processes 1;\n"
                 "events { worker_connections 64; }\n"
                 f"http {{ access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;\n"
                 f"uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s; server {{ listen unix:{sock}; location / {{ return 200 hi; }} }} }}\n")

@@ -9,7 +9,9 @@ from tap import state
 
 PATIENCE = 60  # seconds
 
+# Of user 0 without its powers (a checkout below /root) it can make nobody's processes none; others ignore the line.
 NGINX = """daemon off;
+user root root;
 master_process on;
 worker_processes 1;
 pid {0}/pid;
