@@ -69,6 +69,8 @@ struct branches {
  * branches do not matter.
  */
 struct branches branches_into(u64 start, u64 end, u64 addr, u8 len, bool prologue);
+/* Does an instruction of the function that begins at `start` lie around `addr`? false where that is not known. */
+bool branch_splits(u64 start, u64 end, u64 addr);
 /* Is every place inside of what is moved followed by a move of the stack pointer, before the function goes on? */
 bool branch_is_prologue(u64 addr, u64 end, const struct moved *m);
 

@@ -206,6 +206,27 @@ struct branches branches_into(u64 start, u64 end, u64 addr, u8 len, bool prologu
 	return (struct branches){ .into = s.into, .unknown = s.unknown };
 }
 
+bool branch_splits(u64 start, u64 end, u64 addr)
+{
+	const struct site *site = NULL;
+	ZydisDecodedInstruction in;
+	ZydisDecoder d;
+	const u8 *code;
+	size_t avail;
+	u64 pc;
+
+	ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (pc = start; pc < addr; pc += in.length) {
+		code = original(pc, end, &site, &avail);
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, code, avail, &in)))
+			return false; /* data in the code */
+		/* Libraries jump behind a lock prefix where there is one thread. */
+		if (addr - pc < in.length)
+			return addr - pc != 1 || !(in.attributes & ZYDIS_ATTRIB_HAS_LOCK);
+	}
+	return false;
+}
+
 static bool is_push(const struct insn *i)
 {
 	return (i->in.mnemonic == ZYDIS_MNEMONIC_PUSH || i->in.mnemonic == ZYDIS_MNEMONIC_SUB) && is_reg(&i->ops[0]) &&

@@ -237,10 +237,18 @@ static int plan_site(struct site *s, size_t avail, const char **why)
 /* A new site at addr, its bytes already read into `bytes`. */
 static int make_site(u64 addr, const u8 *bytes, size_t avail, struct site **out, const char **why)
 {
-	struct site *s = base_alloc(sizeof(*s));
-	u8 *room = area_alloc((const void *)(uintptr_t)addr, STUB_ROOM);
+	struct site *s;
+	u64 start, end;
+	u8 *room;
 	int err;
 
+	/* A patch there would make other instructions of this one. */
+	if (func_range(addr, &start, &end) && branch_splits(start, end, addr)) {
+		*why = "it lies in the middle of an instruction";
+		return -EINVAL;
+	}
+	s = base_alloc(sizeof(*s));
+	room = area_alloc((const void *)(uintptr_t)addr, STUB_ROOM);
 	if (!s || !room) {
 		base_free(s);
 		*why = "no memory for code within 2 GiB";

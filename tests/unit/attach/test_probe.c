@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Probes on functions of this program and of libraries: hooks see what the ABI says, and the functions do what they did. */
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -57,6 +58,33 @@ static NOCLONE int add(int a, int b)
 	volatile int x[4] = { a, b };
 
 	return x[0] + x[1];
+}
+
+int five(void);
+__asm__(".pushsection .text\n.type five, @function\nfive:\n.cfi_startproc\nnop\nmov $5, %eax\nret\n.cfi_endproc\n"
+	".size five, . - five\n.popsection");
+
+/* A patch would make another instruction of what is around it. */
+static void middle_of_an_instruction_is_refused(void **state)
+{
+	struct probe_spec spec = { (const u8 *)five + 2, PROBE_ENTRY, 0, on_entry, NULL };
+	struct probe *p = NULL, *none = NULL;
+	struct text why = { 0 };
+	struct seen s = { 0 };
+
+	(void)state;
+	for (; (const u8 *)spec.addr < (const u8 *)five + 6; spec.addr = (const u8 *)spec.addr + 1)
+		assert_int_equal(probe_add(&spec, 1, &p, &why), -EINVAL);
+	assert_non_null(strstr(text_str(&why), "middle of an instruction"));
+	text_free(&why);
+	/* Also where the instruction before is probed, and another one than it was. */
+	p = probe((const u8 *)five + 1, PROBE_ENTRY, on_entry, &s);
+	spec.addr = (const u8 *)five + 3;
+	assert_int_equal(probe_add(&spec, 1, &none, &why), -EINVAL);
+	assert_int_equal(five(), 5);
+	assert_int_equal(s.calls, 1);
+	text_free(&why);
+	probe_remove(&p, 1);
 }
 
 static void entry_sees_arguments(void **state)
@@ -498,6 +526,7 @@ int main(void)
 		cmocka_unit_test(returning_twice_is_refused),
 		cmocka_unit_test(failing_batch_leaves_nothing),
 		cmocka_unit_test(child_of_fork_is_probed_and_can_remove),
+		cmocka_unit_test(middle_of_an_instruction_is_refused),
 		cmocka_unit_test(hit_in_a_hook_is_ignored_and_counted),
 		cmocka_unit_test(signals_while_probed),
 		cmocka_unit_test(patching_under_threads_is_safe),
