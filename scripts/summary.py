@@ -61,6 +61,8 @@ class Sum:
         elif result not in ("OK", "SKIP") and not here:
             here = 1
             print(f"FAILED: {test['name']}: {result}", file=sys.stderr)
+            for row in re.findall(r"^# CRASH: .*", test.get("stderr", ""), re.M):  # tests/crash.c
+                print(f"    {row}", file=sys.stderr)
         self.failed += here
 
 

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "crash.h"
+
 /*
  * For a whole test program that lacks what it needs: `return skip_all("why")` from main. Not cmocka's
  * skip(), which prints 'not ok' and so counts as a failure.
