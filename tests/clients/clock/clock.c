@@ -339,20 +339,24 @@ static void idle_processors_tick(void **state)
 {
 	struct timespec t = { 0, 400000000 };
 	struct bpf_link *links[256];
-	unsigned long long all = 0;
+	unsigned long long all = 0, ms;
+	struct timespec from, to;
 	struct sample s;
 	int n, i;
 	char name[32];
 
 	(void)state;
 	forget();
+	clock_gettime(CLOCK_MONOTONIC, &from);
 	n = profile_all("profile", 100, links);
 	nanosleep(&t, NULL);
 	end(links, n);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
 	for (i = 0; i < n; i++) {
 		s = look(1u << 31 | i);
 		all += s.count;
-		assert_true(s.count < 80);
+		assert_true(s.count < ms / 5); /* at most twice what there are */
 		if (!s.count)
 			continue;
 		snprintf(name, sizeof(name), "swapper/%d", i);

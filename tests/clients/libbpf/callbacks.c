@@ -111,8 +111,9 @@ static void a_timer_of_an_array_gets_its_index(void **state)
 
 static void a_timer_that_is_cancelled_or_whose_element_goes_stays_silent(void **state)
 {
-	struct args a = { .key = 1, .nsecs = 50000000, .ret = -1 };
-	struct args b = { .key = 2, .nsecs = 50000000, .ret = -1 };
+	/* Long enough for six calls of a process that has to wait for its processor. */
+	struct args a = { .key = 1, .nsecs = 300000000, .ret = -1 };
+	struct args b = { .key = 2, .nsecs = 300000000, .ret = -1 };
 
 	(void)state;
 	put(1, 1);
@@ -124,7 +125,7 @@ static void a_timer_that_is_cancelled_or_whose_element_goes_stays_silent(void **
 	/* Replaced: the new element has no timer. */
 	put(2, 1);
 	assert_int_equal(run("cancel", &b), -EINVAL);
-	usleep(100000);
+	usleep(350000);
 	assert_int_equal(look("timed", &a.key).fired, 0);
 	assert_int_equal(look("timed", &b.key).fired, 0);
 	/* Its place can be taken again. */

@@ -279,7 +279,7 @@ static void who_waits_with_a_mask_survives_programs_that_come(void **state)
 {
 	struct sigaction act = { .sa_handler = on_usr1 };
 	struct bpf_link *l;
-	sigset_t others;
+	sigset_t others, usr1, old;
 	pthread_t t;
 	void *ret;
 	int i;
@@ -288,6 +288,9 @@ static void who_waits_with_a_mask_survives_programs_that_come(void **state)
 	sigaction(SIGUSR1, &act, NULL);
 	sigfillset(&others);
 	sigdelset(&others, SIGUSR1);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &usr1, &old); /* kept for who does not wait yet */
 	for (i = 0; i < 5; i++) {
 		handled = 0;
 		assert_int_equal(pthread_create(&t, NULL, suspend, &others), 0);
@@ -300,6 +303,7 @@ static void who_waits_with_a_mask_survives_programs_that_come(void **state)
 		assert_int_equal(handled, 1);
 		bpf_link__destroy(l);
 	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void a_signal_that_is_waited_for_comes(void **state)

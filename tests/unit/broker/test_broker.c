@@ -187,7 +187,8 @@ static void objects_are_found_until_their_last_publisher_has_gone(void **state)
 	close(sock);
 	assert_int_equal(by_id(SYS_MAP, 7), inode(map));
 	close(again);
-	usleep(50000);
+	for (int i = 0; i < 1000 && by_id(SYS_MAP, 7); i++)
+		usleep(5000);
 	assert_int_equal(by_id(SYS_MAP, 7), 0);
 	close(map);
 }

@@ -406,27 +406,32 @@ static void a_program_may_free_the_closure_it_runs_in(void **state)
 }
 
 static _Atomic int stop;
-static _Atomic long total;
 
 struct worker {
 	int (*fn)(const void *, const void *);
 	int bad;
+	_Atomic long calls;
 };
 
 static void *call_often(void *arg)
 {
 	struct worker *w = arg;
 	struct item a = { .key = 1, .weight = 2 }, b = { .key = 2, .weight = 1 };
-	long n = 0;
 
 	while (!stop) {
 		int r = w->fn(&a, &b);
 
 		w->bad += r != -1 && r != 1;
-		n++;
+		w->calls++;
 	}
-	total += n;
 	return NULL;
+}
+
+/* Until that many calls have come back: threads that are not run yet call nothing. */
+static void wait_calls(const struct worker *w, long calls)
+{
+	while (w->calls < calls)
+		usleep(100);
 }
 
 /* by_key says -1 and by_weight 1: anything else would be a call that was lost. */
@@ -439,21 +444,23 @@ static void no_call_is_lost_while_the_program_is_exchanged(void **state)
 	(void)state;
 	stop = 0;
 	for (int i = 0; i < 3; i++) {
-		w[i] = (struct worker){ (int (*)(const void *, const void *))ferry_closure_code(c), 0 };
+		w[i] = (struct worker){ (int (*)(const void *, const void *))ferry_closure_code(c), 0, 0 };
 		pthread_create(&threads[i], NULL, call_often, &w[i]);
 	}
+	for (int i = 0; i < 3; i++)
+		wait_calls(&w[i], 1);
 	for (int i = 0; i < 200; i++) {
 		assert_int_equal(ferry_closure_update(c, fd_of(i & 1 ? "by_key" : "by_weight")), 0);
 		if (i % 16 == 0)
 			sched_yield();
 	}
-	usleep(20000);
+	for (int i = 0; i < 3; i++)
+		wait_calls(&w[i], w[i].calls + 2);
 	stop = 1;
 	for (int i = 0; i < 3; i++) {
 		pthread_join(threads[i], NULL);
 		assert_int_equal(w[i].bad, 0);
 	}
-	assert_true(total > 0);
 	ferry_closure_free(c);
 }
 
@@ -463,14 +470,14 @@ static void closures_are_freed_while_threads_are_inside(void **state)
 	for (int round = 0; round < 20; round++) {
 		struct ferry_closure *c = make(round & 1 ? "touch" : "pid",
 					       round & 1 ? "void (struct item *)" : "int (int)");
-		struct worker w = { (int (*)(const void *, const void *))ferry_closure_code(c), 0 };
+		struct worker w = { (int (*)(const void *, const void *))ferry_closure_code(c), 0, 0 };
 		pthread_t thread;
 
 		stop = 0;
 		pthread_create(&thread, NULL, call_often, &w);
-		usleep(500);
+		wait_calls(&w, 1);
 		ferry_closure_free(c);
-		usleep(500);
+		wait_calls(&w, w.calls + 2);
 		stop = 1;
 		pthread_join(thread, NULL);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What test_limit.c and test_policy.c share. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,11 +11,15 @@ char limit_log[4096];
 
 static void keep_log(void *arg, int level, const char *msg)
 {
-	size_t len = strlen(limit_log);
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	size_t len;
 
 	(void)arg;
+	pthread_mutex_lock(&lock);
+	len = strlen(limit_log);
 	if (level <= FERRY_LOG_WARN)
 		snprintf(limit_log + len, sizeof(limit_log) - len, "%s\n", msg);
+	pthread_mutex_unlock(&lock);
 }
 
 static int crash(int how)

@@ -104,12 +104,13 @@ static struct args counted(void)
 /* ---- a module that goes ---------------------------------------------------------------------------- */
 
 static volatile int stop;
+static _Atomic long turns;
 
 static void *call_often(void *arg)
 {
 	long calls = 0, bad = 0;
 
-	while (!stop) {
+	for (; !stop; turns++) {
 		struct args a = { .n = 5 };
 		uint64_t ret;
 
@@ -119,6 +120,12 @@ static void *call_often(void *arg)
 		calls += ret == 9;
 	}
 	return (void *)(bad ? -1l : calls);
+}
+
+static void wait_turns(long more)
+{
+	for (long want = turns + more; turns < want;)
+		usleep(100);
 }
 
 static void functions_may_be_unmapped_under_threads_that_call_them(void **state)
@@ -131,9 +138,9 @@ static void functions_may_be_unmapped_under_threads_that_call_them(void **state)
 	stop = 0;
 	for (int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, call_often, &fd), 0);
-	usleep(50000);
+	wait_turns(1000);
 	unmap();
-	usleep(20000);
+	wait_turns(2 * THREADS); /* one of those has begun behind it */
 	stop = 1;
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], &calls);
@@ -263,6 +270,14 @@ static struct element wait_ticks(unsigned long more)
 	return look();
 }
 
+/* A callback is over when it is said that it was ended; at most two seconds. */
+static void wait_said(const char *what)
+{
+	for (int i = 0; i < 2000 && !strstr(limit_log, what); i++)
+		usleep(1000);
+	assert_non_null(strstr(limit_log, what));
+}
+
 static void timers_callbacks_end_with_the_budget(void **state)
 {
 	struct element e;
@@ -270,14 +285,12 @@ static void timers_callbacks_end_with_the_budget(void **state)
 	(void)state;
 	limit("starts", 2000);
 	run("starts", 1000000, 9);
-	e = wait_ticks(1);
-	usleep(20000);
+	wait_said("starts was ended");
 	e = look();
 	/* Ended before it could start the timer again. */
 	assert_int_equal(e.ticks, 1);
 	assert_in_range(e.steps, 200, 2000);
 	assert_int_equal(e.last, 0);
-	assert_non_null(strstr(limit_log, "starts was ended"));
 }
 
 static void timers_go_on_in_programs_that_get_other_limits(void **state)
@@ -295,7 +308,7 @@ static void timers_go_on_in_programs_that_get_other_limits(void **state)
 	}
 	assert_true(wait_ticks(3).ticks > e.ticks);
 	limit("starts", 2000);
-	usleep(20000);
+	wait_said("starts was ended");
 	e = look();
 	usleep(20000);
 	assert_int_equal(look().ticks, e.ticks);
@@ -309,7 +322,7 @@ static void timers_of_a_module_that_goes_end(void **state)
 	run("starts", 1000000, 9);
 	assert_int_equal(wait_ticks(2).last, 42);
 	unmap();
-	usleep(20000);
+	wait_said("far() was unregistered");
 	e = look();
 	usleep(20000);
 	assert_int_equal(look().ticks, e.ticks);
