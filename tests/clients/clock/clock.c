@@ -280,7 +280,7 @@ static void ioctls_start_and_stop_it(void **state)
 	int prog = bpf_program__fd(bpf_object__find_program_by_name(obj, "profile"));
 	int self = (int)syscall(SYS_gettid);
 	int fd = open_clock(PERF_COUNT_SW_CPU_CLOCK, 0, -1, true, 1000, true);
-	unsigned long long n, period = 4000000;
+	unsigned long long n, spent, period = 4000000;
 
 	(void)state;
 	forget();
@@ -288,11 +288,13 @@ static void ioctls_start_and_stop_it(void **state)
 	assert_int_equal(ioctl(fd, PERF_EVENT_IOC_SET_BPF, prog), 0);
 	outermost(50000000);
 	assert_int_equal(look(self).count, 0); /* it was opened disabled */
+	spent = cpu_ns();
 	assert_int_equal(ioctl(fd, PERF_EVENT_IOC_ENABLE, 0), 0);
 	outermost(100000000);
 	assert_int_equal(ioctl(fd, PERF_EVENT_IOC_DISABLE, 0), 0);
+	spent = cpu_ns() - spent;
 	n = look(self).count;
-	assert_in_range(n, 50, 130);
+	assert_in_range(n, spent / 1000000 / 2, spent / 1000000 * 13 / 10);
 	outermost(50000000);
 	assert_int_equal(look(self).count, n);
 	assert_int_equal(ioctl(fd, PERF_EVENT_IOC_SET_BPF, prog), -1);
@@ -300,13 +302,15 @@ static void ioctls_start_and_stop_it(void **state)
 	close(fd);
 	/* With a period it can be given another one. */
 	forget();
+	spent = cpu_ns();
 	fd = open_clock(PERF_COUNT_SW_CPU_CLOCK, 0, -1, false, 1000000, false);
 	assert_int_equal(ioctl(fd, PERF_EVENT_IOC_SET_BPF, prog), 0);
 	assert_int_equal(ioctl(fd, PERF_EVENT_IOC_PERIOD, &period), 0);
 	outermost(200000000);
 	close(fd);
+	spent = cpu_ns() - spent;
 	n = look(self).count;
-	assert_in_range(n, 30, 60);
+	assert_in_range(n, spent / period * 6 / 10, spent / period * 12 / 10);
 	outermost(50000000);
 	assert_int_equal(look(self).count, n); /* closed is ended */
 }
@@ -337,26 +341,25 @@ static void bad_events_are_refused(void **state)
 /* Nobody of ours runs: the ticks are the idle task's, on each processor, and it has no user's stack. */
 static void idle_processors_tick(void **state)
 {
-	struct timespec t = { 0, 400000000 };
+	struct timespec t = { 0, 400000000 }, begin, now;
 	struct bpf_link *links[256];
 	unsigned long long all = 0, ms;
-	struct timespec from, to;
 	struct sample s;
 	int n, i;
 	char name[32];
 
 	(void)state;
 	forget();
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
 	n = profile_all("profile", 100, links);
 	nanosleep(&t, NULL);
 	end(links, n);
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (now.tv_sec - begin.tv_sec) * 1000ull + now.tv_nsec / 1000000 - begin.tv_nsec / 1000000;
 	for (i = 0; i < n; i++) {
 		s = look(1u << 31 | i);
 		all += s.count;
-		assert_true(s.count < ms / 5); /* at most twice what there are */
+		assert_in_range(s.count, 0, ms / 10 * 2); /* a busy machine wakes us late */
 		if (!s.count)
 			continue;
 		snprintf(name, sizeof(name), "swapper/%d", i);
