@@ -55,6 +55,7 @@ static void forked(void)
 {
 	u32 i, j;
 
+	code_memory_pid(); /* before any child of vfork(2) asks */
 	for (i = 0; i < MAX_CHUNKS && chunks[i]; i++)
 		for (j = 0; j < CHUNK; j++)
 			if (&chunks[i][j] != thread_self)

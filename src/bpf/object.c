@@ -74,7 +74,7 @@ static void after_fork(void)
 
 static void in_child(void)
 {
-	sys_pid = sys_pid_now();
+	sys_pid = (pid_t)code_memory_pid(); /* before any child of vfork(2) asks */
 	sys_run_forked();
 	sys_clock_forked();
 	after_fork();

@@ -2,7 +2,6 @@
 /* What threads have to know of others: whose memory this is, what they have stored, and locks that end with them. */
 #include <errno.h>
 #include <linux/membarrier.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -15,12 +14,6 @@
 static u32 *owner;
 static bool registered;
 
-/* The first who asks in a child of fork(2) may be a child of vfork(2) of its. */
-static void forked(void)
-{
-	code_memory_pid();
-}
-
 __attribute__((constructor)) static void init(void)
 {
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -32,7 +25,6 @@ __attribute__((constructor)) static void init(void)
 	else
 		owner = page;
 	code_memory_pid();
-	pthread_atfork(NULL, NULL, forked);
 }
 
 u32 code_memory_pid(void)
