@@ -16,7 +16,14 @@ struct sys_obj *sys_any_get(int kind, u32 id)
 {
 	struct sys_obj *o = sys_id_get(kind, id);
 
-	return o || !sys_shared() ? o : sys_shared()->by_id(kind, id);
+	if (!o && sys_shared())
+		o = sys_shared()->by_id(kind, id);
+	/* What the broker sends says itself what it is: maybe something else than was asked for. */
+	if (o && o->kind != kind) {
+		sys_put(o);
+		o = NULL;
+	}
+	return o;
 }
 
 static long next_id(struct sys_call *c, int kind)

@@ -10,6 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bpf/session/session.h"
+#include "bpf/session/share.h"
+#include "bpf/sys_int.h"
 #include "sys_test.h"
 
 static const char *self;
@@ -199,12 +202,62 @@ static void files_that_can_shrink_are_no_maps(void **state)
 	close(map);
 }
 
+static struct sys_obj *liar_gives;
+
+static struct sys_obj *by_id_of_a_liar(u32 kind, u32 id)
+{
+	(void)kind, (void)id;
+	sys_hold(liar_gives);
+	return liar_gives;
+}
+
+static void publish_nothing(struct sys_obj *o)
+{
+	(void)o;
+}
+
+static void drop_nothing(u64 dev, u64 ino)
+{
+	(void)dev, (void)ino;
+}
+
+/* Else a program's memory is used as a map's. */
+static void another_kind_than_was_asked_for_is_nothing(void **state)
+{
+	static const struct sys_share_ops ops = { .publish = publish_nothing, .drop = drop_nothing,
+						  .by_id = by_id_of_a_liar };
+	int prog = make_prog(sys_bpf, BPF_PROG_TYPE_XDP);
+	union bpf_attr a = { .map_id = 12345 };
+	char dir[SESSION_DIR_MAX];
+	u32 refs;
+
+	(void)state;
+	assert_int_equal(sys_session_make(dir), 0);
+	assert_int_equal(sys_session_join(dir), 0);
+	sys_share(&ops);
+	assert_non_null(sys_shared());
+	liar_gives = sys_fd_get(prog, SYS_PROG);
+	assert_non_null(liar_gives);
+	refs = liar_gives->refs;
+	assert_null(sys_any_get(SYS_MAP, 12345));
+	assert_int_equal(sys_bpf(BPF_MAP_GET_FD_BY_ID, &a, sizeof(a)), -ENOENT);
+	assert_int_equal(liar_gives->refs, refs);
+	assert_ptr_equal(sys_any_get(SYS_PROG, 12345), liar_gives);
+	sys_put(liar_gives);
+	sys_put(liar_gives);
+	sys_share(NULL);
+	close(prog);
+	sys_session_join(NULL);
+	sys_session_remove(dir);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(descriptors_survive_exec),
 		cmocka_unit_test(files_that_can_shrink_are_no_maps),
 		cmocka_unit_test(broken_files_do_no_harm),
+		cmocka_unit_test(another_kind_than_was_asked_for_is_nothing),
 	};
 
 	if (argc == 5 && !strcmp(argv[1], "child"))
