@@ -50,7 +50,7 @@ class Process:
         """True when what was printed since the last time has the pattern."""
         end = time.monotonic() + timeout
         while True:
-            m = re.search(pattern, self.out[self.seen:], re.S | re.M)
+            m = re.search(pattern, self.out[self.seen:], re.M)
             if m:
                 self.seen += m.end()
                 return True
