@@ -8,11 +8,19 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HEAD = """# Helpers
 
-Every helper function of Linux 6.1 (bpf-helpers(7)): done here, or why not. Made by `scripts/helpers.py` from
-`src/helper/helper.def` and `src/helper/missing.def`; do not edit.
+Every helper function of Linux 6.1 (bpf-helpers(7)): done here, or why not; and the kernel's kfuncs that there are. Made by
+`scripts/helpers.py` from `src/helper/helper.def`, `src/helper/missing.def` and `src/helper/kfunc.def`; do not edit.
 
 | number | helper | program types | here |
 |---|---|---|---|
+"""
+KFUNCS = """
+## kfuncs
+
+Declared `__ksym`, as for the kernel, by programs with a GPL-compatible license. Other kfuncs are not there.
+
+| kfunc | program types |
+|---|---|
 """
 TYPES = {"BASE": "all", "TRACING": "tracing", "KPROBE": "kprobe", "SKB": "socket filters, traffic control, control groups",
          "TC": "traffic control", "XDP": "XDP", "SYSCALL": "syscall"}
@@ -32,6 +40,11 @@ def done():
         words = re.findall(r"(?:HELPERS_)?([A-Z]+)", args[2] if len(args) > 2 else "")
         found[name] = ", ".join(TYPES[w] for w in words if w in TYPES)
     return found
+
+
+def kfuncs():
+    rows = re.findall(r"^KFUNC\((\w+),[^,]*,[^,]*,([^,]*),", read("src/helper/kfunc.def"), re.M)
+    return [(name, ", ".join(TYPES[w] for w in re.findall(r"\w+", groups) if w in TYPES)) for name, groups in rows]
 
 
 def missing():
@@ -55,6 +68,7 @@ def main():
         text += f"| {number} | `bpf_{name}` | {here.get(name, '')} | {state} |\n"
     count = sum(n in here for n in names[1:])
     text += f"\n{count} of {len(names) - 1} are done.\n"
+    text += KFUNCS + "".join(f"| `{name}` | {types} |\n" for name, types in kfuncs())
     path = os.path.join(ROOT, "docs/helpers.md")
     if "--check" in sys.argv:
         with open(path, encoding="utf-8") as f:

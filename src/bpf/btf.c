@@ -10,6 +10,7 @@
 
 #include "bpf/event/attach.h"
 #include "bpf/sys_int.h"
+#include "helper/helper.h"
 
 #define BTF_MAX_BYTES (16u << 20) /* the kernel's BTF_MAX_SIZE */
 
@@ -195,6 +196,9 @@ struct sys_obj *sys_native_find(const char *module, const char *func, u32 *id)
 	size_t i;
 	u32 f;
 
+	/* From another process, perhaps, which had it. */
+	if (!strcmp(module, HELPER_KFUNCS))
+		helper_kfuncs();
 	if (sys_btf_sync())
 		return NULL;
 	sys_slow_lock();

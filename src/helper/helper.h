@@ -42,6 +42,14 @@ enum helper_arg {
 	ARG_SOCK,            /* a socket of any kind */
 	ARG_SOCK_RELEASE,    /* the same, whose reference is given back */
 	ARG_SEQ,             /* a seq_file, by BTF: the helper sees whether it is the iterator's */
+	/* Those of functions that the kernel has as kfuncs (kfunc.def): */
+	ARG_SCALAR,          /* a number */
+	ARG_BUFFER_OR_NULL,  /* initialised memory that may be written, of as many bytes as the next argument says */
+	ARG_BUFFER_SIZE,     /* those, a constant; of what is returned too */
+	ARG_DYNPTR_CLONE,    /* room for one that is made of what the ARG_DYNPTR is of */
+	ARG_ITER_NEW,        /* an iterator on the stack (verify/iter.c): made here, asked, ended */
+	ARG_ITER_NEXT,
+	ARG_ITER_DESTROY,
 	ARG_UNCHECKED,       /* whatever is in the register, initialised or not (variable arguments) */
 };
 
@@ -60,6 +68,8 @@ enum helper_ret {
 	RET_TCP_SOCK_OR_NULL,
 	RET_KERNEL_SOCK_OR_NULL, /* the kernel's struct that the helper is named after (skc_to_NAME) */
 	RET_SLICE_OR_NULL,     /* of the ARG_DYNPTR, as many bytes as ARG_CONST_SIZE says */
+	RET_SLICE_RDONLY_OR_NULL, /* the same, as many as ARG_BUFFER_SIZE says, to be read; or written */
+	RET_SLICE_RDWR_OR_NULL,
 	RET_ALLOC_MEM_OR_NULL, /* as many bytes as the ARG_CONST_SIZE argument says */
 };
 
@@ -93,6 +103,16 @@ const struct helper_proto *helper_of(u32 id);
 const char *helper_name(u32 id);
 /* Why one is missing here (missing.def); NULL: it is not. */
 const char *helper_missing(u32 id);
+
+/*
+ * The kernel's kfuncs (kfunc.def): functions of a module, ferry_kernel, that the verifier knows as it knows helpers.
+ * helper_kfuncs() registers it, if it is not yet: when a program or an object asks for one of its functions.
+ */
+#define HELPER_KFUNCS "ferry_kernel"
+void helper_kfuncs(void);
+bool helper_kfunc_named(const char *name); /* is it one? */
+/* What is known of a native function that is one; NULL: it is the host's. */
+const struct helper_proto *helper_kfunc(const struct module_func *f);
 
 /*
  * What a helper may know of the program that runs: set by whoever runs it, read by helpers that

@@ -7,6 +7,9 @@
 
 #define HELPER(name, fn, ...) u64 fn(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);
 #include "helper/helper.def"
+#define KFUNC(name, fn, ...) u64 fn(u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);
+#include "helper/kfunc.def"
+#undef KFUNC
 
 /* A helper's function has five parameters, whatever it looks at. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"

@@ -158,10 +158,6 @@ struct module {
 int module_register(const struct ferry_module *def, struct module **out, struct text *why);
 /* Registers Ferry's own module, ferry_math, if it is not yet. */
 void module_math(void);
-/* The same: ferry_iter, whose functions the verifier has to know. */
-enum module_iter { MODULE_ITER_NONE, MODULE_ITER_NEW, MODULE_ITER_NEXT, MODULE_ITER_DESTROY };
-void module_iter(void);
-enum module_iter module_iter_kind(const struct module_func *f);
 /* 0, -ENOENT. Programs keep their reference, and their calls: see sys_limit_module_gone(). */
 int module_unregister(const char *name);
 

@@ -11,6 +11,7 @@
 
 #include "bpf/sys.h"
 #include "btf/fbtf.h"
+#include "helper/helper.h"
 #include "module/module.h"
 #include "preload/preload_int.h"
 
@@ -76,7 +77,7 @@ void preload_fix_externs(const struct bpf_object *obj)
 			fix_proto(btf, (struct btf_type *)(uintptr_t)proto, integer, 1);
 		if (!strncmp(name, "f64_", 4) || !strncmp(name, "f32_", 4))
 			module_math();
-		if (!strncmp(name, "bpf_iter_num_", 13))
-			module_iter();
+		if (helper_kfunc_named(name))
+			helper_kfuncs();
 	}
 }

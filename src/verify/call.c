@@ -207,11 +207,14 @@ static int set_result(struct verifier *v, struct call *c)
 	case RET_KERNEL_SOCK_OR_NULL:
 		return sock_result(v, c, r0);
 	case RET_SLICE_OR_NULL:
+	case RET_SLICE_RDONLY_OR_NULL:
+	case RET_SLICE_RDWR_OR_NULL:
 		reg_pointer(r0, REG_MEM);
-		r0->flags = REG_NULLABLE | REG_BORROWED;
+		r0->flags = REG_NULLABLE | REG_BORROWED | (c->h->ret == RET_SLICE_RDONLY_OR_NULL ? REG_RDONLY : 0);
 		r0->size = (u32)c->alloc_size;
 		r0->id = ++v->ids;
-		r0->ref = c->slice;
+		/* A value's memory outlives the dynptr: the kernel, too, leaves slices by kfuncs alone when that goes. */
+		r0->ref = c->kfunc ? (c->of.held ? c->of.id : 0) : c->slice;
 		return 0;
 	case RET_ALLOC_MEM_OR_NULL:
 		reg_pointer(r0, REG_MEM);
@@ -329,6 +332,32 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn)
 	}
 	if (c.h->flags & HELPER_MOVES_PACKET)
 		vcall_forget_packet(v, v->cur);
+	vcall_clobber(v);
+	return set_result(v, &c);
+}
+
+int vcall_kfunc(struct verifier *v, const struct helper_proto *h)
+{
+	struct call c = { .h = h, .kfunc = true };
+	u32 r;
+	int err = 0;
+
+	if (!v->p->gpl)
+		return refuse(v, -EINVAL, "give the object a GPL-compatible license",
+			      "cannot call kernel function from non-GPL compatible program");
+	if (!(h->groups & prog_type_helpers(v->type, v->p->attach_type)))
+		return refuse(v, -EACCES, "another program type may call it", "calling kernel function %s is not allowed",
+			      h->name);
+	if (h->args[0] >= ARG_ITER_NEW && h->args[0] <= ARG_ITER_DESTROY)
+		return viter_call(v, h);
+	for (r = 1; r <= 5 && !err && h->args[r - 1] != ARG_NONE; r++)
+		err = vcall_kfunc_arg(v, &c, r);
+	/* may_access_direct_pkt_data(), whatever the slice is of. */
+	if (!err && h->ret == RET_SLICE_RDWR_OR_NULL && !v->type->direct_write)
+		err = refuse(v, -EINVAL, "use bpf_dynptr_slice, or bpf_dynptr_data",
+			     "the prog does not allow writes to packet data");
+	if (err)
+		return err;
 	vcall_clobber(v);
 	return set_result(v, &c);
 }

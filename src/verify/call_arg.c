@@ -102,6 +102,13 @@ int vcall_string(struct verifier *v, u32 r)
 	return 0;
 }
 
+int vcall_number(struct verifier *v, u32 r)
+{
+	if (cur_reg(v, r)->type == REG_SCALAR)
+		return 0;
+	return refuse(v, -EINVAL, "give it a number on every path to here", "R%u is not a scalar", r);
+}
+
 /* ---- helper arguments ------------------------------------------------------------------------- */
 
 static int arg_map(struct verifier *v, struct call *c, u32 r)
@@ -357,4 +364,49 @@ int vcall_arg(struct verifier *v, struct call *c, u32 r)
 		return cur_reg(v, r)->type == REG_STACK || is_null(v, r) ? 0 : expected(v, r, "fp, 0");
 	}
 	return refuse_internal(v, "helper prototype has an unknown kind of argument");
+}
+
+/* ---- kfuncs ----------------------------------------------------------------------------------- */
+
+/* As check_kfunc_mem_size_reg has it: the size is looked at first, and all of the memory is read and written. */
+static int arg_buffer(struct verifier *v, struct call *c, u32 r)
+{
+	struct reg *buf = cur_reg(v, r - 1);
+	u8 maybe = buf->flags & REG_NULLABLE && reg_is_ptr(buf) ? REG_NULLABLE : 0;
+	int err;
+
+	/* If it is there, it has to be good. */
+	buf->flags &= (u8)~maybe;
+	if (!is_null(v, r - 1)) {
+		err = vcall_size(v, r, true, ACCESS_READ, false);
+		if (!err)
+			err = vcall_size(v, r, true, ACCESS_WRITE, false);
+		buf->flags |= maybe;
+		if (err)
+			return err;
+	}
+	if (cur_reg(v, r)->type != REG_SCALAR)
+		return vcall_number(v, r);
+	err = vcall_const(v, r, &c->alloc_size);
+	if (!err && c->alloc_size >= MAX_VAR_SIZE)
+		return refuse(v, -EACCES, "a constant below 2^29", "R%u size is too large", r);
+	return err;
+}
+
+/* Kinds that kfuncs alone have, and those that the kernel looks at in another way for them. */
+int vcall_kfunc_arg(struct verifier *v, struct call *c, u32 r)
+{
+	u8 kind = c->h->args[r - 1];
+	int err = kind == ARG_UNCHECKED || kind == ARG_SCALAR ? 0 : vcall_read_ok(v, r);
+
+	if (err)
+		return err;
+	switch (kind) {
+	case ARG_SCALAR: return vcall_number(v, r);
+	case ARG_BUFFER_OR_NULL: return 0; /* with its size */
+	case ARG_BUFFER_SIZE: return arg_buffer(v, c, r);
+	case ARG_DYNPTR: return vdynptr_kfunc_arg(v, r, &c->of);
+	case ARG_DYNPTR_CLONE: return vdynptr_clone(v, r, &c->of);
+	}
+	return vcall_arg(v, c, r);
 }

@@ -15,6 +15,8 @@ struct call {
 	u32 sock;              /* of ARG_SOCK; 0 */
 	struct reg var;        /* ARG_CPU_VAR */
 	u32 slice;             /* id of ARG_DYNPTR */
+	struct dynptr_of of;   /* the same, of a kfunc */
+	bool kfunc;
 	bool key_known;
 	bool timer;            /* of ARG_TIMER, which map_index is the map of */
 	u64 key;
@@ -23,5 +25,6 @@ struct call {
 
 /* Argument r as the prototype has it, which may fill *c. */
 int vcall_arg(struct verifier *v, struct call *c, u32 r);
+int vcall_kfunc_arg(struct verifier *v, struct call *c, u32 r);
 
 #endif

@@ -89,9 +89,10 @@ void vdynptr_release(struct verifier *v, u32 ref)
 		}
 }
 
-int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind)
+/* id 0: a new one, of a new reservation if it is of one. */
+static int make(struct verifier *v, u32 r, enum dynptr_kind kind, u32 id)
 {
-	u32 frame, slot, id = 0, i, k;
+	u32 frame, slot, i, k;
 	struct frame *f;
 	int err = place(v, r, &frame, &slot);
 
@@ -99,7 +100,7 @@ int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind)
 		err = vstack_room(v, r, &f);
 	for (i = 0; i < 2 && !err; i++)
 		err = vdynptr_overwrite(v, f, slot - i);
-	if (!err && kind == DYNPTR_RINGBUF)
+	if (!err && !id && kind == DYNPTR_RINGBUF)
 		err = state_add_ref(v, v->cur, v->insn, &id);
 	if (err)
 		return err;
@@ -118,6 +119,26 @@ int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind)
 		v->cur->written[frame] |= 1ull << (slot - i);
 	}
 	return 0;
+}
+
+int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind)
+{
+	return make(v, r, kind, 0);
+}
+
+static int not_on_stack(struct verifier *v, u32 r)
+{
+	return refuse(v, -EINVAL, "pass the address of a local struct bpf_dynptr",
+		      "arg#%u expected pointer to stack or const struct bpf_dynptr (R%u type=%s)", r - 1, r,
+		      reg_type_name(cur_reg(v, r)));
+}
+
+/* Of the same reservation: with it all of them end, and their slices, which have the reservation's id. */
+int vdynptr_clone(struct verifier *v, u32 r, const struct dynptr_of *of)
+{
+	if (cur_reg(v, r)->type != REG_STACK)
+		return not_on_stack(v, r);
+	return make(v, r, of->kind, of->held ? of->id : 0);
 }
 
 void vdynptr_const(struct verifier *v, struct reg *r)
@@ -140,27 +161,57 @@ static int const_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
 	return 0;
 }
 
-int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
+/* What is known of the dynptr on the stack that r points to; NULL: there is none, err says it. */
+static const struct reg *find(struct verifier *v, u32 r, int *err)
 {
 	const struct frame *f;
 	const struct reg *d;
 	u32 frame, slot;
+
+	*err = place(v, r, &frame, &slot);
+	if (*err)
+		return NULL;
+	f = v->cur->frames[frame];
+	d = slot < f->nslots ? &f->slots[slot].spill : NULL;
+	if (!d || !is_dynptr(&f->slots[slot]) || !is_dynptr(&f->slots[slot - 1]) || d->off) {
+		*err = refuse(v, -EINVAL, "make it with bpf_dynptr_from_mem or bpf_ringbuf_reserve_dynptr",
+			      "Expected an initialized dynptr as arg #%u", r - 1);
+		return NULL;
+	}
+	state_mark_read(v, v->cur, frame, 3ull << (slot - 1));
+	return d;
+}
+
+int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id)
+{
+	const struct reg *d;
 	int err;
 
 	if (cur_reg(v, r)->type == REG_DYNPTR)
 		return const_arg(v, r, kind, id);
-	err = place(v, r, &frame, &slot);
-	if (err)
+	d = find(v, r, &err);
+	if (!d)
 		return err;
-	f = v->cur->frames[frame];
-	d = slot < f->nslots ? &f->slots[slot].spill : NULL;
-	if (!d || !is_dynptr(&f->slots[slot]) || !is_dynptr(&f->slots[slot - 1]) || d->off)
-		return refuse(v, -EINVAL, "make it with bpf_dynptr_from_mem or bpf_ringbuf_reserve_dynptr",
-			      "Expected an initialized dynptr as arg #%u", r - 1);
 	if (kind && d->what != kind)
 		return refuse(v, -EINVAL, RESERVED_HINT,
 			      "Expected a dynptr of type ringbuf as arg #%u", r - 1);
-	state_mark_read(v, v->cur, frame, 3ull << (slot - 1));
 	*id = d->ref;
+	return 0;
+}
+
+int vdynptr_kfunc_arg(struct verifier *v, u32 r, struct dynptr_of *of)
+{
+	const struct reg *d = cur_reg(v, r);
+	int err = 0;
+
+	if (d->type == REG_DYNPTR)
+		err = const_arg(v, r, DYNPTR_ANY, &of->id);
+	else if (d->type != REG_STACK)
+		err = not_on_stack(v, r);
+	else
+		d = find(v, r, &err);
+	if (err)
+		return err;
+	*of = (struct dynptr_of){ (enum dynptr_kind)d->what, d->ref, state_has_ref(v->cur, d->ref) };
 	return 0;
 }

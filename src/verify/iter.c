@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Iterators over numbers (module/iter.c): 8 bytes of stack that are made, asked for the next number until there
+ * Iterators over numbers (helper/iter.c): 8 bytes of stack that are made, asked for the next number until there
  * is none, and destroyed: a reference on every path in between. Asking is a loop head like a call that
  * calls back: "there is none" goes on behind the loop, "here is one" is a branch of its own, and a round
  * that begins inside an earlier one of the same iterator has converged (prune.c, callback.c): the iterator
@@ -8,22 +8,19 @@
  */
 #include <errno.h>
 
-#include "module/module.h"
 #include "verify/verify_int.h"
 
 #define BYTES 8
 
-static enum module_iter kind_of(const struct verifier *v, const struct bpf_insn *insn)
-{
-	if (!isa_is_call(insn, BPF_PSEUDO_KFUNC_CALL) || (u32)insn->imm >= v->p->nnatives ||
-	    !v->p->natives[insn->imm])
-		return MODULE_ITER_NONE;
-	return module_iter_kind(v->p->natives[insn->imm]);
-}
-
 bool viter_is_head(const struct verifier *v, const struct bpf_insn *insn)
 {
-	return kind_of(v, insn) == MODULE_ITER_NEXT;
+	const struct helper_proto *h;
+
+	if (!isa_is_call(insn, BPF_PSEUDO_KFUNC_CALL) || (u32)insn->imm >= v->p->nnatives ||
+	    !v->p->natives[insn->imm])
+		return false;
+	h = helper_kfunc(v->p->natives[insn->imm]);
+	return h && h->args[0] == ARG_ITER_NEXT;
 }
 
 /* The slot that the pointer is to; -1: it is to none. */
@@ -86,15 +83,6 @@ void viter_overwrite(struct frame *f, u32 slot)
 		clear(&f->slots[slot]);
 }
 
-static int number_arg(struct verifier *v, u32 r)
-{
-	int err = vcall_read_ok(v, r);
-
-	if (!err && cur_reg(v, r)->type != REG_SCALAR)
-		return refuse(v, -EINVAL, "pass a number", "R%u is not a scalar", r);
-	return err;
-}
-
 static int iter_new(struct verifier *v)
 {
 	u32 frame = cur_reg(v, 1)->what, id, i;
@@ -106,7 +94,7 @@ static int iter_new(struct verifier *v)
 		return refuse(v, -EINVAL, "destroy it first, or use another variable",
 			      "expected uninitialized iter_num as arg #0");
 	for (i = 2; i <= 3 && !err; i++)
-		err = number_arg(v, i);
+		err = vcall_number(v, i);
 	if (!err)
 		err = vstack_room(v, 1, &f);
 	if (!err)
@@ -197,13 +185,12 @@ static int iter_destroy(struct verifier *v)
 	return 0;
 }
 
-int viter_call(struct verifier *v, enum module_iter kind)
+int viter_call(struct verifier *v, const struct helper_proto *h)
 {
-	switch (kind) {
-	case MODULE_ITER_NEW: return iter_new(v);
-	case MODULE_ITER_NEXT: return iter_next(v);
-	case MODULE_ITER_DESTROY: return iter_destroy(v);
-	case MODULE_ITER_NONE: break;
+	switch (h->args[0]) {
+	case ARG_ITER_NEW: return iter_new(v);
+	case ARG_ITER_NEXT: return iter_next(v);
+	case ARG_ITER_DESTROY: return iter_destroy(v);
 	}
 	return refuse_internal(v, "not a function of an iterator");
 }

@@ -194,8 +194,8 @@ int vcall_native(struct verifier *v, const struct bpf_insn *insn)
 			      "native function %u is not registered", index);
 	c.f = v->p->natives[index];
 	err = vlock_check_call(v, 0);
-	if (!err && module_iter_kind(c.f))
-		return viter_call(v, module_iter_kind(c.f));
+	if (!err && helper_kfunc(c.f))
+		return vcall_kfunc(v, helper_kfunc(c.f));
 	if (!err)
 		err = check_may_call(v, c.f);
 	if (!err)

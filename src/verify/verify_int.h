@@ -266,7 +266,9 @@ int vcall_helper(struct verifier *v, const struct bpf_insn *insn);
 int vcall_func(struct verifier *v, const struct bpf_insn *insn);
 int vcall_exit(struct verifier *v);
 int vcall_native(struct verifier *v, const struct bpf_insn *insn);
+int vcall_kfunc(struct verifier *v, const struct helper_proto *h); /* a kfunc of the kernel's */
 int vcall_read_ok(struct verifier *v, u32 r);    /* -EACCES when r was not written */
+int vcall_number(struct verifier *v, u32 r);
 int vcall_size(struct verifier *v, u32 size_reg, bool zero_ok, enum access access, bool uninit);
 int vcall_const(struct verifier *v, u32 r, u64 *value);
 int vcall_refs_released(struct verifier *v, const char *before);
@@ -298,14 +300,21 @@ enum dynptr_kind { DYNPTR_ANY, DYNPTR_LOCAL, DYNPTR_RINGBUF };
 int vdynptr_new(struct verifier *v, u32 r, enum dynptr_kind kind);
 void vdynptr_const(struct verifier *v, struct reg *r); /* a register points to one that only helpers read */
 int vdynptr_arg(struct verifier *v, u32 r, enum dynptr_kind kind, u32 *id); /* *id: that of slices */
+/* What is passed to kfuncs: *of is what it is of, for whoever is made of it (clone), too. */
+struct dynptr_of {
+	enum dynptr_kind kind;
+	u32 id; /* of its slices; with `held` the reference that it is */
+	bool held;
+};
+int vdynptr_kfunc_arg(struct verifier *v, u32 r, struct dynptr_of *of);
+int vdynptr_clone(struct verifier *v, u32 r, const struct dynptr_of *of);
 int vdynptr_overwrite(struct verifier *v, struct frame *f, u32 slot); /* before it becomes data */
 void vdynptr_release(struct verifier *v, u32 ref);
 int vstack_room(struct verifier *v, u32 r, struct frame **out); /* from the pointer up; stack.c */
 
 /* iter.c */
 enum iter_state { ITER_ACTIVE, ITER_DRAINED };
-enum module_iter;
-int viter_call(struct verifier *v, enum module_iter kind);
+int viter_call(struct verifier *v, const struct helper_proto *h);
 bool viter_is_head(const struct verifier *v, const struct bpf_insn *insn); /* a call for the next number */
 /* Before such a call: the iterator that r1 points to, by its reference; 0: there is none, or it has ended. */
 u32 viter_round(const struct state *s);

@@ -328,7 +328,7 @@ static const char *calls_host(const struct prog *p)
 	u32 i;
 
 	for (i = 0; i < p->nnatives; i++)
-		if (module_iter_kind(p->natives[i]) == MODULE_ITER_NONE)
+		if (!helper_kfunc(p->natives[i]))
 			return p->natives[i]->name;
 	return NULL;
 }

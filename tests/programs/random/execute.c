@@ -15,7 +15,7 @@ struct region {
 	u8 *init; /* a byte each, set when written; NULL: all is */
 	const char *name;
 	const struct map *map; /* of a value: whose locks, timers and objects are not the program's to touch */
-	u64 dynptr; /* slices: the address of what they are of */
+	u64 dynptr; /* slices: the address of the memory that their dynptr is of, as its clones are */
 };
 
 struct call_frame {
@@ -115,9 +115,11 @@ static void drop_region(struct run *r, const void *base)
 	}
 }
 
-/* What was reserved through the dynptr, or is a slice of it, is the program's no more. */
+/* What was reserved through a dynptr, or is a slice of it or a clone, is the program's no more. */
 static void drop_slices(struct run *r, u64 dynptr)
 {
+	if (!dynptr)
+		return;
 	for (u32 i = 0; i < r->nregions;) {
 		if (r->regions[i].dynptr == dynptr)
 			r->regions[i] = r->regions[--r->nregions];
@@ -361,6 +363,8 @@ static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct
 		return !next || access_ok(r, v, next, false, "argument");
 	case ARG_MEM:
 		return !next || access_ok(r, v, next, false, "argument");
+	case ARG_BUFFER_OR_NULL:
+		return !v || !next || (access_ok(r, v, next, false, "buffer") && access_ok(r, v, next, true, "buffer"));
 	case ARG_MEM_UNINIT:
 		return !next || access_ok(r, v, next, true, "argument");
 	case ARG_SIZE:
@@ -371,7 +375,7 @@ static bool check_arg(struct run *r, const struct helper_proto *h, u32 n, struct
 		return access_any(r, v, 16, true, true, "timer");
 	case ARG_DYNPTR_LOCAL_NEW:
 	case ARG_DYNPTR_RINGBUF_NEW:
-		drop_slices(r, v);
+	case ARG_DYNPTR_CLONE:
 		return dynptr_ok(r, v, true);
 	case ARG_DYNPTR:
 	case ARG_DYNPTR_RINGBUF:
@@ -439,9 +443,8 @@ static bool is_simulated(u32 helper)
 	}
 }
 
-static bool step_helper(struct run *r, const struct bpf_insn *i)
+static bool step_helper(struct run *r, const struct bpf_insn *i, const struct helper_proto *h)
 {
-	const struct helper_proto *h = helper_of((u32)i->imm);
 	struct map *m = NULL;
 	struct region *g;
 	u64 ret = 0, released = 0, reserved = 0, dynptr = 0;
@@ -458,7 +461,7 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 			return false;
 		if (h->args[n] == ARG_ALLOC_MEM)
 			released = r->regs[n + 1];
-		if (h->args[n] == ARG_CONST_SIZE)
+		if (h->args[n] == ARG_CONST_SIZE || h->args[n] == ARG_BUFFER_SIZE)
 			reserved = r->regs[n + 1];
 	}
 	if (!check_facts(r, &r->p->facts[r->pc], m))
@@ -471,7 +474,7 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 		return false;
 	for (u32 n = 0; n < 5; n++)
 		if (h->args[n] == ARG_DYNPTR || h->args[n] == ARG_DYNPTR_RINGBUF)
-			dynptr = r->regs[n + 1];
+			memcpy(&dynptr, (void *)(uintptr_t)r->regs[n + 1], sizeof(dynptr));
 	if (!is_simulated(h->id))
 		ret = h->fn(r->regs[1], r->regs[2], r->regs[3], r->regs[4], r->regs[5]);
 	garbage(r, 0, 5);
@@ -482,7 +485,7 @@ static bool step_helper(struct run *r, const struct bpf_insn *i)
 		add_value(r, m, (void *)(uintptr_t)ret);
 	if (dynptr && h->flags & HELPER_RELEASES)
 		drop_slices(r, dynptr);
-	if (h->ret == RET_SLICE_OR_NULL && ret) {
+	if ((h->ret == RET_SLICE_OR_NULL || h->ret == RET_SLICE_RDONLY_OR_NULL || h->ret == RET_SLICE_RDWR_OR_NULL) && ret) {
 		g = add_region(r, "slice", (void *)(uintptr_t)ret, reserved, true);
 		if (!strcmp(g->name, "slice"))
 			g->dynptr = dynptr;
@@ -533,21 +536,28 @@ static bool pop_frame(struct run *r)
 	return true;
 }
 
-/* Of native functions, those of iterators: eight bytes of stack that they read and write. */
+/* Of native functions, the kernel's kfuncs; an iterator is eight bytes of stack that they read and write. */
 static bool step_native(struct run *r, const struct bpf_insn *i)
 {
 	const struct module_func *f = (u32)i->imm < r->p->nnatives ? r->p->natives[i->imm] : NULL;
-	enum module_iter kind = f ? module_iter_kind(f) : MODULE_ITER_NONE;
+	const struct helper_proto *h = f ? helper_kfunc(f) : NULL;
 	u64 ret;
 
-	if (!kind)
+	if (!h)
 		return violation(r, "native function %d is not run here", i->imm);
+	if (h->args[0] < ARG_ITER_NEW || h->args[0] > ARG_ITER_DESTROY) {
+		if (!step_helper(r, i, h))
+			return false;
+		if (f->ret_kind == MODULE_RET_SCALAR)
+			r->regs[0] = module_extend(r->regs[0], f->ret_width, f->ret_signed, f->ret_bool);
+		return true;
+	}
 	if (!access_ok(r, r->regs[1], 8, true, "iterator"))
 		return false;
 	ret = ((helper_fn)(uintptr_t)f->addr)(r->regs[1], r->regs[2], r->regs[3], 0, 0);
 	garbage(r, 0, 5);
-	if (kind != MODULE_ITER_DESTROY)
-		r->regs[0] = kind == MODULE_ITER_NEW ? (u64)(s64)(s32)ret : ret;
+	if (h->args[0] != ARG_ITER_DESTROY)
+		r->regs[0] = h->args[0] == ARG_ITER_NEW ? (u64)(s64)(s32)ret : ret;
 	return true;
 }
 
@@ -615,7 +625,7 @@ static bool step(struct run *r)
 		if (!step_native(r, i))
 			return false;
 	} else if (op == BPF_CALL) {
-		if (!step_helper(r, i))
+		if (!step_helper(r, i, helper_of((u32)i->imm)))
 			return false;
 	} else if (op == BPF_JA) {
 		r->pc += class == BPF_JMP32 ? (u32)i->imm : (u32)(s32)i->off;

@@ -66,6 +66,17 @@ static void between(struct gen *g, u32 most)
 /* ---- dynamic pointers --------------------------------------------------------------------------
  */
 
+enum { /* kfuncs: verdict_kfuncs */
+	SLICE = VERDICT_KFUNC + 3,
+	SLICE_RDWR,
+	ADJUST,
+	IS_NULL,
+	SIZE = IS_NULL + 2,
+	CLONE,
+	COPY,
+	MEMSET
+};
+
 enum {
 	DYNPTR_DATA = 203,
 	DYNPTR_READ = 201,
@@ -76,6 +87,12 @@ enum {
 	DISCARD_DYNPTR = 200
 };
 
+static void native(struct gen *g, s32 n)
+{
+	emit(g, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, n);
+	memset(g->kind, NONE, 6);
+}
+
 static void slice(struct gen *g, s32 at, u32 size)
 {
 	u32 check, want = 1 + rnd(g) % (size + 1);
@@ -83,8 +100,14 @@ static void slice(struct gen *g, s32 at, u32 size)
 
 	stack_address(g, 1, at);
 	set(g, 2, (s32)(rnd(g) % 12));
-	set(g, 3, (s32)want);
-	helper(g, DYNPTR_DATA);
+	if (once_in(g, 2)) {
+		set(g, 3, 0);
+		set(g, 4, (s32)want);
+		native(g, once_in(g, 3) ? SLICE : SLICE_RDWR);
+	} else {
+		set(g, 3, (s32)want);
+		helper(g, DYNPTR_DATA);
+	}
 	check = g->cnt;
 	if (!once_in(g, 20))
 		emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0, 0);
@@ -132,6 +155,45 @@ static void transfer(struct gen *g, s32 at)
 	helper(g, DYNPTR_WRITE);
 }
 
+/* Made a part, asked, filled, copied. */
+static void change(struct gen *g, s32 at)
+{
+	stack_address(g, 1, at);
+	switch (rnd(g) % 4) {
+	case 0:
+		set(g, 2, (s32)(rnd(g) % 8));
+		set(g, 3, (s32)(rnd(g) % 48));
+		native(g, ADJUST);
+		break;
+	case 1: native(g, IS_NULL + (s32)(rnd(g) % 3)); break;
+	case 2:
+		set(g, 2, (s32)(rnd(g) % 8));
+		set(g, 3, (s32)(rnd(g) % 48));
+		set(g, 4, (s32)(rnd(g) % 300));
+		native(g, MEMSET);
+		break;
+	case 3:
+		set(g, 2, (s32)(rnd(g) % 8));
+		stack_address(g, 3, at);
+		set(g, 4, (s32)(rnd(g) % 8));
+		set(g, 5, (s32)(rnd(g) % 48));
+		native(g, COPY);
+		break;
+	}
+}
+
+/* Another at a place of its own: which of the two is used from here on is open. */
+static void one_more(struct gen *g, s32 *at)
+{
+	s32 to = place(g);
+
+	stack_address(g, 1, *at);
+	stack_address(g, 2, to);
+	native(g, CLONE);
+	if (once_in(g, 2))
+		*at = to;
+}
+
 static void dynptr(struct gen *g)
 {
 	bool reserved = once_in(g, 2);
@@ -150,8 +212,12 @@ static void dynptr(struct gen *g)
 	stack_address(g, 4, at);
 	helper(g, reserved ? RESERVE_DYNPTR : DYNPTR_FROM_MEM);
 	for (u32 n = rnd(g) % 4; n; n--) {
+		if (once_in(g, 4))
+			one_more(g, &at);
 		if (once_in(g, 2))
 			slice(g, at, size);
+		else if (once_in(g, 2))
+			change(g, at);
 		else
 			transfer(g, once_in(g, 40) ? at + 8 : at);
 		between(g, 1);
@@ -369,12 +435,6 @@ void generate_callbacks(struct gen *g)
  */
 
 enum { ITER_NEW = VERDICT_KFUNC, ITER_NEXT, ITER_DESTROY };
-
-static void native(struct gen *g, s32 n)
-{
-	emit(g, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, n);
-	memset(g->kind, NONE, 6);
-}
 
 /* for (i = from; i < to; i++), with the number as an index more often than not. */
 static void numbers(struct gen *g)

@@ -4,6 +4,14 @@
 
 #include "verdicts.h"
 
+/* Numbered from VERDICT_KFUNC on: new ones at the end, which is 32 more than their place here. */
+const char *const verdict_kfuncs[VERDICT_KFUNCS] = {
+	"bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy", /* 32 */
+	"bpf_dynptr_slice", "bpf_dynptr_slice_rdwr", "bpf_dynptr_adjust", /* 35 */
+	"bpf_dynptr_is_null", "bpf_dynptr_is_rdonly", "bpf_dynptr_size", /* 38 */
+	"bpf_dynptr_clone", "bpf_dynptr_copy", "bpf_dynptr_memset", /* 41 */
+};
+
 struct reader {
 	const char *file;
 	unsigned line;

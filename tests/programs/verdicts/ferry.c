@@ -2,6 +2,7 @@
 /* This project's verifier, given a program of the corpus. */
 #include "verdicts.h"
 #include "btf/fbtf.h"
+#include "helper/helper.h"
 #include "verify/verify.h"
 
 /*
@@ -89,7 +90,7 @@ static int add_natives(const struct verdict_prog *p, struct prog *prog, struct t
 	err = find_module(&m, log);
 	if (err)
 		return err;
-	module_iter();
+	helper_kfuncs();
 	assert_true(m->nfuncs <= VERDICT_KFUNC);
 	prog->natives = base_array(VERDICT_KFUNC + VERDICT_KFUNCS, sizeof(*prog->natives));
 	assert_non_null(prog->natives);
@@ -99,8 +100,13 @@ static int add_natives(const struct verdict_prog *p, struct prog *prog, struct t
 		module_get(m);
 		prog->natives[prog->nnatives++] = &m->funcs[0];
 	}
-	add_all(prog, module_find("ferry_iter"));
-	assert_int_equal(prog->nnatives, VERDICT_KFUNC + VERDICT_KFUNCS);
+	for (u32 i = 0; i < VERDICT_KFUNCS; i++) {
+		const struct module_func *f = module_func_named(verdict_kfuncs[i]);
+
+		assert_non_null(f);
+		module_get(f->mod);
+		prog->natives[prog->nnatives++] = f;
+	}
 	return 0;
 }
 

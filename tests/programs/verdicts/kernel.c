@@ -134,8 +134,6 @@ static struct btf *vmlinux_btf(void)
 /* `call kfunc N`, as the numbers in the kernel's BTF; -1 leaves what the kernel does not have. */
 static s32 kernel_func(s32 n)
 {
-	static const char *const names[VERDICT_KFUNCS] = { "bpf_iter_num_new", "bpf_iter_num_next",
-							   "bpf_iter_num_destroy" };
 	static s32 ids[VERDICT_KFUNCS];
 	struct btf *btf;
 
@@ -144,7 +142,7 @@ static s32 kernel_func(s32 n)
 	if (!ids[0]) {
 		btf = vmlinux_btf();
 		for (u32 i = 0; i < VERDICT_KFUNCS; i++)
-			ids[i] = btf ? btf__find_by_name_kind(btf, names[i], BTF_KIND_FUNC) : -1;
+			ids[i] = btf ? btf__find_by_name_kind(btf, verdict_kfuncs[i], BTF_KIND_FUNC) : -1;
 		btf__free(btf);
 	}
 	return ids[n - VERDICT_KFUNC];

@@ -31,7 +31,8 @@
 #define VERDICT_MAPS 10
 #define VERDICT_FUNCS 16
 #define VERDICT_KFUNC 32 /* `call kfunc N` from here on are functions that the kernel has: kernel.c */
-#define VERDICT_KFUNCS 3
+#define VERDICT_KFUNCS 12
+extern const char *const verdict_kfuncs[VERDICT_KFUNCS];
 
 struct verdict_map {
 	struct map_attr attr;
